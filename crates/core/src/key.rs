@@ -1,0 +1,232 @@
+//! Keys: a kind and bytes, in one order over all kinds.
+//!
+//! Entry keys are the user's bytes. The other kinds use their id's text: `net`, `net/0`,
+//! `net/0->net/1`. Typed ids convert both ways.
+
+use std::{fmt, ops::Bound};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+
+/// The kinds of records. Discriminants are part of the stored and wire formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Kind {
+    /// A user's own key and value.
+    Entry = 1,
+    /// A worker.
+    Worker = 3,
+    /// A network.
+    Network = 4,
+    /// A partition.
+    Partition = 5,
+    /// A connection.
+    Connection = 8,
+    /// A setting.
+    Setting = 10,
+}
+
+impl Kind {
+    /// All kinds, in key order.
+    pub const ALL: [Self; 6] = [
+        Self::Entry,
+        Self::Worker,
+        Self::Network,
+        Self::Partition,
+        Self::Connection,
+        Self::Setting,
+    ];
+
+    /// The kind's name in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Entry => "entry",
+            Self::Worker => "worker",
+            Self::Network => "network",
+            Self::Partition => "partition",
+            Self::Connection => "connection",
+            Self::Setting => "setting",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Names one record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// The kind of record. Comes first in the order.
+    pub kind: Kind,
+    /// The user's bytes, or the id's text.
+    pub bytes: Bytes,
+}
+
+impl Key {
+    /// An entry's key.
+    #[must_use]
+    pub fn entry(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Entry, bytes: bytes.into() }
+    }
+
+    /// A worker's key.
+    #[must_use]
+    pub fn worker(name: &Name) -> Self {
+        Self::text(Kind::Worker, name)
+    }
+
+    /// A network's key.
+    #[must_use]
+    pub fn network(name: &Name) -> Self {
+        Self::text(Kind::Network, name)
+    }
+
+    /// A partition's key.
+    #[must_use]
+    pub fn partition(id: &PartitionId) -> Self {
+        Self::text(Kind::Partition, id)
+    }
+
+    /// A connection's key.
+    #[must_use]
+    pub fn connection(id: &ConnectionId) -> Self {
+        Self::text(Kind::Connection, id)
+    }
+
+    /// A setting's key.
+    #[must_use]
+    pub fn setting(name: &Name) -> Self {
+        Self::text(Kind::Setting, name)
+    }
+
+    fn text(kind: Kind, text: &impl fmt::Display) -> Self {
+        Self { kind, bytes: text.to_string().into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, String::from_utf8_lossy(&self.bytes))
+    }
+}
+
+/// Names a partition: `net/0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionId {
+    /// The network.
+    pub network: Name,
+    /// The number within the network, from 0.
+    pub index: u32,
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.index)
+    }
+}
+
+impl PartitionId {
+    /// Reads `net/0`. None when the text is no partition id, or not in its one canonical form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (network, index) = text.split_once('/')?;
+        let id = Self { network: Name::new(network).ok()?, index: index.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+/// Names a connection: `net/0->net/1`. Both ends are of the same network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnectionId {
+    /// The network.
+    pub network: Name,
+    /// The number of the sending partition.
+    pub from: u32,
+    /// The number of the receiving partition.
+    pub to: u32,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { network, from, to } = self;
+        write!(f, "{network}/{from}->{network}/{to}")
+    }
+}
+
+impl ConnectionId {
+    /// Reads `net/0->net/1`. None when the text is no connection id, or not in its canonical form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once("->")?;
+        let (from, to) = (PartitionId::parse(from)?, PartitionId::parse(to)?);
+        (from.network == to.network).then_some(Self {
+            network: from.network,
+            from: from.index,
+            to: to.index,
+        })
+    }
+}
+
+/// One record or a range of records of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRange {
+    /// Exactly this key.
+    Single(Key),
+    /// Every key of the kind that begins with these bytes.
+    Prefix(Kind, Bytes),
+    /// Every key of the kind in [start, end); an empty end is no bound.
+    Bounds {
+        /// The kind of records.
+        kind: Kind,
+        /// The first key in the range.
+        start: Bytes,
+        /// The first key after the range.
+        end: Bytes,
+    },
+}
+
+impl KeyRange {
+    /// The kind of records that it names.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Single(key) => key.kind,
+            Self::Prefix(kind, _) | Self::Bounds { kind, .. } => *kind,
+        }
+    }
+
+    /// Whether the range holds this key.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        match self {
+            Self::Single(single) => single == key,
+            Self::Prefix(kind, prefix) => *kind == key.kind && key.bytes.starts_with(prefix),
+            Self::Bounds { kind, start, end } => {
+                *kind == key.kind && *start <= key.bytes && (end.is_empty() || key.bytes < *end)
+            }
+        }
+    }
+
+    /// Where to start in the map, and for how long to go on: `start..` while [`Self::contains`].
+    #[must_use]
+    pub fn start(&self) -> Bound<Key> {
+        Bound::Included(match self {
+            Self::Single(key) => key.clone(),
+            Self::Prefix(kind, bytes) | Self::Bounds { kind, start: bytes, .. } => {
+                Key { kind: *kind, bytes: bytes.clone() }
+            }
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! What the store holds: one [`Record`] under each [`Key`](crate::key::Key).
+//!
+//! Owns the shapes. The rules that span records are in [`crate::invariant`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{Epoch, Generation, Revision},
+    key::Kind,
+    name::Name,
+    resources::Resources,
+};
+
+/// A value with its revisions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versioned<T> {
+    /// The revision that created it.
+    pub created: Revision,
+    /// The revision that changed it last.
+    pub modified: Revision,
+    /// How many times it was written since it was created: 1 after creation.
+    pub version: u64,
+    /// What it holds.
+    pub value: T,
+}
+
+/// What one key holds. Large kinds are shared, so that a clone is cheap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A user's own value.
+    Entry(Bytes),
+    /// A worker.
+    Worker(Arc<Worker>),
+    /// A network.
+    Network(Arc<Network>),
+    /// A partition.
+    Partition(Arc<Partition>),
+    /// A connection.
+    Connection(Arc<Connection>),
+    /// A setting's value as text; it was checked against its definition.
+    Setting(Arc<str>),
+}
+
+impl Record {
+    /// The kind of record.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Entry(_) => Kind::Entry,
+            Self::Worker(_) => Kind::Worker,
+            Self::Network(_) => Kind::Network,
+            Self::Partition(_) => Kind::Partition,
+            Self::Connection(_) => Kind::Connection,
+            Self::Setting(_) => Kind::Setting,
+        }
+    }
+}
+
+/// A process that can own partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Where its peers reach it, host:port.
+    pub address: String,
+    /// What it can give.
+    pub capacity: Resources,
+    /// What placement may ask for, such as zone=a.
+    pub labels: BTreeMap<String, String>,
+    /// Whether partitions may be placed on it.
+    pub state: WorkerState,
+}
+
+/// Whether partitions may be placed on a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkerState {
+    /// Registered, not ready yet.
+    Joining,
+    /// Takes partitions.
+    Active,
+    /// Gives its partitions away and takes none.
+    Draining,
+    /// Lost or gone.
+    Down,
+}
+
+/// A network of processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// What the user described, in canonical order.
+    pub spec: NetworkSpec,
+    /// Counts the changes of the spec, from 1.
+    pub generation: Generation,
+}
+
+/// What a user describes.
+///
+/// Canonical: processes sorted by id, connections sorted by (from, to). See
+/// [`NetworkSpec::validate`](crate::invariant).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// The processes.
+    pub processes: Vec<Process>,
+    /// The directed connections between them.
+    pub connections: Vec<ProcessEdge>,
+    /// How it is partitioned.
+    pub policy: PartitionPolicy,
+}
+
+/// How a network is partitioned. Chosen: both fields were filled in when the network was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionPolicy {
+    /// How many partitions, 1 to the number of processes.
+    pub partitions: u32,
+    /// The strategy's name.
+    pub strategy: Name,
+}
+
+/// One process of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Unique in its network.
+    pub id: Name,
+    /// What runs: a name that the worker knows.
+    pub component: String,
+    /// What one instance of it needs.
+    pub needs: Resources,
+    /// How many instances may run in parallel.
+    pub parallelism: Parallelism,
+}
+
+/// Bounds of parallelism: `1 <= min <= max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parallelism {
+    /// The fewest instances.
+    pub min: u32,
+    /// The most instances.
+    pub max: u32,
+}
+
+/// A directed connection from one process to another. At most one per ordered pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEdge {
+    /// The process that sends.
+    pub from: Name,
+    /// The process that receives.
+    pub to: Name,
+    /// Expected traffic in bytes per second.
+    pub rate: u64,
+}
+
+/// Processes of one network that run together on one worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// The processes, sorted by id. Never empty.
+    pub processes: Vec<PlacedProcess>,
+    /// What they need together, parallelism included.
+    pub demand: Resources,
+    /// Declared load: [`Resources::dominant_share_ppm`] of the network's demand.
+    pub load_ppm: u64,
+    /// The worker that owns it.
+    pub owner: Option<Name>,
+    /// The epoch of its last grant.
+    pub epoch: Option<Epoch>,
+    /// What it is doing.
+    pub state: PartitionState,
+}
+
+/// A process in a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedProcess {
+    /// The process.
+    pub id: Name,
+    /// How many parallel instances run.
+    pub parallelism: u32,
+}
+
+/// What a partition is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartitionState {
+    /// Nobody owns it.
+    Unassigned,
+}
+
+/// The process edges that cross from one partition to another of the same network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The edges, sorted by (from, to). Never empty.
+    pub edges: Vec<ProcessEdge>,
+    /// What it is doing.
+    pub state: ConnectionState,
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConnectionState {
+    /// At least one end has no owner.
+    Pending,
+}

@@ -1,0 +1,90 @@
+//! What the caller of a command gets back. Part of the replicated history: same on every replica.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{Generation, Revision},
+    key::Key,
+    record::{Record, Versioned},
+    rejection::Rejection,
+};
+
+/// A record with its key.
+pub type KeyedRecord = (Key, Arc<Versioned<Record>>);
+
+/// The outcome of a command, with the revision of the state right after it: the command's own
+/// revision if it changed a record, else the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The revision of the state right after the command.
+    pub revision: Revision,
+    /// What came of it.
+    pub result: Result<Reply, Rejection>,
+}
+
+/// What an accepted command returns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Of a transaction.
+    Transaction(TransactionReply),
+    /// Of a network that was applied.
+    ApplyNetwork {
+        /// What was done.
+        outcome: ApplyOutcome,
+        /// The network's generation now.
+        generation: Generation,
+    },
+    /// Of a network that was deleted.
+    DeleteNetwork {
+        /// How many partitions went with it.
+        partitions: u32,
+        /// How many connections went with it.
+        connections: u32,
+    },
+}
+
+/// What applying a network did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApplyOutcome {
+    /// The network is new.
+    Created,
+    /// The network has a new generation.
+    Updated,
+    /// The spec was the same; nothing changed.
+    Unchanged,
+}
+
+/// What a transaction returns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionReply {
+    /// Whether the preconditions held.
+    pub succeeded: bool,
+    /// One result for each operation that ran, in order.
+    pub results: Vec<OperationReply>,
+}
+
+/// The result of one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OperationReply {
+    /// Of a get.
+    Get {
+        /// The records, in key order.
+        records: Vec<KeyedRecord>,
+        /// Whether the limit left records out.
+        more: bool,
+    },
+    /// Of a put.
+    Put {
+        /// Only when asked for, and only if the key existed.
+        previous: Option<Arc<Versioned<Record>>>,
+    },
+    /// Of a delete.
+    Delete {
+        /// How many records were deleted.
+        deleted: u64,
+        /// Only when asked for.
+        previous: Vec<KeyedRecord>,
+    },
+}

@@ -1,0 +1,3 @@
+//! The embeddable coordinator of Quorate.
+
+pub mod coordinator;
