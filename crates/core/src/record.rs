@@ -117,6 +117,20 @@ pub struct PartitionPolicy {
     pub strategy: Name,
 }
 
+impl PartitionPolicy {
+    /// The strategy's name that leaves the choice to the coordinator. Never in a stored network.
+    pub const CHOOSE: &'static str = "default";
+}
+
+/// Both left to the coordinator, as in a spec that does not say: 0 partitions and the strategy
+/// [`PartitionPolicy::CHOOSE`].
+impl Default for PartitionPolicy {
+    fn default() -> Self {
+        let strategy = Name::new(Self::CHOOSE).expect("the text is a valid name");
+        Self { partitions: 0, strategy }
+    }
+}
+
 /// One process of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
