@@ -1,9 +1,42 @@
 //! Raft log, vote, checkpoints and durability of a coordinator, on sled.
+//!
+//! Owns everything that a coordinator keeps on disk, and the newest applied [`View`]. The order of
+//! use is [`Storage::open`], [`Storage::identity`] (or, on a new disk, [`Storage::record_identity`])
+//! and [`Storage::start`], which checks what is there and gives openraft its log and its state
+//! machine.
+//!
+//! ```text
+//! append --> tail (memory, readable at once) --> flusher --> log database --> durability record
+//!                                                                                  |
+//! apply --> State --> Published                                callbacks <---------+
+//!             |
+//!             +--> checkpoint --> state database --> log barrier --> durability record
+//! ```
+//!
+//! Invariants: nothing is reported durable before the disk said so; what was reported durable is
+//! there at the next open, or the open is refused. Must not know about networks, services, clocks.
 
+pub mod checkpoint;
+pub mod disk;
+pub mod error;
+pub mod identity;
+pub mod log;
+pub mod machine;
+pub mod metrics;
 pub mod raft_types;
+pub mod storage;
 pub mod view;
 
+pub use checkpoint::{Checkpoint, CheckpointBuilder, CheckpointWriter, Checkpoints};
+pub use disk::{Database, Disk, MemoryDisk, SledDisk, SledOptions};
+pub use error::{CheckpointError, Fatal, OpenError};
+pub use identity::NodeIdentity;
+pub use log::{LogReader, LogStore};
+pub use machine::StateMachine;
+pub use metrics::{Histogram, Metrics};
 pub use raft_types::{
-    Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, StoredMembership, TypeConfig, Vote,
+    Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot, SnapshotMeta,
+    StoredMembership, TypeConfig, Vote,
 };
+pub use storage::{Executor, Options, Started, Storage};
 pub use view::{Published, View};

@@ -29,6 +29,12 @@ pub type Membership = openraft::Membership<u64, MemberAddress>;
 /// A membership with the position of its entry.
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 
+/// Which log entries and which membership a checkpoint covers.
+pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
+/// A checkpoint with its meta.
+pub type Snapshot =
+    openraft::type_config::alias::SnapshotOf<TypeConfig, crate::checkpoint::Checkpoint>;
+
 /// An encoded [`Batch`]. Encoded once by the leader; the same bytes go to the log, to the
 /// followers and to apply. A clone shares them.
 #[derive(Clone, PartialEq, Eq)]
