@@ -1,3 +1,4 @@
 //! The embeddable coordinator of Quorate.
 
+pub mod config;
 pub mod coordinator;
