@@ -1,1 +1,33 @@
-//! placeholder
+//! Pure planners of Quorate: from a specification to a decision, without a side effect.
+//!
+//! Owns the [`PartitionStrategy`] interface, the strategies that come with Quorate, their
+//! [`Strategies`] registry, and the numbers by which their results are compared.
+//!
+//! ```text
+//! NetworkSpec -> NetworkView -> PartitionStrategy -> Assignment -> PartitionPlan { facts }
+//! ```
+//!
+//! Invariants: the same view, partition count and seed give the same plan on every machine;
+//! integers only; ties go to the lower number; no recursion, so the depth of a network is no
+//! limit. Must not know about Raft, disks, networks, wire formats or time.
+//!
+//! What it does not do yet: nothing here looks at workers; placement and balancing are further
+//! interfaces beside this one.
+
+mod assignment;
+mod facts;
+mod registry;
+mod round_robin;
+mod strategy;
+mod topology;
+mod view;
+
+pub use assignment::{Assignment, MalformedAssignment};
+pub use facts::{PartitionFacts, PlanFacts, imbalance_ppm};
+pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
+pub use round_robin::RoundRobin;
+pub use strategy::{
+    PartitionPlan, PartitionRequest, PartitionStrategy, PlanError, Seed, StrategyFailure, partition,
+};
+pub use topology::topological_order;
+pub use view::{Edge, NetworkView, ViewError};
