@@ -1,17 +1,16 @@
 //! Networks for tests, from short texts and from lists of edges.
-#![expect(unreachable_pub, reason = "shared by several test programs")]
 
 use quorate_core::{
     Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources,
 };
 
 /// A name that is known to be valid.
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
 /// A process with that need of CPU.
-pub fn process(id: &str, cpu_millis: u64) -> Process {
+pub(crate) fn process(id: &str, cpu_millis: u64) -> Process {
     Process {
         id: name(id),
         component: "noop".to_owned(),
@@ -21,12 +20,15 @@ pub fn process(id: &str, cpu_millis: u64) -> Process {
 }
 
 /// A connection.
-pub fn edge(from: &str, to: &str, rate: u64) -> ProcessEdge {
+pub(crate) fn edge(from: &str, to: &str, rate: u64) -> ProcessEdge {
     ProcessEdge { from: name(from), to: name(to), rate }
 }
 
 /// A canonical spec of these parts, given in any order.
-pub fn network(mut processes: Vec<Process>, mut connections: Vec<ProcessEdge>) -> NetworkSpec {
+pub(crate) fn network(
+    mut processes: Vec<Process>,
+    mut connections: Vec<ProcessEdge>,
+) -> NetworkSpec {
     processes.sort_by(|a, b| a.id.cmp(&b.id));
     connections.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
     connections.dedup_by(|a, b| (&a.from, &a.to) == (&b.from, &b.to));
@@ -34,7 +36,7 @@ pub fn network(mut processes: Vec<Process>, mut connections: Vec<ProcessEdge>) -
 }
 
 /// `n` processes that need 1 each, numbered in order of their ids, with these edges of rate 1.
-pub fn numbered(n: u32, edges: impl IntoIterator<Item = (u32, u32)>) -> NetworkSpec {
+pub(crate) fn numbered(n: u32, edges: impl IntoIterator<Item = (u32, u32)>) -> NetworkSpec {
     let id = |number: u32| format!("p{number:07}");
     let processes = (0..n).map(|number| process(&id(number), 1)).collect();
     let connections = edges.into_iter().map(|(from, to)| edge(&id(from), &id(to), 1)).collect();

@@ -1,13 +1,10 @@
 //! Small networks, partitioned and printed: the whole answer can be read and judged by eye.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
-
-mod support;
 
 use std::fmt::Write as _;
 
+use crate::support::{edge, network, process};
 use quorate_core::NetworkSpec;
 use quorate_plan::{NetworkView, PartitionRequest, Seed, Strategies, partition, topological_order};
-use support::{edge, network, process};
 
 /// Reads `a:100 b:50 a->b:7`, in any order: a process with its CPU need, a connection with its
 /// rate.

@@ -1,10 +1,8 @@
 //! Rules that hold for every network, checked on random and on hostile ones.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
-
-mod support;
 
 use std::sync::Arc;
 
+use crate::support::{edge, network, numbered, process};
 use proptest::prelude::*;
 use quorate_core::NetworkSpec;
 use quorate_plan::{
@@ -12,7 +10,6 @@ use quorate_plan::{
     PartitionStrategy, PlanError, RoundRobin, Seed, Strategies, StrategyFailure, ViewError,
     imbalance_ppm, partition, topological_order,
 };
-use support::{edge, network, numbered, process};
 
 fn round_robin(spec: &NetworkSpec, partitions: u32, seed: Seed) -> PartitionPlan {
     let view = NetworkView::new(spec).unwrap();

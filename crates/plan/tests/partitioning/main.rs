@@ -1,0 +1,6 @@
+//! How networks are partitioned: by example and by rule.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+mod properties;
+mod script;
+mod support;
