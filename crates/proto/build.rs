@@ -1,21 +1,47 @@
 //! Compiles `proto/` with protox, so that no protoc is needed.
+//!
+//! `WatchService` is generated a second time for servers, sending messages that are encoded
+//! already (`src/encoded.rs`).
 
 use std::{error::Error, fs, path::PathBuf};
 
 use prost::Message;
+use tonic_build::manual;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let folder = root.join("quorate/v1");
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files: Vec<_> =
-        fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    let mut files: Vec<_> = fs::read_dir(&folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_, std::io::Error>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
 
     let descriptors = protox::compile(&files, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // Ordered maps, so that equal messages are equal bytes.
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
+    build_watch_server();
     Ok(())
+}
+
+fn build_watch_server() {
+    let watch = manual::Method::builder()
+        .name("watch")
+        .route_name("Watch")
+        .comment("Streams every matching change from the start that the request names.")
+        .input_type("crate::v1::WatchRequest")
+        .output_type("crate::encoded::EncodedResponse")
+        .codec_path("crate::encoded::WatchCodec")
+        .server_streaming()
+        .build();
+    let service = manual::Service::builder()
+        .name("WatchService")
+        .package("quorate.v1")
+        .comment("Follows committed changes.")
+        .method(watch)
+        .build();
+    manual::Builder::new().build_client(false).compile(&[service]);
 }

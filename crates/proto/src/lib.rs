@@ -1,11 +1,23 @@
 //! The gRPC interface of Quorate: generated messages and services, and their conversions to and
 //! from `quorate-core`.
 //!
-//! Owns the wire format for clients and between coordinators. Must not know about Raft's types,
-//! disks or connections.
+//! Owns the wire format for clients and between coordinators, and what errors say on the wire.
+//! Must not know about Raft's types, disks or connections.
+
+pub mod convert;
+pub mod encoded;
+pub mod errors;
+
+pub use convert::ConvertError;
+pub use errors::{ErrorDetails, Reason, WriteOutcome};
 
 /// Generated from `proto/quorate/v1`.
-#[expect(unreachable_pub, reason = "generated")]
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    reason = "generated"
+)]
 pub mod v1 {
     tonic::include_proto!("quorate.v1");
 }

@@ -1,0 +1,305 @@
+//! Records and what is in them.
+//!
+//! A partition's and a connection's message repeat what their key says; the key decides, and a
+//! message that contradicts it is refused.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use quorate_core::{
+    Connection, ConnectionId, ConnectionState, Epoch, Generation, Key, KeyedRecord, Kind, Name,
+    Network, Partition, PartitionId, PartitionState, PlacedProcess, Record, Resources,
+    RestoreEpoch, Revision, Versioned, Worker, WorkerState,
+};
+
+use super::{ConvertError, Within, each, key::required_key, name, required};
+use crate::v1;
+
+/// A record's message.
+#[must_use]
+pub fn record(key: &Key, record: &Versioned<Record>) -> v1::Record {
+    v1::Record {
+        key: Some(key.clone().into()),
+        created: record.created.get(),
+        modified: record.modified.get(),
+        version: record.version,
+        value: Some(value(key, &record.value)),
+    }
+}
+
+/// A record's message without its value: for answers that leave values out.
+#[must_use]
+pub fn record_without_value(key: &Key, record: &Versioned<Record>) -> v1::Record {
+    v1::Record {
+        key: Some(key.clone().into()),
+        created: record.created.get(),
+        modified: record.modified.get(),
+        version: record.version,
+        value: None,
+    }
+}
+
+/// The messages of records.
+#[must_use]
+pub fn records(records: &[KeyedRecord]) -> Vec<v1::Record> {
+    records.iter().map(|(key, versioned)| record(key, versioned)).collect()
+}
+
+/// Reads a record's message; it must have its value.
+///
+/// # Errors
+/// [`ConvertError`] when a field is missing or wrong.
+pub fn keyed_record(message: v1::Record) -> Result<KeyedRecord, ConvertError> {
+    let key = required_key(message.key)?;
+    let value = required(message.value, "value")?;
+    let versioned = Versioned {
+        created: Revision(message.created),
+        modified: Revision(message.modified),
+        version: message.version,
+        value: read_value(&key, value)?,
+    };
+    Ok((key, Arc::new(versioned)))
+}
+
+/// Reads records' messages; an error names `field` and the record's number.
+///
+/// # Errors
+/// [`ConvertError`] when a field is missing or wrong.
+pub fn keyed_records(
+    messages: Vec<v1::Record>,
+    field: &str,
+) -> Result<Vec<KeyedRecord>, ConvertError> {
+    each(messages, field, keyed_record)
+}
+
+/// What a record's message says of its revisions when it has no value.
+///
+/// # Errors
+/// [`ConvertError`] when its key is missing or wrong.
+pub fn keyed_revisions(message: v1::Record) -> Result<(Key, Versioned<()>), ConvertError> {
+    let key = required_key(message.key)?;
+    let versioned = Versioned {
+        created: Revision(message.created),
+        modified: Revision(message.modified),
+        version: message.version,
+        value: (),
+    };
+    Ok((key, versioned))
+}
+
+fn value(key: &Key, record: &Record) -> v1::record::Value {
+    use v1::record::Value;
+    match record {
+        Record::Entry(bytes) => Value::Entry(bytes.clone()),
+        Record::Worker(worker) => Value::Worker(worker_message(worker)),
+        Record::Network(network) => Value::Network(network.as_ref().into()),
+        Record::Partition(partition) => Value::Partition(partition_message(key, partition)),
+        Record::Connection(connection) => Value::Connection(connection_message(key, connection)),
+        Record::Setting(text) => Value::Setting(text.as_ref().to_owned()),
+    }
+}
+
+fn read_value(key: &Key, value: v1::record::Value) -> Result<Record, ConvertError> {
+    use v1::record::Value;
+    let record = match value {
+        Value::Entry(bytes) => Record::Entry(bytes),
+        Value::Worker(worker) => Record::Worker(Arc::new(worker.try_into().within("worker")?)),
+        Value::Network(network) => Record::Network(Arc::new(network.try_into().within("network")?)),
+        Value::Partition(partition) => {
+            Record::Partition(Arc::new(read_partition(key, partition).within("partition")?))
+        }
+        Value::Connection(connection) => {
+            Record::Connection(Arc::new(read_connection(key, connection).within("connection")?))
+        }
+        Value::Setting(text) => Record::Setting(text.into()),
+    };
+    if record.kind() == key.kind {
+        Ok(record)
+    } else {
+        let rule = format!("a {} where the key says {}", record.kind(), key.kind);
+        Err(ConvertError::new("value", rule))
+    }
+}
+
+impl From<&Resources> for v1::Resources {
+    fn from(resources: &Resources) -> Self {
+        let amounts =
+            resources.iter().map(|(name, amount)| (name.as_str().to_owned(), amount)).collect();
+        Self { amounts }
+    }
+}
+
+impl TryFrom<v1::Resources> for Resources {
+    type Error = ConvertError;
+
+    fn try_from(resources: v1::Resources) -> Result<Self, ConvertError> {
+        let read = |(text, amount): (String, u64)| {
+            let field = || format!("amounts[{}]", text.chars().take(64).collect::<String>());
+            let name = Name::new(&text).map_err(|_| {
+                ConvertError::new(field(), format!("the name must match {}", Name::PATTERN))
+            })?;
+            Ok((name, amount))
+        };
+        resources.amounts.into_iter().map(read).collect()
+    }
+}
+
+/// Reads resources that may be absent: nothing of anything.
+pub(crate) fn resources(
+    message: Option<v1::Resources>,
+    field: &str,
+) -> Result<Resources, ConvertError> {
+    message.map_or_else(|| Ok(Resources::default()), Resources::try_from).within(field)
+}
+
+fn worker_message(worker: &Worker) -> v1::Worker {
+    let state = match worker.state {
+        WorkerState::Joining => v1::WorkerState::Joining,
+        WorkerState::Active => v1::WorkerState::Active,
+        WorkerState::Draining => v1::WorkerState::Draining,
+        WorkerState::Down => v1::WorkerState::Down,
+    };
+    v1::Worker {
+        address: worker.address.clone(),
+        capacity: Some((&worker.capacity).into()),
+        labels: worker.labels.clone(),
+        state: state.into(),
+    }
+}
+
+impl TryFrom<v1::Worker> for Worker {
+    type Error = ConvertError;
+
+    fn try_from(worker: v1::Worker) -> Result<Self, ConvertError> {
+        let state = match v1::WorkerState::try_from(worker.state) {
+            Ok(v1::WorkerState::Joining) => WorkerState::Joining,
+            Ok(v1::WorkerState::Active) => WorkerState::Active,
+            Ok(v1::WorkerState::Draining) => WorkerState::Draining,
+            Ok(v1::WorkerState::Down) => WorkerState::Down,
+            Ok(v1::WorkerState::Unspecified) | Err(_) => {
+                return Err(ConvertError::new("state", format!("unknown value {}", worker.state)));
+            }
+        };
+        Ok(Self {
+            address: worker.address,
+            capacity: resources(worker.capacity, "capacity")?,
+            labels: worker.labels.into_iter().collect::<BTreeMap<_, _>>(),
+            state,
+        })
+    }
+}
+
+impl From<&Network> for v1::Network {
+    fn from(network: &Network) -> Self {
+        Self { spec: Some((&network.spec).into()), generation: network.generation.get() }
+    }
+}
+
+impl TryFrom<v1::Network> for Network {
+    type Error = ConvertError;
+
+    fn try_from(network: v1::Network) -> Result<Self, ConvertError> {
+        let spec = required(network.spec, "spec")?.try_into().within("spec")?;
+        Ok(Self { spec, generation: Generation(network.generation) })
+    }
+}
+
+fn partition_id(key: &Key) -> Option<PartitionId> {
+    if key.kind != Kind::Partition {
+        return None;
+    }
+    PartitionId::parse(std::str::from_utf8(&key.bytes).ok()?)
+}
+
+fn connection_id(key: &Key) -> Option<ConnectionId> {
+    if key.kind != Kind::Connection {
+        return None;
+    }
+    ConnectionId::parse(std::str::from_utf8(&key.bytes).ok()?)
+}
+
+fn partition_message(key: &Key, partition: &Partition) -> v1::Partition {
+    let id = partition_id(key);
+    let state = match partition.state {
+        PartitionState::Unassigned => v1::PartitionState::Unassigned,
+    };
+    let placed = |process: &PlacedProcess| v1::PlacedProcess {
+        id: process.id.as_str().to_owned(),
+        parallelism: process.parallelism,
+    };
+    v1::Partition {
+        network: id.as_ref().map(|id| id.network.as_str().to_owned()).unwrap_or_default(),
+        index: id.map(|id| id.index).unwrap_or_default(),
+        processes: partition.processes.iter().map(placed).collect(),
+        demand: Some((&partition.demand).into()),
+        load_ppm: partition.load_ppm,
+        owner: partition.owner.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        epoch: partition.epoch.map(|epoch| v1::Epoch {
+            restore: epoch.restore.get(),
+            revision: epoch.revision.get(),
+        }),
+        state: state.into(),
+    }
+}
+
+fn read_partition(key: &Key, message: v1::Partition) -> Result<Partition, ConvertError> {
+    let id = partition_id(key)
+        .ok_or_else(|| ConvertError::new("", "the key is no partition id such as net/0"))?;
+    if (message.network.as_str(), message.index) != (id.network.as_str(), id.index) {
+        return Err(ConvertError::new("network", format!("not that of the key {id}")));
+    }
+    let state = match v1::PartitionState::try_from(message.state) {
+        Ok(v1::PartitionState::Unassigned) => PartitionState::Unassigned,
+        Ok(v1::PartitionState::Unspecified) | Err(_) => {
+            return Err(ConvertError::new("state", format!("unknown value {}", message.state)));
+        }
+    };
+    let owner = match message.owner.as_str() {
+        "" => None,
+        text => Some(name(text, "owner")?),
+    };
+    let placed = |process: v1::PlacedProcess| {
+        let id = name(&process.id, "id")?;
+        Ok(PlacedProcess { id, parallelism: process.parallelism })
+    };
+    Ok(Partition {
+        processes: each(message.processes, "processes", placed)?,
+        demand: resources(message.demand, "demand")?,
+        load_ppm: message.load_ppm,
+        owner,
+        epoch: message.epoch.map(|epoch| Epoch {
+            restore: RestoreEpoch(epoch.restore),
+            revision: Revision(epoch.revision),
+        }),
+        state,
+    })
+}
+
+fn connection_message(key: &Key, connection: &Connection) -> v1::Connection {
+    let id = connection_id(key);
+    let state = match connection.state {
+        ConnectionState::Pending => v1::ConnectionState::Pending,
+    };
+    v1::Connection {
+        network: id.as_ref().map(|id| id.network.as_str().to_owned()).unwrap_or_default(),
+        from: id.as_ref().map(|id| id.from).unwrap_or_default(),
+        to: id.map(|id| id.to).unwrap_or_default(),
+        edges: connection.edges.iter().map(v1::ProcessEdge::from).collect(),
+        state: state.into(),
+    }
+}
+
+fn read_connection(key: &Key, message: v1::Connection) -> Result<Connection, ConvertError> {
+    let id = connection_id(key)
+        .ok_or_else(|| ConvertError::new("", "the key is no connection id such as net/0->net/1"))?;
+    if (message.network.as_str(), message.from, message.to) != (id.network.as_str(), id.from, id.to)
+    {
+        return Err(ConvertError::new("network", format!("not that of the key {id}")));
+    }
+    let state = match v1::ConnectionState::try_from(message.state) {
+        Ok(v1::ConnectionState::Pending) => ConnectionState::Pending,
+        Ok(v1::ConnectionState::Unspecified) | Err(_) => {
+            return Err(ConvertError::new("state", format!("unknown value {}", message.state)));
+        }
+    };
+    Ok(Connection { edges: each(message.edges, "edges", TryInto::try_into)?, state })
+}
