@@ -1,16 +1,19 @@
 //! A state in pieces, for whoever stores or sends it, and back.
 //!
 //! Invariant: [`Builder::finish`] gives a state only if it is the one that was taken apart: counts,
-//! revisions, hash and invariants are checked.
+//! revisions, hash and invariants are checked. Must not know how pieces are stored or sent.
 
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Event,
+    hash,
+    history::{self, History},
     id::{Revision, StateHash},
-    key::Key,
+    key::{Key, Kind},
     record::{Record, Versioned},
     state::{Identity, State},
 };
@@ -39,33 +42,62 @@ pub struct Summary {
 #[error("checkpoint does not match its summary: {0}")]
 pub struct Mismatch(pub String);
 
-/// Puts a state together from its pieces.
+/// Puts a state together from its pieces: records and events, in any mixture.
 #[derive(Debug)]
 pub struct Builder {
-    _summary: Summary,
+    summary: Summary,
+    state: State,
+    last: Option<Key>,
 }
 
 impl Builder {
     /// Starts with the summary.
     #[must_use]
     pub fn new(summary: Summary) -> Self {
-        Self { _summary: summary }
+        let mut state = State::new(summary.identity);
+        state.revision = summary.revision;
+        state.time_ms = summary.time_ms;
+        state.history = History::starting_at(summary.oldest);
+        Self { summary, state, last: None }
     }
 
     /// Adds a record. Records come in key order.
     ///
     /// # Errors
     /// [`Mismatch`] when the order is broken or there are too many.
-    pub fn record(&mut self, _key: Key, _record: Arc<Versioned<Record>>) -> Result<(), Mismatch> {
-        unimplemented!()
+    pub fn record(&mut self, key: Key, record: Arc<Versioned<Record>>) -> Result<(), Mismatch> {
+        if let Some(last) = self.last.as_ref().filter(|last| **last >= key) {
+            return Err(Mismatch(format!("record {key} comes after {last}")));
+        }
+        if self.state.records.len() as u64 >= self.summary.records {
+            return Err(Mismatch(format!("more than {} records", self.summary.records)));
+        }
+        self.state.sum = self.state.sum.wrapping_add(hash::record(&key, &record));
+        if key.kind == Kind::Setting {
+            Arc::make_mut(&mut self.state.settings).set(&key.bytes, Some(&record.value));
+        }
+        self.state.records.insert(key.clone(), record);
+        self.last = Some(key);
+        Ok(())
     }
 
     /// Adds an event of the history. Events come in order.
     ///
     /// # Errors
     /// [`Mismatch`] when the order is broken or there are too many.
-    pub fn event(&mut self, _event: Arc<Event>) -> Result<(), Mismatch> {
-        unimplemented!()
+    pub fn event(&mut self, event: Arc<Event>) -> Result<(), Mismatch> {
+        let events = self.state.history.len() as u64;
+        if events >= self.summary.events {
+            return Err(Mismatch(format!("more than {} events", self.summary.events)));
+        }
+        if self.summary.oldest.0.checked_add(events) != Some(event.revision.0) {
+            let (revision, oldest) = (event.revision, self.summary.oldest);
+            let place = format!("event {revision} comes as number {events} from {oldest}");
+            return Err(Mismatch(place));
+        }
+        let hash = history::event_hash(&event);
+        self.state.history.push(event, hash);
+        Ok(())
     }
 
     /// Checks everything and gives the state.
@@ -73,7 +105,17 @@ impl Builder {
     /// # Errors
     /// [`Mismatch`] when it is not the state that the summary describes.
     pub fn finish(self) -> Result<State, Mismatch> {
-        unimplemented!()
+        let found = self.state.summary();
+        if found != self.summary {
+            return Err(Mismatch(format!("found {found:?} instead of {:?}", self.summary)));
+        }
+        match self.state.check() {
+            Ok(()) => Ok(self.state),
+            Err(violations) => {
+                let rules: Vec<_> = violations.iter().take(3).map(ToString::to_string).collect();
+                Err(Mismatch(format!("broken rules: {}", rules.join("; "))))
+            }
+        }
     }
 }
 
@@ -81,13 +123,25 @@ impl State {
     /// Describes this state.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        unimplemented!()
+        Summary {
+            identity: self.identity,
+            revision: self.revision,
+            time_ms: self.time_ms,
+            records: self.records.len() as u64,
+            events: self.history.len() as u64,
+            oldest: self.history.oldest(),
+            hash: self.hash(),
+        }
     }
 
     /// The keys whose records differ between `older` and this state, in key order. Costs what
     /// differs, not what there is, when one state came from the other.
     #[must_use]
-    pub fn changed_since(&self, _older: &State) -> Vec<Key> {
-        unimplemented!()
+    pub fn changed_since(&self, older: &State) -> Vec<Key> {
+        let key = |item| match item {
+            DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } => Key::clone(key),
+            DiffItem::Remove(key, _) => Key::clone(key),
+        };
+        older.records.diff(&self.records).map(key).collect()
     }
 }

@@ -1,5 +1,8 @@
 //! How values of this crate are stored and sent between coordinators: a format version byte, then
 //! bincode's standard configuration.
+//!
+//! Invariant: decoding never panics and allocates in proportion to what it was given, whatever
+//! the bytes claim.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -38,7 +41,25 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if version != FORMAT {
         return Err(DecodeError::Format(version));
     }
-    let (value, used) = bincode::serde::decode_from_slice(rest, bincode::config::standard())
+    // bincode counts what it reads before it allocates, numbers at their full width: up to eight
+    // times what they take. The limit is a constant of the type, hence the steps.
+    match rest.len() {
+        len if len <= SMALL => decode_within::<T, { 16 * SMALL }>(rest),
+        len if len <= LARGE => decode_within::<T, { 16 * LARGE }>(rest),
+        _ => decode_within::<T, { u32::MAX as usize }>(rest),
+    }
+}
+
+const SMALL: usize = 64 << 10;
+const LARGE: usize = 16 << 20;
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let config = bincode::config::standard().with_limit::<LIMIT>();
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config)
         .map_err(|error| DecodeError::Damaged(error.to_string()))?;
-    if used == rest.len() { Ok(value) } else { Err(DecodeError::Damaged("bytes left over".into())) }
+    if used == bytes.len() {
+        Ok(value)
+    } else {
+        Err(DecodeError::Damaged("bytes left over".into()))
+    }
 }

@@ -12,16 +12,19 @@ pub mod codec;
 pub mod command;
 pub mod event;
 pub mod filter;
+mod hash;
 pub mod history;
 pub mod id;
 pub mod invariant;
 pub mod key;
 pub mod name;
+pub mod network;
 pub mod record;
 pub mod rejection;
 pub mod reply;
 pub mod resources;
 pub mod setting;
+mod size;
 pub mod state;
 
 pub use apply::{Applied, Stamp, apply};
@@ -32,6 +35,7 @@ pub use history::History;
 pub use id::{
     ClusterId, Epoch, Generation, LogIndex, MemberId, RestoreEpoch, Revision, StateHash, Term,
 };
+pub use invariant::Violation;
 pub use key::{ConnectionId, Key, KeyRange, Kind, PartitionId};
 pub use name::Name;
 pub use record::{
@@ -41,5 +45,5 @@ pub use record::{
 pub use rejection::{Reason, Rejection};
 pub use reply::{ApplyOutcome, KeyedRecord, OperationReply, Outcome, Reply, TransactionReply};
 pub use resources::Resources;
-pub use setting::{Settings, SettingDefinition};
+pub use setting::{SETTINGS, SettingDefinition, Settings};
 pub use state::{Identity, State};

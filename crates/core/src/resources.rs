@@ -10,6 +10,7 @@ use crate::name::Name;
 
 /// An amount per resource name, such as `cpu_millis` and `memory_bytes`. Absent means 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<Name, u64>")]
 pub struct Resources(BTreeMap<Name, u64>);
 
 impl Resources {
@@ -64,8 +65,9 @@ impl Resources {
     pub fn dominant_share_ppm(&self, total: &Self) -> u64 {
         let share = |(name, amount): (&Name, u64)| match total.get(name) {
             0 => 0,
-            all => u64::try_from(u128::from(amount) * 1_000_000 / u128::from(all))
-                .unwrap_or(u64::MAX),
+            all => {
+                u64::try_from(u128::from(amount) * 1_000_000 / u128::from(all)).unwrap_or(u64::MAX)
+            }
         };
         self.iter().map(share).max().unwrap_or(0)
     }
@@ -78,5 +80,12 @@ impl FromIterator<(Name, u64)> for Resources {
             resources.set(name, amount);
         }
         resources
+    }
+}
+
+impl From<BTreeMap<Name, u64>> for Resources {
+    fn from(mut amounts: BTreeMap<Name, u64>) -> Self {
+        amounts.retain(|_, amount| *amount != 0);
+        Self(amounts)
     }
 }

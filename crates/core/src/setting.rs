@@ -1,13 +1,18 @@
 //! Settings: limits and intervals that are changed at run time, through the log.
 //!
-//! Owns the list of settings with their defaults, bounds and units.
+//! Owns the one list of settings with their defaults, bounds and units, and the reading of their
+//! text. A setting that is not stored, or was deleted, has its default.
+//!
+//! Invariant: no setting can be set so low that settings can no longer be changed.
 
-use crate::name::Name;
+use std::{ops::RangeInclusive, sync::Arc};
+
+use crate::{name::Name, record::Record};
 
 /// What can be set.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingDefinition {
-    /// The name; its last word is the unit.
+    /// The name; its last words are the unit and the kind of bound.
     pub name: &'static str,
     /// What it does.
     pub description: &'static str,
@@ -19,33 +24,175 @@ pub struct SettingDefinition {
     pub max: u64,
 }
 
-/// The settings in force: typed, with defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Largest value of an entry, bytes.
-    pub value_bytes_max: u64,
-    /// Largest key of an entry, bytes.
-    pub key_bytes_max: u64,
-    /// Most operations plus preconditions in a transaction.
-    pub transaction_operations_max: u64,
-    /// Most changes that one command may make.
-    pub command_changes_max: u64,
-    /// Most bytes that the changes of one command may have.
-    pub command_bytes_max: u64,
-    /// Most records in one answer.
-    pub range_records_max: u64,
-    /// Most processes in a network.
-    pub network_processes_max: u64,
-    /// Most connections in a network.
-    pub network_connections_max: u64,
-    /// Most bytes of changes kept for change streams.
-    pub history_bytes_max: u64,
-    /// How long changes are kept for change streams, milliseconds.
-    pub history_age_ms_max: u64,
+/// The text is no value of a setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSetting {
+    /// There is no such setting.
+    #[error("no setting has this name")]
+    Unknown,
+    /// The text is not a number in plain decimal digits.
+    #[error("must be a whole number in decimal digits")]
+    NotANumber,
+    /// The number is out of the setting's bounds.
+    #[error("must be from {min} to {max}")]
+    OutOfBounds {
+        /// The smallest value allowed.
+        min: u64,
+        /// The largest value allowed.
+        max: u64,
+    },
 }
 
-/// Checks nothing; see [`Settings`].
+macro_rules! settings {
+    ($(#[doc = $description:literal] $name:ident = $default:expr, $bounds:expr;)+) => {
+        /// The settings in force: typed, with defaults filled in.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Settings {
+            $(#[doc = $description] pub $name: u64,)+
+        }
+
+        /// All settings, by name.
+        pub const SETTINGS: &[SettingDefinition] = &[$({
+            const BOUNDS: RangeInclusive<u64> = $bounds;
+            SettingDefinition {
+                name: stringify!($name),
+                description: $description.trim_ascii(),
+                default: $default,
+                min: *BOUNDS.start(),
+                max: *BOUNDS.end(),
+            }
+        }),+];
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default),+ }
+            }
+        }
+
+        impl Settings {
+            /// The value in force; None when there is no such setting.
+            #[must_use]
+            pub fn get(&self, name: &Name) -> Option<u64> {
+                match name.as_str() {
+                    $(stringify!($name) => Some(self.$name),)+
+                    _ => None,
+                }
+            }
+
+            fn slot(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+settings! {
+    /// Most bytes that the changes of one command may have, as they were before and after.
+    command_bytes_max = 64 * MIB, KIB..=128 * MIB;
+    /// Most changes that one command may make.
+    command_changes_max = 250_000, 1..=1_000_000;
+    /// How long changes are kept for change streams, milliseconds.
+    history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
+    /// Most bytes of changes kept for change streams; the newest revision is always kept.
+    history_bytes_max = 64 * MIB, 0..=16 * 1024 * MIB;
+    /// Largest key of an entry, bytes.
+    key_bytes_max = 4 * KIB, 1..=64 * KIB;
+    /// Most connections between processes in a network.
+    network_connections_max = 500_000, 1..=4_000_000;
+    /// Most processes in a network.
+    network_processes_max = 100_000, 1..=1_000_000;
+    /// Most records in one answer.
+    range_records_max = 10_000, 1..=1_000_000;
+    /// Most bytes of records that one transaction may return.
+    reply_bytes_max = 16 * MIB, KIB..=128 * MIB;
+    /// Most operations plus preconditions in a transaction, both branches counted.
+    transaction_operations_max = 1_024, 1..=65_536;
+    /// Most records that one transaction may read, test or delete.
+    transaction_reads_max = 100_000, 1..=10_000_000;
+    /// Largest value of an entry, bytes.
+    value_bytes_max = MIB, 1..=16 * MIB;
+}
+
+impl Settings {
+    /// Puts a value in force, or the default. The text was checked; what is no setting is ignored.
+    pub(crate) fn set(&mut self, key: &[u8], record: Option<&Record>) {
+        let Some(definition) = definition_of(key) else { return };
+        let value = match record {
+            Some(Record::Setting(text)) => definition.parse(text).unwrap_or(definition.default),
+            _ => definition.default,
+        };
+        if let Some(slot) = self.slot(definition.name) {
+            *slot = value;
+        }
+    }
+}
+
+impl SettingDefinition {
+    /// Reads a value. It has one text only: `007` and `+7` are refused.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] when the text is no number or out of bounds.
+    pub fn parse(&self, text: &str) -> Result<u64, InvalidSetting> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits || (text.len() > 1 && text.starts_with('0')) {
+            return Err(InvalidSetting::NotANumber);
+        }
+        let Self { min, max, .. } = *self;
+        let value = text.parse().ok().filter(|value| (min..=max).contains(value));
+        value.ok_or(InvalidSetting::OutOfBounds { min, max })
+    }
+
+    /// The setting as a record.
+    #[must_use]
+    pub fn record(value: u64) -> Record {
+        Record::Setting(Arc::from(value.to_string()))
+    }
+}
+
+/// The definition of a setting; None when there is no such setting.
 #[must_use]
-pub fn definition(_name: &Name) -> Option<&'static SettingDefinition> {
-    unimplemented!()
+pub fn definition(name: &Name) -> Option<&'static SettingDefinition> {
+    definition_of(name.as_str().as_bytes())
+}
+
+/// The definition under a key of kind setting.
+pub(crate) fn definition_of(key: &[u8]) -> Option<&'static SettingDefinition> {
+    let found = SETTINGS.binary_search_by(|definition| definition.name.as_bytes().cmp(key)).ok()?;
+    SETTINGS.get(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_sorted_and_consistent() {
+        assert!(SETTINGS.is_sorted_by(|a, b| a.name < b.name));
+        let settings = Settings::default();
+        for definition in SETTINGS {
+            let name = Name::new(definition.name).unwrap();
+            assert_eq!(settings.get(&name), Some(definition.default));
+            assert!((definition.min..=definition.max).contains(&definition.default), "{name}");
+            assert!(!definition.description.is_empty() && definition.description.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn text_has_one_form() {
+        let definition = definition(&Name::new("value_bytes_max").unwrap()).unwrap();
+        assert_eq!(definition.parse("1024"), Ok(1024));
+        for text in ["", "+1024", "01024", " 1024", "1_024", "-1", "1k", "१"] {
+            assert_eq!(definition.parse(text), Err(InvalidSetting::NotANumber), "{text}");
+        }
+        for text in ["0", "16777217", "99999999999999999999999"] {
+            let bounds = InvalidSetting::OutOfBounds { min: 1, max: 16 * MIB };
+            assert_eq!(definition.parse(text), Err(bounds), "{text}");
+        }
+    }
 }

@@ -1,13 +1,19 @@
 //! The whole replicated state, as a value.
+//!
+//! Owns reading, and the one way to put changes into force. Invariants: the records' sum is that
+//! of the records, the settings are those of the setting records, the history ends at the
+//! revision; [`State::check`] tests them with all the others.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    history::History,
+    event::{Change, Event},
+    hash,
+    history::{self, History},
     id::{ClusterId, RestoreEpoch, Revision, StateHash},
-    key::{Key, KeyRange},
+    key::{Key, KeyRange, Kind},
     record::{Record, Versioned},
     setting::Settings,
 };
@@ -30,13 +36,23 @@ pub struct State {
     pub(crate) time_ms: u64,
     pub(crate) history: History,
     pub(crate) settings: Arc<Settings>,
+    /// The sum of the records' hashes.
+    pub(crate) sum: u64,
 }
 
 impl State {
     /// An empty state at revision 0.
     #[must_use]
-    pub fn new(_identity: Identity) -> Self {
-        unimplemented!()
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            records: imbl::OrdMap::new(),
+            revision: Revision(0),
+            time_ms: 0,
+            history: History::starting_at(Revision(1)),
+            settings: Arc::default(),
+            sum: 0,
+        }
     }
 
     /// Which cluster it belongs to.
@@ -60,7 +76,20 @@ impl State {
     /// Hash of everything that replicas must agree on, kept incrementally.
     #[must_use]
     pub fn hash(&self) -> StateHash {
-        unimplemented!()
+        let Identity { cluster_id, restore_epoch } = self.identity;
+        StateHash(hash::fold(
+            hash::domain("state"),
+            [
+                cluster_id.0,
+                restore_epoch.0,
+                self.revision.0,
+                self.time_ms,
+                self.records.len() as u64,
+                self.sum,
+                self.history.oldest().0,
+                self.history.sum(),
+            ],
+        ))
     }
 
     /// How many records there are.
@@ -106,5 +135,43 @@ impl State {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Moves the clock, never back.
+    pub(crate) fn advance_clock(&mut self, time_ms: u64) {
+        self.time_ms = self.time_ms.max(time_ms);
+    }
+
+    /// Puts the changes of the next revision into force.
+    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Arc<Event> {
+        let revision = self.revision.next();
+        let mut event_hash = history::event_seed(revision, self.time_ms);
+        for change in &changes {
+            let before = hash::optional(&change.key, change.previous.as_deref());
+            let after = hash::optional(&change.key, change.current.as_deref());
+            event_hash = hash::fold(event_hash, [before, after]);
+            self.sum = self.sum.wrapping_sub(before).wrapping_add(after);
+            self.write(change);
+        }
+        self.revision = revision;
+        let event = Arc::new(Event { revision, time_ms: self.time_ms, changes });
+        self.history.push(Arc::clone(&event), event_hash);
+        event
+    }
+
+    /// Drops what need not be kept any more.
+    pub(crate) fn trim_history(&mut self) {
+        self.history.trim(self.time_ms, &self.settings);
+    }
+
+    fn write(&mut self, change: &Change) {
+        if change.key.kind == Kind::Setting {
+            let record = change.current.as_deref().map(|versioned| &versioned.value);
+            Arc::make_mut(&mut self.settings).set(&change.key.bytes, record);
+        }
+        match &change.current {
+            Some(record) => self.records.insert(change.key.clone(), Arc::clone(record)),
+            None => self.records.remove(&change.key),
+        };
     }
 }

@@ -1,0 +1,175 @@
+//! Networks: from a description and a plan to partitions and connections.
+//!
+//! Invariants: everything of a network changes at one revision; records whose value stays the same
+//! are not written; a kept partition keeps its owner, epoch and state.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::draft::Draft;
+use crate::{
+    command::ApplyNetwork,
+    id::{Generation, Revision},
+    key::{ConnectionId, Key, KeyRange, Kind, PartitionId},
+    name::Name,
+    network::demand,
+    record::{
+        Connection, ConnectionState, Network, NetworkSpec, Partition, PartitionState,
+        PlacedProcess, Process, ProcessEdge, Record,
+    },
+    rejection::{Reason, Rejection},
+    reply::{ApplyOutcome, Reply},
+};
+
+pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Reply, Rejection> {
+    let ApplyNetwork { name, spec, assignment, basis } = command;
+    spec.validate(draft.settings())?;
+    spec.validate_chosen()?;
+    validate_assignment(spec, assignment)?;
+    let key = Key::network(name);
+    let existing = draft.get(&key).map(|record| (record.modified, record.value.clone()));
+    validate_basis(name, *basis, existing.as_ref().map(|(modified, _)| *modified))?;
+    let mut spec = spec.clone();
+    spec.canonicalize();
+    let (outcome, generation) = match &existing {
+        Some((_, Record::Network(old))) if old.spec == spec => {
+            let (outcome, generation) = (ApplyOutcome::Unchanged, old.generation);
+            return Ok(Reply::ApplyNetwork { outcome, generation });
+        }
+        Some((_, Record::Network(old))) => (ApplyOutcome::Updated, old.generation.next()),
+        _ => (ApplyOutcome::Created, Generation(1)),
+    };
+    let partitions = partitions(draft, name, &spec, assignment);
+    let connections = connections(draft, name, &spec, assignment);
+    draft.put(&key, Record::Network(Arc::new(Network { spec, generation })));
+    replace(draft, &belonging(name, Kind::Partition), partitions);
+    replace(draft, &belonging(name, Kind::Connection), connections);
+    Ok(Reply::ApplyNetwork { outcome, generation })
+}
+
+pub(super) fn delete(draft: &mut Draft<'_>, name: &Name) -> Result<Reply, Rejection> {
+    let key = Key::network(name);
+    if draft.get(&key).is_none() {
+        return Err(Rejection::new(Reason::NotFound, format!("no network {:?}", name.as_str())));
+    }
+    draft.delete(&key);
+    let mut deleted = |kind| {
+        let records = draft.delete_range(&belonging(name, kind));
+        u32::try_from(records.len()).expect("indices within a network are 32 bits wide")
+    };
+    let (partitions, connections) = (deleted(Kind::Partition), deleted(Kind::Connection));
+    Ok(Reply::DeleteNetwork { partitions, connections })
+}
+
+/// The partitions or connections of a network. Exact, since no name contains a slash.
+fn belonging(network: &Name, kind: Kind) -> KeyRange {
+    KeyRange::Prefix(kind, format!("{network}/").into())
+}
+
+fn validate_assignment(spec: &NetworkSpec, assignment: &[u32]) -> Result<(), Rejection> {
+    let (processes, partitions) = (spec.processes.len(), spec.policy.partitions);
+    if assignment.len() != processes {
+        let rule = format!("one number per process: {processes}, not {}", assignment.len());
+        return Err(Rejection::invalid("assignment", rule));
+    }
+    let mut used = vec![false; partitions as usize];
+    for (at, &partition) in assignment.iter().enumerate() {
+        let Some(used) = used.get_mut(partition as usize) else {
+            let rule = format!("below the number of partitions, {partitions}, not {partition}");
+            return Err(Rejection::invalid(format!("assignment[{at}]"), rule));
+        };
+        *used = true;
+    }
+    match used.iter().position(|used| !used) {
+        Some(empty) => Err(Rejection::invalid("assignment", format!("partition {empty} is empty"))),
+        None => Ok(()),
+    }
+}
+
+fn validate_basis(
+    name: &Name,
+    basis: Option<Revision>,
+    modified: Option<Revision>,
+) -> Result<(), Rejection> {
+    if basis == modified {
+        return Ok(());
+    }
+    let said = |at: Option<Revision>| match at {
+        Some(revision) => format!("changed last at revision {revision}"),
+        None => "absent".to_owned(),
+    };
+    let (planned, found) = (said(basis), said(modified));
+    let message = format!("network {:?} is {found}; the plan is for {planned}", name.as_str());
+    Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
+}
+
+/// The partitions that the plan describes, by key.
+fn partitions(
+    draft: &Draft<'_>,
+    network: &Name,
+    spec: &NetworkSpec,
+    assignment: &[u32],
+) -> BTreeMap<Key, Record> {
+    let total = demand(&spec.processes);
+    let mut members: BTreeMap<u32, Vec<&Process>> = BTreeMap::new();
+    for (process, partition) in spec.processes.iter().zip(assignment) {
+        members.entry(*partition).or_default().push(process);
+    }
+    let record = |(index, members): (u32, Vec<&Process>)| {
+        let key = Key::partition(&PartitionId { network: network.clone(), index });
+        let (owner, epoch, state) = match draft.get(&key).map(|record| &record.value) {
+            Some(Record::Partition(kept)) => (kept.owner.clone(), kept.epoch, kept.state),
+            _ => (None, None, PartitionState::Unassigned),
+        };
+        let demand = demand(members.iter().copied());
+        let load_ppm = demand.dominant_share_ppm(&total);
+        let placed =
+            |p: &&Process| PlacedProcess { id: p.id.clone(), parallelism: p.parallelism.min };
+        let processes = members.iter().map(placed).collect();
+        let partition = Partition { processes, demand, load_ppm, owner, epoch, state };
+        (key, Record::Partition(Arc::new(partition)))
+    };
+    members.into_iter().map(record).collect()
+}
+
+/// The connections between partitions: the edges that cross, by key.
+fn connections(
+    draft: &Draft<'_>,
+    network: &Name,
+    spec: &NetworkSpec,
+    assignment: &[u32],
+) -> BTreeMap<Key, Record> {
+    let partition_of = |id: &Name| {
+        let at = spec.processes.binary_search_by(|process| process.id.cmp(id));
+        assignment[at.expect("every edge was checked to join processes of the spec")]
+    };
+    let mut crossing: BTreeMap<(u32, u32), Vec<ProcessEdge>> = BTreeMap::new();
+    for edge in &spec.connections {
+        let (from, to) = (partition_of(&edge.from), partition_of(&edge.to));
+        if from != to {
+            crossing.entry((from, to)).or_default().push(edge.clone());
+        }
+    }
+    let record = |((from, to), edges)| {
+        let key = Key::connection(&ConnectionId { network: network.clone(), from, to });
+        let state = match draft.get(&key).map(|record| &record.value) {
+            Some(Record::Connection(kept)) => kept.state,
+            _ => ConnectionState::Pending,
+        };
+        (key, Record::Connection(Arc::new(Connection { edges, state })))
+    };
+    crossing.into_iter().map(record).collect()
+}
+
+/// Makes a range hold exactly these records, writing only what differs.
+fn replace(draft: &mut Draft<'_>, range: &KeyRange, records: BTreeMap<Key, Record>) {
+    let gone = draft.range(range).filter(|(key, _)| !records.contains_key(*key));
+    let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+    for key in &gone {
+        draft.delete(key);
+    }
+    for (key, record) in records {
+        if draft.get(&key).is_none_or(|existing| existing.value != record) {
+            draft.put(&key, record);
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Rules that hold in every state.

@@ -1,0 +1,78 @@
+//! How many bytes records and changes count for, in limits and in the history's budget.
+//!
+//! Invariant: computed from lengths alone, so that every replica counts the same. An estimate of
+//! what they take in memory, with fixed amounts for what surrounds the data.
+
+use crate::{
+    event::{Change, Event},
+    key::Key,
+    record::{NetworkSpec, ProcessEdge, Record},
+    resources::Resources,
+};
+
+/// What surrounds one change: the change itself, its map entry, its record's revisions.
+const CHANGE_OVERHEAD: u64 = 256;
+/// What surrounds an event.
+const EVENT_OVERHEAD: u64 = 128;
+/// What surrounds one element of a list within a record.
+const ELEMENT_OVERHEAD: u64 = 32;
+
+/// An event with its changes.
+pub(crate) fn event(event: &Event) -> u64 {
+    EVENT_OVERHEAD + event.changes.iter().map(change).sum::<u64>()
+}
+
+/// A change with the record before and after.
+pub(crate) fn change(change: &Change) -> u64 {
+    let records = [&change.previous, &change.current];
+    let values = records.into_iter().flatten().map(|versioned| record(&versioned.value));
+    CHANGE_OVERHEAD + len(&change.key.bytes) + values.sum::<u64>()
+}
+
+/// A record with its key, as part of an answer.
+pub(crate) fn keyed(key: &Key, value: &Record) -> u64 {
+    ELEMENT_OVERHEAD + len(&key.bytes) + record(value)
+}
+
+fn record(value: &Record) -> u64 {
+    match value {
+        Record::Entry(bytes) => len(bytes),
+        Record::Setting(text) => len(text.as_bytes()),
+        Record::Worker(worker) => {
+            let label = |(name, value): (&String, &String)| {
+                ELEMENT_OVERHEAD + len(name.as_bytes()) + len(value.as_bytes())
+            };
+            len(worker.address.as_bytes())
+                + resources(&worker.capacity)
+                + worker.labels.iter().map(label).sum::<u64>()
+        }
+        Record::Network(network) => spec(&network.spec),
+        Record::Partition(partition) => {
+            let placed = partition.processes.iter();
+            resources(&partition.demand)
+                + placed.map(|p| ELEMENT_OVERHEAD + len(p.id.as_str().as_bytes())).sum::<u64>()
+        }
+        Record::Connection(connection) => connection.edges.iter().map(edge).sum(),
+    }
+}
+
+fn spec(spec: &NetworkSpec) -> u64 {
+    let processes = spec.processes.iter().map(|process| {
+        let names = len(process.id.as_str().as_bytes()) + len(process.component.as_bytes());
+        ELEMENT_OVERHEAD + names + resources(&process.needs)
+    });
+    processes.sum::<u64>() + spec.connections.iter().map(edge).sum::<u64>()
+}
+
+fn edge(edge: &ProcessEdge) -> u64 {
+    let names = len(edge.from.as_str().as_bytes()) + len(edge.to.as_str().as_bytes());
+    ELEMENT_OVERHEAD + names
+}
+
+fn resources(resources: &Resources) -> u64 {
+    resources.iter().map(|(name, _)| ELEMENT_OVERHEAD + len(name.as_str().as_bytes())).sum()
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    bytes.len() as u64
+}
