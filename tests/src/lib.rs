@@ -1,1 +1,9 @@
-//! Cross-crate tests live in this package's `tests` folder.
+//! What the cross-crate tests share: clusters of real processes, plain gRPC calls, and the crash
+//! programme.
+//!
+//! The calls are made with the generated gRPC clients and without the client library, whose retries
+//! would hide what a test looks for. Must not know how a coordinator works inside.
+
+pub mod calls;
+pub mod cluster;
+pub mod crash;
