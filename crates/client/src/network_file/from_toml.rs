@@ -1,0 +1,133 @@
+//! Quorate's own format.
+//!
+//! ```toml
+//! [policy]                      # optional, and so are both of its keys
+//! partitions = 4                # absent: the coordinator's choice
+//! strategy = "round-robin"      # absent: the coordinator's choice
+//!
+//! [[processes]]                 # at least one
+//! id = "parse"                  # unique, a name
+//! component = "json-parser"     # what runs: 1 to 256 bytes
+//! needs = { cpu_millis = 500, memory_bytes = 268435456, gpu = 1 }   # per instance; absent: 0
+//! parallelism = { min = 2, max = 8 }    # or one number; absent: 1
+//!
+//! [[connections]]               # optional; at most one per ordered pair
+//! from = "ingest"
+//! to = "parse"
+//! rate = 1000000                # bytes per second; absent: 0
+//! ```
+//!
+//! Invariant: a key that is not known is refused, wherever it is.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources};
+
+use super::{
+    canonical::{COMPONENT_BYTES_MAX, Processes},
+    field::{Field, Invalid},
+};
+
+/// The network that a document describes.
+pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
+    root.only(&["policy", "processes", "connections"])?;
+    let list = root.required("processes")?;
+    let mut processes = Processes::default();
+    for field in list.items()? {
+        processes.add(process(&field)?, &field.required("id")?)?;
+    }
+    let policy = match root.optional("policy")? {
+        Some(field) => policy(&field, list.items()?.len())?,
+        None => PartitionPolicy::default(),
+    };
+    let connections = match root.optional("connections")? {
+        Some(list) => connections(&list, &processes)?,
+        None => BTreeMap::new(),
+    };
+    processes.into_spec(connections, policy, &list)
+}
+
+fn policy(field: &Field<'_, '_>, processes: usize) -> Result<PartitionPolicy, Invalid> {
+    field.only(&["partitions", "strategy"])?;
+    let mut policy = PartitionPolicy::default();
+    if let Some(partitions) = field.optional("partitions")? {
+        let number = partitions.integer_u32(1, u32::MAX)?;
+        if number as usize > processes {
+            let rule = "must be at most the number of processes, which is";
+            return Err(partitions.invalid(format!("{rule} {processes}, is {number}")));
+        }
+        policy.partitions = number;
+    }
+    if let Some(strategy) = field.optional("strategy")? {
+        policy.strategy = strategy.name()?;
+    }
+    Ok(policy)
+}
+
+fn process(field: &Field<'_, '_>) -> Result<Process, Invalid> {
+    field.only(&["id", "component", "needs", "parallelism"])?;
+    let component = field.required("component")?.bounded_text(COMPONENT_BYTES_MAX)?.to_owned();
+    Ok(Process {
+        id: field.required("id")?.name()?,
+        component,
+        needs: field.optional("needs")?.map_or_else(|| Ok(Resources::default()), |f| needs(&f))?,
+        parallelism: match field.optional("parallelism")? {
+            Some(bounds) => parallelism(&bounds)?,
+            None => Parallelism { min: 1, max: 1 },
+        },
+    })
+}
+
+fn needs(field: &Field<'_, '_>) -> Result<Resources, Invalid> {
+    let mut needs = Resources::default();
+    for (resource, amount) in field.entries()? {
+        let name = Name::new(resource).map_err(|_| {
+            amount.invalid(format!("a resource's name must match {}", Name::PATTERN))
+        })?;
+        needs.set(name, amount.integer(0, u64::MAX)?);
+    }
+    Ok(needs)
+}
+
+fn parallelism(field: &Field<'_, '_>) -> Result<Parallelism, Invalid> {
+    if !field.is_table() {
+        let number = field.integer_u32(1, u32::MAX)?;
+        return Ok(Parallelism { min: number, max: number });
+    }
+    field.only(&["min", "max"])?;
+    let min = match field.optional("min")? {
+        Some(min) => min.integer_u32(1, u32::MAX)?,
+        None => 1,
+    };
+    let max = match field.optional("max")? {
+        Some(field) => {
+            let max = field.integer_u32(1, u32::MAX)?;
+            if max < min {
+                return Err(
+                    field.invalid(format!("must be at least min, which is {min}, is {max}"))
+                );
+            }
+            max
+        }
+        None => min,
+    };
+    Ok(Parallelism { min, max })
+}
+
+fn connections(
+    list: &Field<'_, '_>,
+    processes: &Processes,
+) -> Result<BTreeMap<(Name, Name), u64>, Invalid> {
+    let mut rates = BTreeMap::new();
+    for field in list.items()? {
+        field.only(&["from", "to", "rate"])?;
+        let from = processes.named_by(&field.required("from")?)?;
+        let to = processes.named_by(&field.required("to")?)?;
+        let rate = field.optional("rate")?.map_or(Ok(0), |rate| rate.integer(0, u64::MAX))?;
+        let rule = format!("{from} -> {to} is there already; at most one connection per pair");
+        if rates.insert((from, to), rate).is_some() {
+            return Err(field.invalid(rule));
+        }
+    }
+    Ok(rates)
+}
