@@ -1,1 +1,42 @@
-//! placeholder
+//! The client library of Quorate.
+//!
+//! [`Client`] calls a cluster through several coordinators, one at a time: it moves on when one
+//! does not answer, waits when it is told to, and stops at the deadline.
+//!
+//! What callers may rely on:
+//!
+//! - A read is linearizable unless [`Call::local`] or [`Call::at_least`] says otherwise, and never
+//!   from before what the client has seen, through whichever coordinator.
+//! - A write that fails says whether it was applied ([`Error::outcome`]); it is sent again only
+//!   when it was certainly not, or when [`Call::idempotent`] allows it.
+//! - A [`Watch`] goes on over lost connections and coordinators, without gap or repeat.
+//! - An answer from another cluster, or from before a restore, is an error.
+//!
+//! Owns endpoints, retries and what was seen. Must not know how coordinators work.
+
+pub mod call;
+pub mod client;
+pub mod cluster;
+pub mod config;
+pub mod error;
+pub mod network;
+pub mod network_file;
+mod pool;
+pub mod records;
+mod seen;
+pub mod transaction;
+pub mod watch;
+
+pub use call::{Call, Response};
+pub use client::Client;
+pub use cluster::{Member, MemberStatus, Members, Role};
+pub use config::{Backoff, ClientConfig, Endpoint, FirstEndpoint};
+pub use error::{Error, ErrorKind};
+pub use network::{AppliedNetwork, DeletedNetwork, FoundConnection, FoundNetwork, FoundPartition};
+pub use quorate_proto::{
+    Reason, WriteOutcome,
+    convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},
+};
+pub use records::{Deleted, FoundRecord, IntoKey, IntoRange, KeyPage, Page};
+pub use transaction::{Previous, TransactionBuilder, entries};
+pub use watch::{Position, Watch, WatchOptions};

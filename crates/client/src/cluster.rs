@@ -1,0 +1,210 @@
+//! The coordinators themselves: what each knows of itself, who they are, who leads.
+
+use quorate_core::{LogIndex, MemberId, Revision, StateHash};
+use quorate_proto::{ConvertError, convert::Consistency, v1};
+
+use crate::{
+    call::{Call, Operation, Read, Write, rpc},
+    client::Client,
+    config::Endpoint,
+};
+
+impl Client {
+    /// What one coordinator knows of itself; answered without a quorum too.
+    ///
+    /// ```no_run
+    /// # async fn example(client: quorate_client::Client) {
+    /// for endpoint in client.endpoints() {
+    ///     match client.status(endpoint).await {
+    ///         Ok(status) => println!("{endpoint}: {:?}", status.value.role),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn status(&self, endpoint: &Endpoint) -> Call<GetStatus> {
+        Call::new(self, GetStatus).via(endpoint)
+    }
+
+    /// The cluster's members.
+    pub fn members(&self) -> Call<GetMembers> {
+        Call::new(self, GetMembers)
+    }
+
+    /// Hands leadership to a voter (None: the most up-to-date one) and waits until it leads.
+    pub fn transfer_leader(&self, target: Option<MemberId>) -> Call<TransferLeader> {
+        Call::new(self, TransferLeader { target })
+    }
+}
+
+/// What a coordinator does in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Leads.
+    Leader,
+    /// Votes and follows.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Follows without a vote.
+    Learner,
+}
+
+impl Role {
+    /// Its name in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+        }
+    }
+}
+
+/// What a coordinator knows of itself. Its id, term and revision are in the answer's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The address at which it serves clients.
+    pub endpoint: String,
+    /// Its role.
+    pub role: Role,
+    /// The leader it knows of.
+    pub leader: Option<MemberId>,
+    /// The last log entry applied.
+    pub applied_index: LogIndex,
+    /// The last log entry in its log.
+    pub last_log_index: LogIndex,
+    /// The last log entry covered by its newest checkpoint; 0: none.
+    pub checkpoint_index: LogIndex,
+    /// The oldest revision from which a watch can start.
+    pub oldest_revision: Revision,
+    /// Hash of the whole state as of `applied_index`: equal on all coordinators at equal index.
+    pub state_hash: StateHash,
+    /// How many records there are.
+    pub records: u64,
+    /// The version of the software.
+    pub version: String,
+}
+
+/// Asks a coordinator about itself.
+#[derive(Debug, Clone)]
+pub struct GetStatus;
+
+impl Operation for GetStatus {
+    type Output = MemberStatus;
+    rpc!(Probe, cluster_service_client::ClusterServiceClient.status(StatusRequest) -> StatusResponse);
+
+    fn request(&self, _read: Consistency) -> v1::StatusRequest {
+        v1::StatusRequest {}
+    }
+
+    fn read(&self, answer: v1::StatusResponse) -> Result<MemberStatus, ConvertError> {
+        let role = match v1::MemberRole::try_from(answer.role) {
+            Ok(v1::MemberRole::Leader) => Role::Leader,
+            Ok(v1::MemberRole::Follower) => Role::Follower,
+            Ok(v1::MemberRole::Candidate) => Role::Candidate,
+            Ok(v1::MemberRole::Learner) => Role::Learner,
+            Ok(v1::MemberRole::Unspecified) | Err(_) => {
+                return Err(ConvertError::new("role", format!("unknown value {}", answer.role)));
+            }
+        };
+        Ok(MemberStatus {
+            cluster_name: answer.cluster_name,
+            endpoint: answer.endpoint,
+            role,
+            leader: member_id(answer.leader_id),
+            applied_index: LogIndex(answer.applied_index),
+            last_log_index: LogIndex(answer.last_log_index),
+            checkpoint_index: LogIndex(answer.checkpoint_index),
+            oldest_revision: Revision(answer.oldest_revision),
+            state_hash: StateHash(answer.state_hash),
+            records: answer.records,
+            version: answer.version,
+        })
+    }
+}
+
+/// Lists members.
+#[derive(Debug, Clone)]
+pub struct GetMembers;
+
+/// The cluster's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// The members, by id.
+    pub members: Vec<Member>,
+    /// The leader that the answering coordinator knows of.
+    pub leader: Option<MemberId>,
+}
+
+/// A coordinator in the membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: MemberId,
+    /// Where clients reach it, `host:port`.
+    pub client_address: String,
+    /// Where its peers reach it, `host:port`.
+    pub peer_address: String,
+    /// False for a learner.
+    pub voter: bool,
+}
+
+impl Read for GetMembers {}
+
+impl Operation for GetMembers {
+    type Output = Members;
+    rpc!(
+        Read,
+        cluster_service_client::ClusterServiceClient.members(MembersRequest) -> MembersResponse
+    );
+
+    fn request(&self, read: Consistency) -> v1::MembersRequest {
+        v1::MembersRequest { read: Some(read.into()) }
+    }
+
+    fn read(&self, answer: v1::MembersResponse) -> Result<Members, ConvertError> {
+        let member = |member: v1::Member| Member {
+            id: MemberId(member.id),
+            client_address: member.client_address,
+            peer_address: member.peer_address,
+            voter: member.voter,
+        };
+        let members = answer.members.into_iter().map(member).collect();
+        Ok(Members { members, leader: member_id(answer.leader_id) })
+    }
+}
+
+/// Hands leadership over. The answer is who leads now.
+#[derive(Debug, Clone)]
+pub struct TransferLeader {
+    target: Option<MemberId>,
+}
+
+impl Write for TransferLeader {}
+
+impl Operation for TransferLeader {
+    type Output = MemberId;
+    rpc!(
+        Write,
+        cluster_service_client::ClusterServiceClient.transfer_leader(TransferLeaderRequest)
+            -> TransferLeaderResponse
+    );
+
+    fn request(&self, _read: Consistency) -> v1::TransferLeaderRequest {
+        v1::TransferLeaderRequest { target_id: self.target.map_or(0, MemberId::get) }
+    }
+
+    fn read(&self, answer: v1::TransferLeaderResponse) -> Result<MemberId, ConvertError> {
+        member_id(answer.leader_id).ok_or_else(|| ConvertError::new("leader_id", "required"))
+    }
+}
+
+/// On the wire, 0 is nobody.
+fn member_id(id: u64) -> Option<MemberId> {
+    (id != 0).then_some(MemberId(id))
+}
