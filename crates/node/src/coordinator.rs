@@ -5,9 +5,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use quorate_core::{ClusterId, Command, LogIndex, MemberId, Outcome, Revision, Term};
-use quorate_storage::View;
+use quorate_storage::{LogId, Published, View};
 use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    consensus::{
+        Raft,
+        contact::Contact,
+        proposer::{Answer, Origin, Proposer},
+        reads::Reads,
+        transfer,
+    },
+    transport::Transport,
+};
 
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +90,13 @@ pub enum Unanswered {
     },
 }
 
+impl Unanswered {
+    /// Whether the same call may well succeed a moment later, and surely was not applied.
+    fn is_worth_another_try(&self) -> bool {
+        matches!(self, Self::Unavailable { fate: Fate::NotApplied, .. })
+    }
+}
+
 /// What a coordinator does in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -104,35 +123,100 @@ pub struct Status {
     pub last_log_index: LogIndex,
     /// The last entry covered by its newest checkpoint; 0: none.
     pub checkpoint_index: LogIndex,
+    /// The last entry that it knows to be committed.
+    pub committed_index: LogIndex,
+    /// Commands that wait to be proposed here.
+    pub proposals_waiting: usize,
+}
+
+/// What a [`Coordinator`] is made of.
+pub(crate) struct Parts {
+    pub(crate) me: MemberId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) raft: Raft,
+    pub(crate) proposer: Proposer,
+    pub(crate) reads: Reads,
+    pub(crate) contact: Contact,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// The largest election timeout: how long a call waits for a leader.
+    pub(crate) election_max: Duration,
 }
 
 /// The handle. See the module.
 #[derive(Clone)]
-pub struct Coordinator {}
+pub struct Coordinator {
+    parts: Arc<Parts>,
+    published: Arc<Published>,
+}
 
 impl Coordinator {
+    pub(crate) fn new(parts: Parts, published: Arc<Published>) -> Self {
+        Self { parts: Arc::new(parts), published }
+    }
+
     /// This coordinator.
     #[must_use]
     pub fn member_id(&self) -> MemberId {
-        unimplemented!()
+        self.parts.me
     }
 
     /// Its cluster.
     #[must_use]
     pub fn cluster_id(&self) -> ClusterId {
-        unimplemented!()
+        self.parts.cluster
     }
 
     /// Commits a command through the leader, wherever it is, and waits until it is applied there.
     ///
     /// # Errors
-    /// [`Unanswered`]; its fate says whether the command was applied. By the deadline at the latest.
+    /// [`Unanswered`]; its fate says whether the command was applied. By the deadline at the
+    /// latest; without a quorum, within twice the largest election timeout.
     pub async fn propose(
         &self,
-        _command: Command,
-        _deadline: Instant,
+        command: Command,
+        deadline: Instant,
     ) -> Result<Committed, Unanswered> {
-        unimplemented!()
+        let command = Arc::new(command);
+        let patience = deadline.min(Instant::now() + self.parts.election_max);
+        let mut backoff = Duration::from_millis(5);
+        loop {
+            self.wait_for_leader(patience).await?;
+            let refused = match self.propose_once(command.clone(), deadline).await {
+                Err(error) if error.is_worth_another_try() => error,
+                answer => return answer,
+            };
+            // Nothing was applied: the leader was just changing. Try again while there is time.
+            if Instant::now() + backoff >= patience {
+                return Err(refused);
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    async fn propose_once(&self, command: Arc<Command>, deadline: Instant) -> Answer {
+        let mut waiting = self.parts.proposer.submit(command, Origin::Here)?;
+        let unknown = |message: &str| {
+            let (fate, leader) = (Fate::Unknown, self.status().leader);
+            Err(Unanswered::Unavailable { fate, leader, message: message.to_owned() })
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = &mut waiting => answer,
+            () = tokio::time::sleep_until(deadline) => {
+                return unknown("the write was not committed in time; it may still be");
+            }
+            () = self.parts.contact.lost() => {
+                // What arrived together with the loss still counts.
+                match waiting.try_recv() {
+                    Ok(answer) => return answer,
+                    Err(_) => return unknown(
+                        "contact with a quorum was lost; the write may still be committed",
+                    ),
+                }
+            }
+        };
+        answer.unwrap_or(Err(Unanswered::Stopped { fate: Fate::Unknown }))
     }
 
     /// The newest view that is fresh enough. Waits for it.
@@ -141,35 +225,138 @@ impl Coordinator {
     /// [`Unanswered`] when freshness cannot be had by the deadline.
     pub async fn read(
         &self,
-        _freshness: Freshness,
-        _deadline: Instant,
+        freshness: Freshness,
+        deadline: Instant,
     ) -> Result<Arc<View>, Unanswered> {
-        unimplemented!()
+        match freshness {
+            Freshness::Local => Ok(self.view()),
+            Freshness::AtLeast(revision) => self.wait_for_revision(revision, deadline).await,
+            Freshness::Linearizable => {
+                let index = self.read_index(deadline).await?;
+                self.wait_for_index(index, deadline).await
+            }
+        }
+    }
+
+    /// An index that covers everything acknowledged, by any coordinator, before this call.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when no quorum confirms it by the deadline, or within twice the largest
+    /// election timeout.
+    pub async fn read_index(&self, deadline: Instant) -> Result<LogIndex, Unanswered> {
+        let patience = deadline.min(Instant::now() + self.parts.election_max);
+        let mut backoff = Duration::from_millis(5);
+        loop {
+            self.wait_for_leader(patience).await?;
+            let asked = tokio::time::timeout_at(deadline, self.parts.reads.index()).await;
+            let refused = match asked {
+                Ok(Ok(index)) => return Ok(index),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(self.no_leader("no quorum confirmed the read in time")),
+            };
+            if !refused.is_worth_another_try() || Instant::now() + backoff >= patience {
+                return Err(refused);
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    async fn wait_for_leader(&self, patience: Instant) -> Result<(), Unanswered> {
+        if self.parts.contact.leader().is_some() {
+            return Ok(());
+        }
+        match tokio::time::timeout_at(patience, self.parts.contact.regained()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Unanswered::Stopped { fate: Fate::NotApplied }),
+            Err(_) => Err(self.no_leader("no leader with a quorum is known here")),
+        }
+    }
+
+    fn no_leader(&self, message: &str) -> Unanswered {
+        let (fate, leader) = (Fate::NotApplied, self.status().leader);
+        Unanswered::Unavailable { fate, leader, message: message.to_owned() }
+    }
+
+    async fn wait_for_index(
+        &self,
+        index: LogIndex,
+        deadline: Instant,
+    ) -> Result<Arc<View>, Unanswered> {
+        let view = self.view();
+        if view.index >= index {
+            return Ok(view);
+        }
+        let mut applied = self.published.subscribe();
+        let reached = applied.wait_for(|applied| *applied >= index);
+        match tokio::time::timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err(Unanswered::Stopped { fate: Fate::NotApplied }),
+            Err(_) => return Err(self.no_leader("the read index was not applied here in time")),
+        }
+        Ok(self.view())
+    }
+
+    async fn wait_for_revision(
+        &self,
+        wanted: Revision,
+        deadline: Instant,
+    ) -> Result<Arc<View>, Unanswered> {
+        let mut applied = self.published.subscribe();
+        loop {
+            applied.mark_unchanged();
+            let view = self.view();
+            let current = view.state.revision();
+            if current >= wanted {
+                return Ok(view);
+            }
+            match tokio::time::timeout_at(deadline, applied.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Unanswered::Stopped { fate: Fate::NotApplied }),
+                Err(_) => return Err(Unanswered::NotReached { wanted, current }),
+            }
+        }
     }
 
     /// The newest view here.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
-        unimplemented!()
+        self.published.load()
     }
 
     /// Tells whenever a newer view is there, and its index.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<LogIndex> {
-        unimplemented!()
+        self.published.subscribe()
     }
 
     /// What this coordinator knows of itself now.
     #[must_use]
     pub fn status(&self) -> Status {
-        unimplemented!()
+        let metrics = self.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: Option<LogId>| LogIndex(id.map_or(0, |id| id.index));
+        Status {
+            role: match metrics.state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower | ServerState::Shutdown => Role::Follower,
+            },
+            term: Term(metrics.current_term),
+            leader: metrics.current_leader.map(MemberId),
+            last_log_index: LogIndex(metrics.last_log_index.unwrap_or(0)),
+            checkpoint_index: index(metrics.snapshot),
+            committed_index: index(metrics.local_committed),
+            proposals_waiting: self.parts.proposer.waiting(),
+        }
     }
 
     /// False when this coordinator has had no contact with a leader (or, leading, with a quorum)
     /// for longer than the largest election timeout, or is stopping. Streams end then.
     #[must_use]
     pub fn in_contact(&self) -> watch::Receiver<bool> {
-        unimplemented!()
+        self.parts.contact.subscribe()
     }
 
     /// Hands leadership to `target` (None: the most up-to-date voter) and waits until it leads.
@@ -178,9 +365,9 @@ impl Coordinator {
     /// [`Unanswered`] when it does not lead by the deadline.
     pub async fn transfer_leader(
         &self,
-        _target: Option<MemberId>,
-        _deadline: Instant,
+        target: Option<MemberId>,
+        deadline: Instant,
     ) -> Result<MemberId, Unanswered> {
-        unimplemented!()
+        transfer::transfer(&self.parts, target, deadline).await
     }
 }

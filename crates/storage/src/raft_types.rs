@@ -1,10 +1,11 @@
 //! The types that openraft is used with. They stay inside `storage` and `node`: wire and disk
 //! formats have their own.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use quorate_core::{Batch, LogIndex, Outcome, Term, codec};
+use quorate_core::{Batch, Command, LogIndex, Outcome, Term, codec};
+use serde::Serialize;
 
 openraft::declare_raft_types!(
     /// Quorate's choice of openraft types. One leader per term: `leader_id_std`.
@@ -45,6 +46,19 @@ impl Proposal {
     #[must_use]
     pub fn new(batch: &Batch) -> Self {
         Self(codec::encode(batch).into())
+    }
+
+    /// Encodes commands that are shared with whoever waits for them: the same bytes as
+    /// [`Proposal::new`] of a batch of them.
+    #[must_use]
+    pub fn from_commands(time_ms: u64, commands: &[Arc<Command>]) -> Self {
+        /// Encoded like a [`Batch`].
+        #[derive(Serialize)]
+        struct Shared<'a> {
+            time_ms: u64,
+            commands: &'a [Arc<Command>],
+        }
+        Self(codec::encode(&Shared { time_ms, commands }).into())
     }
 
     /// Wraps bytes that came from a log or a peer.

@@ -1,0 +1,142 @@
+//! Sends and receives checkpoints in blocks.
+//!
+//! The sender reads a frozen checkpoint, one block at a time; the receiver writes each block to
+//! disk as it comes. Neither holds a whole checkpoint in memory. Blocks check themselves.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream, stream::BoxStream};
+use quorate_proto::v1::{self, install_chunk::Chunk};
+use quorate_storage::{Checkpoint, CheckpointError, Checkpoints, Snapshot, Vote};
+
+use super::wire;
+use crate::transport::{Peer, PeerError, PeerErrorKind};
+
+/// A transfer in which nothing moves for so long is given up.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// Sends a checkpoint and waits until it is installed.
+pub(super) async fn send(
+    peer: &dyn Peer,
+    header: v1::PeerHeader,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> Result<v1::InstallResponse, PeerError> {
+    let meta = &snapshot.meta;
+    let description = v1::InstallHeader {
+        header: Some(header),
+        vote: Some(wire::to_vote(&vote)),
+        last: meta.last_log_id.map(wire::to_log_id),
+        membership_log_id: meta.last_membership.log_id().map(wire::to_log_id),
+        membership: Some(wire::to_membership(meta.last_membership.membership())),
+        id: snapshot.snapshot.id(),
+    };
+    let bytes = snapshot.snapshot.bytes();
+    tracing::info!(to = header.to, id = %description.id, bytes, "sending a checkpoint");
+
+    // A block that cannot be read ends the stream early; the reason is kept here.
+    let failed = Arc::new(Mutex::new(None));
+    let chunks = stream::iter([Chunk::Header(description)])
+        .chain(blocks(snapshot.snapshot, failed.clone()))
+        .map(|chunk| v1::InstallChunk { chunk: Some(chunk) });
+    let answer = peer.install(chunks.boxed()).await;
+    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        tracing::error!(%error, "a checkpoint that was to be sent cannot be read");
+        return Err(PeerError::new(PeerErrorKind::Invalid, format!("sending: {error}")));
+    }
+    answer
+}
+
+type Failure = Arc<Mutex<Option<CheckpointError>>>;
+
+fn blocks(checkpoint: Checkpoint, failed: Failure) -> BoxStream<'static, Chunk> {
+    let count = checkpoint.blocks();
+    let next = move |number: usize| {
+        let (checkpoint, failed) = (checkpoint.clone(), failed.clone());
+        async move {
+            if number == count {
+                let end = v1::InstallEnd { blocks: u64::try_from(count).unwrap_or(u64::MAX) };
+                return Some((Chunk::End(end), number + 1));
+            }
+            if number > count {
+                return None;
+            }
+            match checkpoint.block(number).await {
+                Ok(block) => Some((Chunk::Block(block), number + 1)),
+                Err(error) => {
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    None
+                }
+            }
+        }
+    };
+    stream::unfold(0, next).boxed()
+}
+
+/// A checkpoint that was received whole, and the vote it came with.
+pub(super) struct Received {
+    /// The sender's vote.
+    pub(super) vote: Vote,
+    /// What was received.
+    pub(super) snapshot: Snapshot,
+}
+
+/// Reads the description at the head of a transfer.
+pub(super) async fn receive_header(
+    chunks: &mut BoxStream<'static, v1::InstallChunk>,
+) -> Result<v1::InstallHeader, PeerError> {
+    match next(chunks).await? {
+        Chunk::Header(header) => Ok(header),
+        Chunk::Block(_) | Chunk::End(_) => Err(invalid("a transfer begins with its header")),
+    }
+}
+
+/// Receives the blocks that follow the header.
+pub(super) async fn receive_blocks(
+    header: v1::InstallHeader,
+    mut chunks: BoxStream<'static, v1::InstallChunk>,
+    checkpoints: &Checkpoints,
+) -> Result<Received, PeerError> {
+    let vote = wire::vote(header.vote)?;
+    let membership = wire::stored_membership(header.membership_log_id, header.membership)?;
+    let mut writer = checkpoints.receive();
+    let mut received = 0u64;
+    loop {
+        match next(&mut chunks).await? {
+            Chunk::Header(_) => return Err(invalid("a transfer has one header")),
+            Chunk::Block(block) => {
+                writer.push(block).await.map_err(|error| invalid(&error.to_string()))?;
+                received += 1;
+            }
+            Chunk::End(end) if end.blocks == received => break,
+            Chunk::End(end) => {
+                let message = format!("{received} blocks came of {} that were sent", end.blocks);
+                return Err(invalid(&message));
+            }
+        }
+    }
+    let snapshot = writer.finish().await.map_err(|error| invalid(&error.to_string()))?;
+    if snapshot.meta.last_log_id != header.last.map(wire::log_id)
+        || snapshot.meta.last_membership != membership
+    {
+        return Err(invalid("the checkpoint is not the one that its header describes"));
+    }
+    tracing::info!(from = header.header.map_or(0, |h| h.from), id = %header.id, blocks = received, "received a checkpoint");
+    Ok(Received { vote, snapshot })
+}
+
+async fn next(chunks: &mut BoxStream<'static, v1::InstallChunk>) -> Result<Chunk, PeerError> {
+    match tokio::time::timeout(IDLE_MAX, chunks.next()).await {
+        Ok(Some(v1::InstallChunk { chunk: Some(chunk) })) => Ok(chunk),
+        Ok(Some(_)) => Err(invalid("an empty chunk")),
+        Ok(None) => Err(invalid("the transfer broke off")),
+        Err(_) => Err(PeerError::new(PeerErrorKind::Timeout, "the transfer stands still")),
+    }
+}
+
+fn invalid(message: &str) -> PeerError {
+    PeerError::new(PeerErrorKind::Invalid, message)
+}

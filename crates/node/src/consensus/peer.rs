@@ -1,0 +1,245 @@
+//! What this coordinator does for its peers.
+//!
+//! Serves from the moment the peer address is bound: while the coordinator is not part of a
+//! cluster yet, only bootstrap is answered, everything else is [`PeerErrorKind::NotReady`].
+//!
+//! Invariant: a message of another cluster, or for another member, has no effect.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream::BoxStream};
+use openraft::raft::StreamAppendResult;
+use quorate_core::{ClusterId, MemberId};
+use quorate_proto::v1::{
+    self, hand_over_response::Result as HandOverAnswer, read_index_response::Result as ReadAnswer,
+};
+use quorate_storage::{Checkpoints, TypeConfig};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Raft,
+    contact::LeaderHeard,
+    forward::{self, check_header},
+    install,
+    proposer::Proposer,
+    reads::Reads,
+    transfer, wire,
+};
+use crate::{
+    bootstrap::Introduction,
+    transport::{Peer, PeerError, PeerErrorKind, PeerStream},
+};
+
+/// What serves once this coordinator is part of a cluster.
+pub(crate) struct Serving {
+    /// Its cluster.
+    pub(crate) cluster: ClusterId,
+    /// openraft.
+    pub(crate) raft: Raft,
+    /// Where received checkpoints go.
+    pub(crate) checkpoints: Checkpoints,
+    /// Notes when the leader is heard.
+    pub(crate) heard: Arc<LeaderHeard>,
+    /// Where forwarded commands go.
+    pub(crate) proposer: Proposer,
+    /// Gives read indexes.
+    pub(crate) reads: Reads,
+}
+
+/// This coordinator, as its peers see it.
+pub(crate) struct PeerService {
+    me: MemberId,
+    introduction: Arc<Introduction>,
+    serving: OnceLock<Serving>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl PeerService {
+    /// Answers bootstrap only, until [`PeerService::serve`].
+    pub(crate) fn new(
+        me: MemberId,
+        introduction: Arc<Introduction>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { me, introduction, serving: OnceLock::new(), tasks, stop }
+    }
+
+    /// Begins to answer everything. Once.
+    pub(crate) fn serve(&self, serving: Serving) {
+        if self.serving.set(serving).is_err() {
+            tracing::error!("a coordinator was started twice; the first start stands");
+        }
+    }
+
+    fn serving(&self) -> Result<&Serving, PeerError> {
+        match self.serving.get() {
+            Some(serving) if !self.stop.is_cancelled() => Ok(serving),
+            _ => {
+                let message = format!("member {} is starting or stopping", self.me);
+                Err(PeerError::new(PeerErrorKind::NotReady, message))
+            }
+        }
+    }
+
+    fn checked(&self, header: Option<v1::PeerHeader>) -> Result<&Serving, PeerError> {
+        let serving = self.serving()?;
+        check_header(header, serving.cluster, self.me)?;
+        Ok(serving)
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> PeerError {
+    PeerError::new(PeerErrorKind::NotReady, format!("consensus stopped: {error}"))
+}
+
+#[async_trait]
+impl Peer for PeerService {
+    async fn append(
+        &self,
+        mut requests: BoxStream<'static, v1::AppendRequest>,
+    ) -> Result<PeerStream<v1::AppendResponse>, PeerError> {
+        self.serving()?;
+        let Some(first) = requests.next().await else {
+            return Ok(futures::stream::empty().boxed());
+        };
+        let serving = self.checked(first.header)?;
+        let heard = serving.heard.clone();
+        let checked = futures::stream::once(async { first }).chain(requests);
+        // A message that cannot be read ends the stream; the leader opens a new one.
+        let read = checked
+            .map(wire::append_request)
+            .take_while(|request| std::future::ready(request.is_ok()))
+            .filter_map(|request| std::future::ready(request.ok()));
+        let answers = serving.raft.stream_append(read.boxed());
+        let stop = self.stop.clone();
+        let answer = move |result: Result<StreamAppendResult<TypeConfig>, _>| match result {
+            Ok(result) => {
+                note(&heard, &result);
+                Ok(wire::to_append_response(result))
+            }
+            Err(error) => Err(stopped(error)),
+        };
+        Ok(answers.map(answer).take_until(stop.cancelled_owned()).boxed())
+    }
+
+    async fn heartbeat(&self, request: v1::AppendRequest) -> Result<v1::AppendResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        let request = wire::append_request(request)?;
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+        let answer = serving.raft.append_entries(request).await.map_err(stopped)?;
+        let result = match answer {
+            // openraft answers a conflict only to a request that names a position.
+            openraft::raft::AppendEntriesResponse::Conflict if prev.is_none() => Ok(None),
+            answer => answer.into_stream_result(prev, last),
+        };
+        note(&serving.heard, &result);
+        Ok(wire::to_append_response(result))
+    }
+
+    async fn vote(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        let answer = serving.raft.vote(wire::vote_request(request)?).await.map_err(stopped)?;
+        Ok(wire::to_vote_response(&answer))
+    }
+
+    async fn pre_vote(&self, request: v1::VoteRequest) -> Result<v1::VoteResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        let answer = serving.raft.pre_vote(wire::vote_request(request)?).await.map_err(stopped)?;
+        Ok(wire::to_vote_response(&answer))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: v1::PeerTransferRequest,
+    ) -> Result<v1::PeerTransferResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        let request = wire::transfer_request(request)?;
+        let answer = serving.raft.handle_transfer_leader(request).await.map_err(stopped)?;
+        Ok(match answer {
+            Ok(()) => v1::PeerTransferResponse { accepted: true, message: String::new() },
+            Err(error) => v1::PeerTransferResponse { accepted: false, message: error.to_string() },
+        })
+    }
+
+    async fn install(
+        &self,
+        mut chunks: BoxStream<'static, v1::InstallChunk>,
+    ) -> Result<v1::InstallResponse, PeerError> {
+        self.serving()?;
+        let header = install::receive_header(&mut chunks).await?;
+        let serving = self.checked(header.header)?;
+        let received = install::receive_blocks(header, chunks, &serving.checkpoints).await?;
+        let installed = serving.raft.install_full_snapshot(received.vote, received.snapshot);
+        let answer = installed.await.map_err(stopped)?;
+        serving.heard.now();
+        Ok(v1::InstallResponse { vote: Some(wire::to_vote(&answer.vote)) })
+    }
+
+    async fn identify(
+        &self,
+        request: v1::IdentifyRequest,
+    ) -> Result<v1::IdentifyResponse, PeerError> {
+        self.introduction.identify(&request)
+    }
+
+    async fn prepare(&self, request: v1::PrepareRequest) -> Result<v1::PrepareResponse, PeerError> {
+        self.introduction.prepare(&request).await
+    }
+
+    async fn propose(
+        &self,
+        mut requests: BoxStream<'static, v1::ProposeRequest>,
+    ) -> Result<PeerStream<v1::ProposeResponse>, PeerError> {
+        self.serving()?;
+        let greeting = requests.next().await;
+        let serving = self.checked(greeting.and_then(|request| request.header))?;
+        Ok(forward::serve(requests, serving.proposer.clone(), &self.tasks, self.stop.clone()))
+    }
+
+    async fn read_index(
+        &self,
+        request: v1::ReadIndexRequest,
+    ) -> Result<v1::ReadIndexResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        // Not forwarded again: whoever asks believes that this coordinator leads.
+        let index = if serving.raft.is_leader() {
+            serving.reads.index().await
+        } else {
+            Err(super::proposer::not_leader(super::leader_of(&serving.raft).map(|(id, _)| id)))
+        };
+        let result = match index {
+            Ok(index) => ReadAnswer::Index(index.get()),
+            Err(error) => ReadAnswer::Error(forward::to_wire(&error)),
+        };
+        Ok(v1::ReadIndexResponse { result: Some(result) })
+    }
+
+    async fn hand_over(
+        &self,
+        request: v1::HandOverRequest,
+    ) -> Result<v1::HandOverResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        let target = (request.target_id != 0).then_some(MemberId(request.target_id));
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms_max);
+        let result = match transfer::hand_over(&serving.raft, target, deadline).await {
+            Ok(leader) => HandOverAnswer::LeaderId(leader.get()),
+            Err(error) => HandOverAnswer::Error(forward::to_wire(&error)),
+        };
+        Ok(v1::HandOverResponse { result: Some(result) })
+    }
+}
+
+/// A follower that takes a leader's message has heard from it.
+fn note(heard: &LeaderHeard, result: &StreamAppendResult<TypeConfig>) {
+    if !matches!(result, Err(openraft::raft::StreamAppendError::HigherVote(_))) {
+        heard.now();
+    }
+}

@@ -1,0 +1,280 @@
+//! Turns commands into log entries.
+//!
+//! ```text
+//! callers --> queue (bounded) --> dispatcher --> leading: one entry for all that wait --> raft
+//!                                      |
+//!                                      +--> following: the link to the leader (`forward`)
+//! ```
+//!
+//! Invariants: a command is proposed at most once by this coordinator; every command that was
+//! taken gets an answer, and `NotApplied` is only said of one that never reached a log. A command
+//! that was forwarded to this coordinator is not forwarded again.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use openraft::{errors::ClientWriteError, impls::ProgressResponder, raft::ClientWriteResult};
+use quorate_core::{Command, MemberId, Operation, Record};
+use quorate_storage::{Proposal, TypeConfig};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Raft, forward::Links, leader_of};
+use crate::{
+    clock::Clock,
+    coordinator::{Committed, Fate, Unanswered},
+};
+
+/// What a waiting caller gets.
+pub(crate) type Answer = Result<Committed, Unanswered>;
+
+/// A command and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The command.
+    pub(crate) command: Arc<Command>,
+    /// Where it came from.
+    pub(crate) origin: Origin,
+    /// Who waits.
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// Where a command came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client of this coordinator.
+    Here,
+    /// Another coordinator, which took this one for the leader.
+    Forwarded,
+}
+
+/// Sizes of the proposer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Commands that wait at most; one more is refused.
+    pub(crate) queue: usize,
+    /// Commands in one log entry at most.
+    pub(crate) batch: usize,
+    /// Bytes of commands in one log entry at most; a single larger command goes alone.
+    pub(crate) batch_bytes: usize,
+    /// Log entries proposed and not yet applied at most.
+    pub(crate) in_flight: usize,
+}
+
+/// The way in. A clone is another handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Proposer {
+    queue: mpsc::Sender<Pending>,
+    limit: usize,
+}
+
+impl Proposer {
+    /// Takes a command, or says that too many wait.
+    pub(crate) fn submit(
+        &self,
+        command: Arc<Command>,
+        origin: Origin,
+    ) -> Result<oneshot::Receiver<Answer>, Unanswered> {
+        let (answer, waiting) = oneshot::channel();
+        match self.queue.try_send(Pending { command, origin, answer }) {
+            Ok(()) => Ok(waiting),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Unanswered::Overloaded {
+                limit: self.limit,
+                retry_after: Duration::from_millis(50),
+            }),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                Err(Unanswered::Stopped { fate: Fate::NotApplied })
+            }
+        }
+    }
+
+    /// How many commands wait in the queue.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+}
+
+/// Makes the proposer and the dispatcher behind it, which runs until `stop`.
+pub(crate) fn start(
+    raft: Raft,
+    links: Links,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> Proposer {
+    let (queue, received) = mpsc::channel(limits.queue);
+    let dispatcher = Dispatcher {
+        raft,
+        links,
+        clock,
+        limits,
+        in_flight: Arc::new(Semaphore::new(limits.in_flight)),
+        tasks: tasks.clone(),
+    };
+    tasks.spawn(dispatcher.run(received, stop));
+    Proposer { queue, limit: limits.queue }
+}
+
+struct Dispatcher {
+    raft: Raft,
+    links: Links,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    in_flight: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Dispatcher {
+    async fn run(self, mut queue: mpsc::Receiver<Pending>, stop: CancellationToken) {
+        let mut waiting = VecDeque::with_capacity(self.limits.batch);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                first = queue.recv() => match first {
+                    Some(pending) => waiting.push_back(pending),
+                    None => break,
+                },
+            }
+            if self.raft.is_leader() {
+                // Whatever comes while earlier entries are under way goes into the next one.
+                let permit = tokio::select! {
+                    () = stop.cancelled() => break,
+                    permit = self.in_flight.clone().acquire_owned() => permit,
+                };
+                let Ok(permit) = permit else { break };
+                self.gather(&mut queue, &mut waiting);
+                self.propose(waiting.drain(..), permit).await;
+            } else {
+                self.gather(&mut queue, &mut waiting);
+                self.forward(waiting.drain(..).collect());
+            }
+        }
+        queue.close();
+        while let Some(pending) = waiting.pop_front().or_else(|| queue.try_recv().ok()) {
+            fail(pending, Unanswered::Stopped { fate: Fate::NotApplied });
+        }
+    }
+
+    fn gather(&self, queue: &mut mpsc::Receiver<Pending>, waiting: &mut VecDeque<Pending>) {
+        let mut bytes: usize = waiting.iter().map(|pending| weight(&pending.command)).sum();
+        while waiting.len() < self.limits.batch && bytes < self.limits.batch_bytes {
+            match queue.try_recv() {
+                Ok(pending) => {
+                    bytes += weight(&pending.command);
+                    waiting.push_back(pending);
+                }
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Proposes one entry for all of them. Those whose callers are gone are left out.
+    async fn propose(
+        &self,
+        pending: impl Iterator<Item = Pending>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let (commands, answers): (Vec<_>, Vec<_>) = pending
+            .filter(|pending| !pending.answer.is_closed())
+            .map(|pending| (pending.command, pending.answer))
+            .unzip();
+        if commands.is_empty() {
+            return;
+        }
+        let proposal = Proposal::from_commands(self.clock.unix_ms(), &commands);
+        let (responder, outcome) = ProgressResponder::complete_only();
+        if self.raft.write(proposal).responder(responder).await.is_err() {
+            let stopped = || Err(Unanswered::Stopped { fate: Fate::NotApplied });
+            answers.into_iter().for_each(|answer| drop(answer.send(stopped())));
+            return;
+        }
+        self.tasks.spawn(async move {
+            let outcome = outcome.await;
+            drop(permit);
+            deliver(outcome.ok(), answers);
+        });
+    }
+
+    fn forward(&self, pending: Vec<Pending>) {
+        let leader = leader_of(&self.raft);
+        let me = MemberId(*self.raft.node_id());
+        let (mine, forwarded): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|pending| pending.origin == Origin::Here);
+        for refused in forwarded {
+            fail(refused, not_leader(leader.as_ref().map(|(id, _)| *id)));
+        }
+        match leader {
+            Some((id, address)) if id != me => self.links.send(id, &address, mine),
+            _ => mine.into_iter().for_each(|pending| fail(pending, not_leader(None))),
+        }
+    }
+}
+
+/// About how many bytes a command takes in a log entry.
+fn weight(command: &Command) -> usize {
+    const FRAME: usize = 32;
+    let operation = |operation: &Operation| match operation {
+        Operation::Put { key, record: Record::Entry(value), .. } => {
+            FRAME + key.bytes.len() + value.len()
+        }
+        _ => 2 * FRAME,
+    };
+    match command {
+        Command::Transaction(transaction) => {
+            let operations = transaction.success.iter().chain(&transaction.failure);
+            2 * FRAME * transaction.preconditions.len() + operations.map(operation).sum::<usize>()
+        }
+        Command::ApplyNetwork(network) => {
+            4 * FRAME * (network.spec.processes.len() + network.spec.connections.len())
+        }
+        Command::DeleteNetwork { .. } => 2 * FRAME,
+    }
+}
+
+/// Hands the outcomes of one log entry to those who wait for them, in order.
+fn deliver(
+    outcome: Option<ClientWriteResult<TypeConfig>>,
+    answers: Vec<oneshot::Sender<Answer>>,
+) {
+    let failure = match outcome {
+        Some(Ok(response)) => {
+            let applied = response.data;
+            debug_assert_eq!(applied.outcomes.len(), answers.len(), "one outcome per command");
+            for (outcome, answer) in applied.outcomes.into_iter().zip(answers) {
+                let committed = Committed { term: applied.term, index: applied.index, outcome };
+                // The caller may have given up; its outcome is in the log all the same.
+                drop(answer.send(Ok(committed)));
+            }
+            return;
+        }
+        Some(Err(ClientWriteError::ForwardToLeader(to))) => not_leader(to.leader_id.map(MemberId)),
+        Some(Err(ClientWriteError::LogEntryDiscarded(to))) => Unanswered::Unavailable {
+            fate: Fate::Unknown,
+            leader: to.leader_id.map(MemberId),
+            message: "leadership was lost before the write was committed".into(),
+        },
+        Some(Err(error)) => Unanswered::Unavailable {
+            fate: Fate::NotApplied,
+            leader: None,
+            message: error.to_string(),
+        },
+        None => Unanswered::Stopped { fate: Fate::Unknown },
+    };
+    for answer in answers {
+        drop(answer.send(Err(failure.clone())));
+    }
+}
+
+/// Tells a caller that there will be no outcome.
+pub(crate) fn fail(pending: Pending, reason: Unanswered) {
+    drop(pending.answer.send(Err(reason)));
+}
+
+/// This coordinator does not lead; the command was not taken.
+pub(crate) fn not_leader(leader: Option<MemberId>) -> Unanswered {
+    let message = match leader {
+        Some(id) => format!("this coordinator does not lead, member {id} does"),
+        None => "there is no leader".to_owned(),
+    };
+    Unanswered::Unavailable { fate: Fate::NotApplied, leader, message }
+}

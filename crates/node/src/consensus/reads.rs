@@ -1,0 +1,163 @@
+//! Linearizable reads by read index (Raft thesis, section 6.4).
+//!
+//! All reads that arrived before a round began share it: the leader confirms that it leads with
+//! one exchange of heartbeats and gives its commit index; a follower asks the leader once for all
+//! its readers. A reader then waits until that index is applied here and answers from its own
+//! state.
+//!
+//! Invariants: a round begins after the reads that it serves arrived; one round at a time.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use openraft::{
+    ReadPolicy,
+    errors::{LinearizableReadError, RaftError},
+};
+use quorate_core::{ClusterId, LogIndex, MemberId};
+use quorate_proto::v1::{self, read_index_response::Result as Wire};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Raft, forward, leader_of};
+use crate::{
+    coordinator::{Fate, Unanswered},
+    transport::{Lane, Peer, Transport},
+};
+
+type Index = Result<LogIndex, Unanswered>;
+
+/// Gives read indexes. A clone is another handle.
+#[derive(Clone)]
+pub(crate) struct Reads {
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    readers: Mutex<Vec<oneshot::Sender<Index>>>,
+    arrived: Notify,
+}
+
+impl Reads {
+    /// The index that a read which begins now must wait for.
+    pub(crate) async fn index(&self) -> Index {
+        let (reader, index) = oneshot::channel();
+        self.waiting.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        self.waiting.arrived.notify_one();
+        index.await.unwrap_or(Err(Unanswered::Stopped { fate: Fate::NotApplied }))
+    }
+}
+
+/// Starts the rounds, which run until `stop`.
+pub(crate) fn start(
+    raft: Raft,
+    transport: Arc<dyn Transport>,
+    cluster: ClusterId,
+    round_max: Duration,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> Reads {
+    let waiting = Arc::new(Waiting::default());
+    let rounds = Rounds { raft, transport, cluster, round_max, leader: None };
+    tasks.spawn(rounds.run(waiting.clone(), stop));
+    Reads { waiting }
+}
+
+struct Rounds {
+    raft: Raft,
+    transport: Arc<dyn Transport>,
+    cluster: ClusterId,
+    round_max: Duration,
+    /// The leader that was asked last, and the handle to it.
+    leader: Option<(MemberId, String, Arc<dyn Peer>)>,
+}
+
+impl Rounds {
+    async fn run(mut self, waiting: Arc<Waiting>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = waiting.arrived.notified() => {}
+            }
+            let readers = take(&waiting);
+            if readers.is_empty() {
+                continue;
+            }
+            let index = tokio::select! {
+                () = stop.cancelled() => Err(Unanswered::Stopped { fate: Fate::NotApplied }),
+                index = self.round() => index,
+            };
+            for reader in readers {
+                // A reader that gave up needs no answer.
+                drop(reader.send(index.clone()));
+            }
+        }
+        for reader in take(&waiting) {
+            drop(reader.send(Err(Unanswered::Stopped { fate: Fate::NotApplied })));
+        }
+    }
+
+    async fn round(&mut self) -> Index {
+        let limit = self.round_max;
+        let round = async {
+            if self.raft.is_leader() { confirm(&self.raft).await } else { self.ask().await }
+        };
+        match tokio::time::timeout(limit, round).await {
+            Ok(index) => index,
+            Err(_) => Err(no_quorum(None, format!("no quorum answered within {limit:?}"))),
+        }
+    }
+
+    async fn ask(&mut self) -> Index {
+        let Some((leader, address)) = leader_of(&self.raft) else {
+            return Err(no_quorum(None, "there is no leader".into()));
+        };
+        let me = *self.raft.node_id();
+        if leader == MemberId(me) {
+            return Err(no_quorum(None, "leadership is changing".into()));
+        }
+        let known = self.leader.as_ref().is_some_and(|(id, at, _)| *id == leader && *at == address);
+        if !known {
+            let peer = self.transport.peer(leader, &address, Lane::Control);
+            self.leader = Some((leader, address, peer));
+        }
+        let Some((_, _, peer)) = &self.leader else {
+            return Err(no_quorum(None, "there is no leader".into()));
+        };
+        let header = v1::PeerHeader { cluster_id: self.cluster.get(), from: me, to: leader.get() };
+        let answer = peer.read_index(v1::ReadIndexRequest { header: Some(header) }).await;
+        let answer = answer.map_err(|error| no_quorum(Some(leader), error.to_string()))?;
+        match answer.result {
+            Some(Wire::Index(index)) => Ok(LogIndex(index)),
+            Some(Wire::Error(error)) => Err(forward::from_wire(error)),
+            None => Err(no_quorum(Some(leader), "an empty answer".into())),
+        }
+    }
+}
+
+fn take(waiting: &Waiting) -> Vec<oneshot::Sender<Index>> {
+    mem::take(&mut *waiting.readers.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The leader's own round: a quorum answers heartbeats sent after this call.
+async fn confirm(raft: &Raft) -> Index {
+    match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+            let leader = to.leader_id.map(MemberId);
+            Err(no_quorum(leader, "this coordinator does not lead any more".into()))
+        }
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(error))) => {
+            Err(no_quorum(None, error.to_string()))
+        }
+        Err(RaftError::Fatal(_)) => Err(Unanswered::Stopped { fate: Fate::NotApplied }),
+    }
+}
+
+fn no_quorum(leader: Option<MemberId>, message: String) -> Unanswered {
+    Unanswered::Unavailable { fate: Fate::NotApplied, leader, message }
+}

@@ -1,0 +1,260 @@
+//! A coordinator without sockets: storage, consensus, and the [`Coordinator`] handle.
+//!
+//! [`Node`](crate::Node) puts it behind listeners; a simulation puts it behind a simulated
+//! network. Everything that differs between the two is in [`Environment`].
+//!
+//! Order of use: [`Replica::open`], serve [`Replica::peer`] to the others, [`Replica::join`],
+//! [`Replica::shutdown`].
+
+use std::{sync::Arc, time::Duration};
+
+use openraft::SnapshotPolicy;
+use quorate_core::MemberId;
+use quorate_storage::{Disk, Executor, Fatal, MemberAddress, OpenError, Options, Storage};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    bootstrap::{self, BootstrapError, Introduction},
+    clock::Clock,
+    compaction,
+    config::Config,
+    consensus::{
+        Raft,
+        contact::{self, LeaderHeard},
+        forward::Links,
+        network::NetworkFactory,
+        peer::{PeerService, Serving},
+        proposer, reads,
+    },
+    coordinator::{Coordinator, Parts},
+    transport::{Peer, Transport},
+};
+
+/// What a coordinator needs of the world.
+#[derive(Clone)]
+pub struct Environment {
+    /// Where it keeps its data.
+    pub disk: Arc<dyn Disk>,
+    /// Where blocking work runs.
+    pub executor: Executor,
+    /// How it reaches its peers.
+    pub transport: Arc<dyn Transport>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Draws the id of a new cluster.
+    pub draw_cluster_id: fn() -> u64,
+}
+
+/// Why a coordinator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// Forming or joining the cluster.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The configuration.
+    #[error("invalid configuration: {0}")]
+    Config(String),
+    /// Consensus.
+    #[error("consensus did not start: {0}")]
+    Consensus(String),
+    /// The operating system.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It was told to stop while it started.
+    #[error("stopped before it was started")]
+    Stopped,
+}
+
+/// A coordinator without sockets.
+pub struct Replica {
+    config: Config,
+    environment: Environment,
+    storage: Storage,
+    introduction: Arc<Introduction>,
+    peer: Arc<PeerService>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    raft: std::sync::OnceLock<Raft>,
+}
+
+/// More entries in flight than this gain nothing: what waits is batched.
+const ENTRIES_IN_FLIGHT: usize = 4;
+
+impl Replica {
+    /// Opens the storage. Blocks while it reads what is there.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(config: Config, environment: Environment) -> Result<Self, StartError> {
+        let options = Options {
+            tail_bytes_max: config.storage.tail_bytes_max,
+            payload_bytes_max: usize::try_from(config.raft.payload_bytes_max)
+                .unwrap_or(usize::MAX),
+            ..Options::default()
+        };
+        let storage = Storage::open(environment.disk.clone(), options, environment.executor)?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let introduction = Arc::new(Introduction::new(
+            config.node.id,
+            config.cluster.clone(),
+            storage.clone(),
+            environment.draw_cluster_id,
+        ));
+        let peer = Arc::new(PeerService::new(
+            config.node.id,
+            introduction.clone(),
+            tasks.clone(),
+            stop.clone(),
+        ));
+        let raft = std::sync::OnceLock::new();
+        Ok(Self { config, environment, storage, introduction, peer, tasks, stop, raft })
+    }
+
+    /// What its peers call. Serve it before [`Replica::join`].
+    #[must_use]
+    pub fn peer(&self) -> Arc<dyn Peer> {
+        self.peer.clone()
+    }
+
+    /// Becomes Some once, when the storage has failed: this coordinator must stop.
+    #[must_use]
+    pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
+        self.storage.fatal()
+    }
+
+    /// What storage counts.
+    #[must_use]
+    pub fn storage_metrics(&self) -> Arc<quorate_storage::Metrics> {
+        self.storage.metrics()
+    }
+
+    /// Forms or joins the cluster and starts consensus. Waits for the other initial members when
+    /// there is no cluster yet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn join(&self) -> Result<Coordinator, StartError> {
+        let joining = bootstrap::join(&self.introduction, &self.storage, &self.environment.transport);
+        let joined = tokio::select! {
+            () = self.stop.cancelled() => return Err(StartError::Stopped),
+            joined = joining => joined?,
+        };
+        let cluster = joined.identity.cluster_id;
+        let me = self.config.node.id;
+        let started = self.storage.start(joined.identity.cluster())?;
+        self.introduction.follow(started.published.clone());
+
+        let transport = self.environment.transport.clone();
+        let idle_max = Duration::from_millis(self.config.raft.election_ms_max);
+        let network = NetworkFactory::new(transport.clone(), cluster, me, idle_max);
+        let raft_config = Arc::new(raft_config(&self.config)?);
+        let raft = Raft::new(me.get(), raft_config, network, started.log, started.machine)
+            .await
+            .map_err(|error| StartError::Consensus(error.to_string()))?;
+        // The replica joins once: a second value would be of the same member.
+        drop(self.raft.set(raft.clone()));
+
+        let (tasks, stop) = (&self.tasks, &self.stop);
+        let election_max = self.config.raft.election_max();
+        let links =
+            Links::new(transport.clone(), (cluster, me), election_max, tasks.clone(), stop.clone());
+        let limits = proposer::Limits {
+            queue: self.config.limits.proposals_max,
+            batch: self.config.raft.batch_commands_max,
+            batch_bytes: self.config.raft.batch_bytes_max,
+            in_flight: ENTRIES_IN_FLIGHT,
+        };
+        let clock = self.environment.clock.clone();
+        let proposer =
+            proposer::start(raft.clone(), links, clock, limits, tasks, stop.clone());
+        let reads =
+            reads::start(raft.clone(), transport.clone(), cluster, election_max, tasks, stop.clone());
+
+        let heard = Arc::new(LeaderHeard::new());
+        let contact = contact::Contact::start(
+            raft.clone(),
+            heard.clone(),
+            contact::Timing { limit: election_max, every: self.config.raft.heartbeat() / 2 },
+            tasks,
+            stop.clone(),
+        );
+        tasks.spawn(compaction::run(
+            raft.clone(),
+            self.storage.metrics(),
+            self.config.raft.checkpoint_bytes,
+            stop.clone(),
+        ));
+        self.peer.serve(Serving {
+            cluster,
+            raft: raft.clone(),
+            checkpoints: started.checkpoints,
+            heard,
+            proposer: proposer.clone(),
+            reads: reads.clone(),
+        });
+        if joined.initialise {
+            self.initialise(&raft).await?;
+        }
+        tracing::info!(member = %me, %cluster, "consensus started");
+        let parts = Parts { me, cluster, raft, proposer, reads, contact, transport, election_max };
+        Ok(Coordinator::new(parts, started.published))
+    }
+
+    async fn initialise(&self, raft: &Raft) -> Result<(), StartError> {
+        let members = self.config.cluster.initial_members.iter().map(|member| {
+            let (peer, client) = (member.peer.clone(), member.client.clone());
+            (member.id.get(), MemberAddress { peer, client })
+        });
+        let members: std::collections::BTreeMap<_, _> = members.collect();
+        raft.initialize(members).await.map_err(|error| StartError::Consensus(error.to_string()))
+    }
+
+    /// Stops everything in order; what was acknowledged stays. Idempotent.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if let Some(raft) = self.raft.get() {
+            if let Err(error) = raft.shutdown().await {
+                tracing::warn!(%error, "consensus did not stop cleanly");
+            }
+        }
+        self.tasks.wait().await;
+        self.storage.close().await;
+    }
+
+    /// This member.
+    #[must_use]
+    pub fn member_id(&self) -> MemberId {
+        self.config.node.id
+    }
+}
+
+fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
+    let raft = &config.raft;
+    openraft::Config {
+        cluster_name: config.cluster.name.to_string(),
+        heartbeat_interval: raft.heartbeat_ms,
+        election_timeout_min: raft.election_ms_min,
+        election_timeout_max: raft.election_ms_max,
+        max_payload_entries: raft.payload_entries_max,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(raft.checkpoint_entries),
+        max_in_snapshot_log_to_keep: raft.kept_entries,
+        purge_batch_size: raft.purge_entries,
+        // Only a member that needs what was purged gets a checkpoint.
+        replication_lag_threshold: u64::MAX,
+        install_snapshot_timeout: raft.install_idle_ms_max,
+        // A restarted leader must be elected again: it may not know what was committed.
+        enable_leader_restore: Some(false),
+        enable_pre_vote: Some(true),
+        allow_log_reversion: Some(false),
+        broadcast_submitted_on_append: Some(true),
+        backoff: "50ms 100ms 200ms ..500ms".to_owned(),
+        ..openraft::Config::default()
+    }
+    .validate()
+    .map_err(|error| StartError::Config(error.to_string()))
+}
