@@ -125,6 +125,14 @@ impl State {
         self.records.iter()
     }
 
+    /// The records at or after a key, in key order, of all kinds.
+    pub fn records_from(
+        &self,
+        start: &Key,
+    ) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
+        self.records.range::<_, Key>(start..)
+    }
+
     /// The changes that are still known.
     #[must_use]
     pub fn history(&self) -> &History {
