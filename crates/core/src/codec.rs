@@ -1,6 +1,9 @@
 //! How values of this crate are stored and sent between coordinators: a format version byte, then
 //! bincode's standard configuration.
 //!
+//! Fields and variants are stored by position: new variants go to the end of their enum, and any
+//! other change of a stored type needs another [`FORMAT`]. A test holds the bytes of each.
+//!
 //! Invariant: decoding never panics and allocates in proportion to what it was given, whatever
 //! the bytes claim.
 

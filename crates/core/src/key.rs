@@ -12,6 +12,7 @@ use crate::name::Name;
 
 /// The kinds of records. Discriminants are part of the stored and wire formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 #[repr(u8)]
 pub enum Kind {
     /// A user's own key and value.
@@ -56,6 +57,25 @@ impl Kind {
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl From<Kind> for u8 {
+    fn from(kind: Kind) -> Self {
+        kind as Self
+    }
+}
+
+/// The number is no kind of record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no kind of record")]
+pub struct UnknownKind(pub u8);
+
+impl TryFrom<u8> for Kind {
+    type Error = UnknownKind;
+
+    fn try_from(number: u8) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number).ok_or(UnknownKind(number))
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariant: no setting can be set so low that settings can no longer be changed.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::ops::RangeInclusive;
 
 use crate::{name::Name, record::Record};
 
@@ -146,12 +146,6 @@ impl SettingDefinition {
         let Self { min, max, .. } = *self;
         let value = text.parse().ok().filter(|value| (min..=max).contains(value));
         value.ok_or(InvalidSetting::OutOfBounds { min, max })
-    }
-
-    /// The setting as a record.
-    #[must_use]
-    pub fn record(value: u64) -> Record {
-        Record::Setting(Arc::from(value.to_string()))
     }
 }
 

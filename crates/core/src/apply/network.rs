@@ -49,7 +49,7 @@ pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Rep
 pub(super) fn delete(draft: &mut Draft<'_>, name: &Name) -> Result<Reply, Rejection> {
     let key = Key::network(name);
     if draft.get(&key).is_none() {
-        return Err(Rejection::new(Reason::NotFound, format!("no network {:?}", name.as_str())));
+        return Err(Rejection::new(Reason::NotFound, format!("no network {name}")));
     }
     draft.delete(&key);
     let mut deleted = |kind| {
@@ -93,12 +93,11 @@ fn validate_basis(
     if basis == modified {
         return Ok(());
     }
-    let said = |at: Option<Revision>| match at {
-        Some(revision) => format!("changed last at revision {revision}"),
-        None => "absent".to_owned(),
+    let said = |at: Option<Revision>| {
+        at.map_or("absent".to_owned(), |revision| format!("as of revision {revision}"))
     };
     let (planned, found) = (said(basis), said(modified));
-    let message = format!("network {:?} is {found}; the plan is for {planned}", name.as_str());
+    let message = format!("network {name} is {found}, but was {planned} when it was planned");
     Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
 }
 

@@ -11,6 +11,8 @@
 //! - networks: see [`network`](self::network).
 
 mod network;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, fmt};
 

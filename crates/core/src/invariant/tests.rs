@@ -1,0 +1,296 @@
+//! Each rule is broken on purpose: a checker that accepts everything would pass all other tests.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    ApplyNetwork, Change, ClusterId, Command, Epoch, Event, Generation, Identity, Key, Kind, Name,
+    NetworkSpec, Operation, Parallelism, Partition, PartitionPolicy, Process, ProcessEdge, Record,
+    Resources, RestoreEpoch, Revision, Stamp, State, Transaction, Versioned, Worker, WorkerState,
+    apply, hash, history,
+};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn key(kind: Kind, text: &str) -> Key {
+    Key { kind, bytes: text.to_owned().into() }
+}
+
+/// Two partitions, one connection, an entry that was written twice, a setting.
+fn sound() -> State {
+    let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
+    let mut state = State::new(identity);
+    let put = |key: Key, record| {
+        let put = Operation::Put { key, record, return_previous: false };
+        Command::Transaction(Transaction { success: vec![put], ..Transaction::default() })
+    };
+    let process = |id| Process {
+        id: name(id),
+        component: "c".into(),
+        needs: [(name("cpu"), 1)].into_iter().collect(),
+        parallelism: Parallelism { min: 1, max: 2 },
+    };
+    let network = ApplyNetwork {
+        name: name("n"),
+        spec: NetworkSpec {
+            processes: vec![process("a"), process("b"), process("c")],
+            connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 1 }],
+            policy: PartitionPolicy { partitions: 2, strategy: name("any") },
+        },
+        assignment: vec![0, 1, 1],
+        basis: None,
+    };
+    let commands = [
+        put(key(Kind::Entry, "k"), Record::Entry("1".into())),
+        put(key(Kind::Entry, "k"), Record::Entry("2".into())),
+        put(key(Kind::Setting, "value_bytes_max"), Record::Setting("99".into())),
+        Command::ApplyNetwork(network),
+    ];
+    for (time_ms, command) in (1..).zip(&commands) {
+        assert!(apply(&mut state, Stamp { time_ms }, command).event.is_some());
+    }
+    assert_eq!(state.check(), Ok(()));
+    state
+}
+
+/// The rule that is found broken, first of all.
+fn violation(state: &State) -> String {
+    state.check().unwrap_err().remove(0).to_string()
+}
+
+/// Replaces a record as if by a command that knows no rules.
+fn write(state: &mut State, key: Key, value: Option<Record>) {
+    let previous = state.get(&key).cloned();
+    let revision = state.revision().next();
+    let current = value.map(|value| {
+        let (created, version) =
+            previous.as_ref().map_or((revision, 1), |old| (old.created, old.version + 1));
+        Arc::new(Versioned { created, modified: revision, version, value })
+    });
+    state.commit(vec![Change::new(key, current, previous)]);
+}
+
+fn partition(state: &State, text: &str) -> Partition {
+    match &state.get(&key(Kind::Partition, text)).unwrap().value {
+        Record::Partition(partition) => partition.as_ref().clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What is said after a partition was changed.
+fn with_partition(text: &str, change: impl FnOnce(&mut Partition)) -> String {
+    let mut state = sound();
+    let mut partition = partition(&state, text);
+    change(&mut partition);
+    write(&mut state, key(Kind::Partition, text), Some(Record::Partition(Arc::new(partition))));
+    violation(&state)
+}
+
+fn with_network(change: impl FnOnce(&mut crate::Network)) -> String {
+    let mut state = sound();
+    let at = key(Kind::Network, "n");
+    let Record::Network(network) = &state.get(&at).unwrap().value else { panic!("no network") };
+    let mut network = network.as_ref().clone();
+    change(&mut network);
+    write(&mut state, at, Some(Record::Network(Arc::new(network))));
+    violation(&state)
+}
+
+fn with_connection(text: &str, edges: &[(&str, &str)]) -> String {
+    let mut state = sound();
+    let edge = |(from, to): &(&str, &str)| ProcessEdge { from: name(from), to: name(to), rate: 1 };
+    let connection = crate::Connection {
+        edges: edges.iter().map(edge).collect(),
+        state: crate::ConnectionState::Pending,
+    };
+    write(&mut state, key(Kind::Connection, text), Some(Record::Connection(Arc::new(connection))));
+    violation(&state)
+}
+
+fn with_record(change: impl FnOnce(&mut Versioned<Record>)) -> String {
+    let mut state = sound();
+    let at = key(Kind::Entry, "k");
+    let mut record = state.get(&at).unwrap().as_ref().clone();
+    state.sum = state.sum.wrapping_sub(hash::record(&at, &record));
+    change(&mut record);
+    state.sum = state.sum.wrapping_add(hash::record(&at, &record));
+    state.records.insert(at, Arc::new(record));
+    violation(&state)
+}
+
+/// What is said after the newest event was changed.
+fn with_event(change: impl FnOnce(&mut Event)) -> String {
+    let mut state = sound();
+    write(&mut state, key(Kind::Entry, "k"), Some(Record::Entry("3".into())));
+    let mut events: Vec<_> = state.history.from(Revision(1)).cloned().collect();
+    change(Arc::make_mut(events.last_mut().unwrap()));
+    state.history = history::History::starting_at(Revision(1));
+    for event in events {
+        let hash = history::event_hash(&event);
+        state.history.push(event, hash);
+    }
+    violation(&state)
+}
+
+#[track_caller]
+fn says(violation: &str, part: &str) {
+    assert!(violation.contains(part), "{violation:?} instead of {part:?}");
+}
+
+#[test]
+fn revisions() {
+    says(&with_record(|record| record.created = Revision(0)), "1 <= created");
+    says(&with_record(|record| record.created = Revision(3)), "<= modified");
+    says(&with_record(|record| record.modified = Revision(9)), "modified 9 <= 4");
+    says(&with_record(|record| record.version = 0), "version 0");
+    says(&with_record(|record| record.version = 3), "version 3");
+    says(&with_record(|record| record.value = Record::Setting("1".into())), "holds its kind");
+}
+
+#[test]
+fn keys_and_settings() {
+    let with = |kind, text: &str, record| {
+        let mut state = sound();
+        write(&mut state, key(kind, text), Some(record));
+        violation(&state)
+    };
+    says(&with(Kind::Entry, "", Record::Entry("1".into())), "the key is canonical");
+    says(&with(Kind::Setting, "value_bytes_max", Record::Setting("0".into())), "is valid");
+    says(&with(Kind::Setting, "unknown", Record::Setting("1".into())), "is valid");
+    let partition = Record::Partition(Arc::new(partition(&sound(), "n/0")));
+    says(&with(Kind::Partition, "n/00", partition.clone()), "the key is canonical");
+    says(&with(Kind::Partition, "m/0", partition), "without a network");
+    let mut state = sound();
+    Arc::make_mut(&mut state.settings).value_bytes_max = 98;
+    says(&violation(&state), "the settings are those of the records");
+}
+
+#[test]
+fn totals() {
+    let mut state = sound();
+    state.sum ^= 1;
+    says(&violation(&state), "the records' sum");
+    let mut state = sound();
+    state.records.remove(&key(Kind::Entry, "k"));
+    says(&violation(&state), "the records' sum");
+}
+
+#[test]
+fn histories() {
+    let mut state = sound();
+    state.revision = Revision(5);
+    says(&violation(&state), "ends at the revision");
+    let mut state = sound();
+    state.time_ms = 3;
+    says(&violation(&state), "its times are in order");
+    let mut state = sound();
+    state.history = history::History::starting_at(Revision(4));
+    says(&violation(&state), "ends at the revision, not at 3");
+    says(&with_event(|event| event.revision = Revision(4)), "its revisions are 1 to 5");
+    says(&with_event(|event| event.time_ms = 0), "its times are in order");
+    says(&with_event(|event| event.changes.clear()), "has changes");
+    says(&with_event(|event| event.changes.push(event.changes[0].clone())), "changes once");
+    says(&with_event(|event| event.changes[0].previous = None), "is created at 5 if");
+    says(&with_event(|event| event.changes[0].current = None), "as its newest change says");
+    let modified_then = |event: &mut Event| {
+        Arc::make_mut(event.changes[0].previous.as_mut().unwrap()).modified = Revision(5);
+    };
+    says(&with_event(modified_then), "is modified at 5");
+    let other_version = |event: &mut Event| {
+        Arc::make_mut(event.changes[0].previous.as_mut().unwrap()).version = 1;
+    };
+    says(&with_event(other_version), "continues at 5");
+}
+
+#[test]
+fn descriptions() {
+    says(&with_network(|network| network.spec.processes.reverse()), "canonical order");
+    says(&with_network(|network| network.spec.policy.partitions = 0), "is valid");
+    says(&with_network(|network| network.spec.policy.partitions = 3), "its partitions are 0..3");
+    says(&with_network(|network| network.generation = Generation(0)), "its generation");
+    let lost = |network: &mut crate::Network| drop(network.spec.processes.pop());
+    says(&with_network(lost), "c is a process of its network");
+    let uncarried = |network: &mut crate::Network| {
+        let edge = ProcessEdge { from: name("b"), to: name("a"), rate: 1 };
+        network.spec.connections.push(edge);
+    };
+    says(&with_network(uncarried), "edges cross from 1 to 0 uncarried");
+}
+
+#[test]
+fn partitions() {
+    says(&with_partition("n/1", |p| p.processes.reverse()), "by id");
+    says(&with_partition("n/0", |p| p.processes.clear()), "its processes are some");
+    says(&with_partition("n/0", |p| p.processes[0].parallelism = 3), "is a process of its network");
+    says(&with_partition("n/0", |p| p.demand = Resources::default()), "its demand");
+    says(&with_partition("n/0", |p| p.load_ppm += 1), "its load");
+    let other = |partition: &mut Partition| {
+        partition.processes = self::partition(&sound(), "n/1").processes;
+        partition.demand = self::partition(&sound(), "n/1").demand;
+        partition.load_ppm = 500_000;
+    };
+    let said = with_partition("n/0", other);
+    assert!(said.contains("its load") || said.contains("exactly one partition"), "{said}");
+    let mut state = sound();
+    write(&mut state, key(Kind::Partition, "n/1"), None);
+    says(&violation(&state), "its partitions are 0..2");
+}
+
+#[test]
+fn owners() {
+    let epoch = Epoch { restore: RestoreEpoch(1), revision: Revision(2) };
+    let owned = |owner: &str, epoch| {
+        let owner = Some(name(owner));
+        move |partition: &mut Partition| (partition.owner, partition.epoch) = (owner, epoch)
+    };
+    says(&with_partition("n/0", owned("w", Some(epoch))), "its owner w exists");
+    let late = Epoch { revision: Revision(99), ..epoch };
+    says(&with_partition("n/0", |p| p.epoch = Some(late)), "its epoch 1.99");
+    let foreign = Epoch { restore: RestoreEpoch(2), ..epoch };
+    says(&with_partition("n/0", |p| p.epoch = Some(foreign)), "its epoch 2.2");
+    for (state_of_worker, epoch, expected) in [
+        (WorkerState::Down, Some(epoch), Some("its owner w exists and is not down")),
+        (WorkerState::Active, None, Some("has an epoch")),
+        (WorkerState::Active, Some(epoch), None),
+    ] {
+        let mut state = sound();
+        let worker = Worker {
+            address: "127.0.0.1:1".into(),
+            capacity: Resources::default(),
+            labels: BTreeMap::new(),
+            state: state_of_worker,
+        };
+        write(&mut state, key(Kind::Worker, "w"), Some(Record::Worker(Arc::new(worker))));
+        let mut partition = partition(&state, "n/0");
+        owned("w", epoch)(&mut partition);
+        let record = Record::Partition(Arc::new(partition));
+        write(&mut state, key(Kind::Partition, "n/0"), Some(record));
+        match expected {
+            Some(expected) => says(&violation(&state), expected),
+            None => assert_eq!(state.check(), Ok(())),
+        }
+    }
+}
+
+#[test]
+fn connections() {
+    let exact = "it carries exactly the edges that cross";
+    says(&with_connection("n/0->n/1", &[]), exact);
+    says(&with_connection("n/0->n/1", &[("a", "b"), ("a", "c")]), exact);
+    says(&with_connection("n/1->n/0", &[("b", "a")]), exact);
+    says(&with_connection("n/0->n/0", &[("a", "a")]), "the key is canonical");
+    says(&with_connection("m/0->m/1", &[("a", "b")]), "without a network");
+    let mut state = sound();
+    write(&mut state, key(Kind::Connection, "n/0->n/1"), None);
+    says(&violation(&state), "edges cross from 0 to 1 uncarried");
+}
+
+#[test]
+fn the_report_is_bounded() {
+    let mut state = sound();
+    for at in 0..200 {
+        write(&mut state, key(Kind::Partition, &format!("x{at}")), Some(Record::Entry("".into())));
+    }
+    assert_eq!(state.check().unwrap_err().len(), 100);
+}

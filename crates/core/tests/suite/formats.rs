@@ -1,0 +1,367 @@
+//! Stored formats: the bytes of every persisted type, and what decoding does with other bytes.
+//!
+//! `tests/golden/formats.txt` holds a line per value: its name and its bytes in hex. A difference
+//! means that data on disk can no longer be read, unless `codec::FORMAT` changes with it.
+//! `UPDATE_GOLDEN=1` writes the file anew.
+
+use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use quorate_core::{
+    ApplyNetwork, ApplyOutcome, Batch, Change, Command, Connection, ConnectionState, Epoch, Event,
+    Generation, Key, KeyRange, Kind, Name, Network, NetworkSpec, Operation, OperationReply,
+    Outcome, Parallelism, Partition, PartitionPolicy, PartitionState, PlacedProcess, Precondition,
+    Process, ProcessEdge, Reason, Record, Rejection, Reply, Resources, RestoreEpoch, Revision,
+    Stamp, State, StateHash, Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
+    apply, checkpoint::Summary, codec,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::generate::{IDENTITY, command, run, steps};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn resources() -> Resources {
+    [(name("cpu_millis"), 1500), (name("memory_bytes"), 1 << 33)].into_iter().collect()
+}
+
+fn spec() -> NetworkSpec {
+    let process = |id: &str, min, max| Process {
+        id: name(id),
+        component: "stage".into(),
+        needs: resources(),
+        parallelism: Parallelism { min, max },
+    };
+    NetworkSpec {
+        processes: vec![process("a", 1, 1), process("b", 2, 300)],
+        connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 70_000 }],
+        policy: PartitionPolicy { partitions: 2, strategy: name("round-robin") },
+    }
+}
+
+fn records() -> Vec<(&'static str, Record)> {
+    let workers =
+        [WorkerState::Joining, WorkerState::Active, WorkerState::Draining, WorkerState::Down];
+    let worker = |state| {
+        Record::Worker(Arc::new(Worker {
+            address: "127.0.0.1:9000".into(),
+            capacity: resources(),
+            labels: [("zone".to_owned(), "a".to_owned())].into(),
+            state,
+        }))
+    };
+    let network = Network { spec: spec(), generation: Generation(3) };
+    let partition = |owner: Option<&str>, epoch| {
+        Record::Partition(Arc::new(Partition {
+            processes: vec![PlacedProcess { id: name("b"), parallelism: 2 }],
+            demand: resources(),
+            load_ppm: 666_666,
+            owner: owner.map(name),
+            epoch,
+            state: PartitionState::Unassigned,
+        }))
+    };
+    let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
+    let connection = Connection { edges: spec().connections, state: ConnectionState::Pending };
+    vec![
+        ("entry", Record::Entry(Bytes::from_static(b"value"))),
+        ("entry_empty", Record::Entry(Bytes::new())),
+        ("worker_joining", worker(workers[0])),
+        ("worker_active", worker(workers[1])),
+        ("worker_draining", worker(workers[2])),
+        ("worker_down", worker(workers[3])),
+        ("network", Record::Network(Arc::new(network))),
+        ("partition", partition(None, None)),
+        ("partition_owned", partition(Some("w1"), Some(epoch))),
+        ("connection", Record::Connection(Arc::new(connection))),
+        ("setting", Record::Setting(Arc::from("1048576"))),
+    ]
+}
+
+fn versioned(value: Record) -> Arc<Versioned<Record>> {
+    Arc::new(Versioned { created: Revision(5), modified: Revision(300), version: 7, value })
+}
+
+fn commands() -> Vec<Command> {
+    let entry = |key: &'static str| Key::entry(key);
+    let bounds = KeyRange::Bounds {
+        kind: Kind::Partition,
+        start: Bytes::from_static(b"n/0"),
+        end: Bytes::new(),
+    };
+    let tests = [
+        Test::Exists,
+        Test::Absent,
+        Test::ModifiedAt(Revision(9)),
+        Test::Value(Bytes::from_static(b"v")),
+    ];
+    let ranges =
+        [KeyRange::Single(entry("k")), KeyRange::Prefix(Kind::Setting, Bytes::new()), bounds];
+    let preconditions = tests
+        .into_iter()
+        .zip(ranges.iter().cycle().cloned())
+        .map(|(test, target)| Precondition { target, test });
+    let put = |key, record| Operation::Put { key, record, return_previous: true };
+    let transaction = Transaction {
+        preconditions: preconditions.collect(),
+        success: vec![
+            put(entry("k"), Record::Entry(Bytes::from_static(b"v"))),
+            put(Key::setting(&name("value_bytes_max")), Record::Setting(Arc::from("7"))),
+            Operation::Get { range: ranges[1].clone(), limit: 1000 },
+        ],
+        failure: vec![Operation::Delete { range: ranges[0].clone(), return_previous: false }],
+    };
+    let basis = Some(Revision(4));
+    let (network, assignment) = (name("net"), vec![0, 1]);
+    vec![
+        Command::Transaction(transaction),
+        Command::ApplyNetwork(ApplyNetwork {
+            name: network.clone(),
+            spec: spec(),
+            assignment,
+            basis,
+        }),
+        Command::DeleteNetwork { name: network },
+    ]
+}
+
+fn outcomes() -> Vec<(&'static str, Outcome)> {
+    let record = || versioned(Record::Entry(Bytes::from_static(b"v")));
+    let keyed = || (Key::entry("k"), record());
+    let transaction = TransactionReply {
+        succeeded: true,
+        results: vec![
+            OperationReply::Get { records: vec![keyed()], more: true },
+            OperationReply::Put { previous: Some(record()) },
+            OperationReply::Put { previous: None },
+            OperationReply::Delete { deleted: 1, previous: vec![keyed()] },
+        ],
+    };
+    let applied = |outcome| Ok(Reply::ApplyNetwork { outcome, generation: Generation(2) });
+    let rejected = |reason| Err(Rejection { field: "f".into(), ..Rejection::new(reason, "why") });
+    let results = vec![
+        ("transaction", Ok(Reply::Transaction(transaction))),
+        ("created", applied(ApplyOutcome::Created)),
+        ("updated", applied(ApplyOutcome::Updated)),
+        ("unchanged", applied(ApplyOutcome::Unchanged)),
+        ("deleted", Ok(Reply::DeleteNetwork { partitions: 2, connections: 1 })),
+        ("invalid_field", rejected(Reason::InvalidField)),
+        ("limit_exceeded", rejected(Reason::LimitExceeded)),
+        ("not_found", rejected(Reason::NotFound)),
+        ("already_exists", rejected(Reason::AlreadyExists)),
+        ("stale_plan", rejected(Reason::StalePlan)),
+        ("precondition_failed", rejected(Reason::PreconditionFailed)),
+    ];
+    results
+        .into_iter()
+        .map(|(name, result)| (name, Outcome { revision: Revision(1_000), result }))
+        .collect()
+}
+
+fn event() -> Event {
+    let changes = records().into_iter().map(|(text, record)| {
+        let key = Key { kind: record.kind(), bytes: text.into() };
+        let previous = (text == "entry").then(|| versioned(Record::Entry(Bytes::new())));
+        Change::new(key, Some(versioned(record)), previous)
+    });
+    let deleted = versioned(Record::Entry(Bytes::new()));
+    let deleted = Change::new(Key::entry("gone"), None, Some(deleted));
+    Event {
+        revision: Revision(300),
+        time_ms: 1_700_000_000_000,
+        changes: changes.chain([deleted]).collect(),
+    }
+}
+
+fn summary() -> Summary {
+    Summary {
+        identity: IDENTITY,
+        revision: Revision(300),
+        time_ms: 1_700_000_000_000,
+        records: 11,
+        events: 1,
+        oldest: Revision(300),
+        hash: StateHash(0x0123_4567_89ab_cdef),
+    }
+}
+
+/// Compares values with their bytes.
+#[derive(Default)]
+struct Golden {
+    stored: BTreeMap<String, String>,
+    found: String,
+    differing: Vec<String>,
+}
+
+impl Golden {
+    fn add<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, value: &T) {
+        let bytes = codec::encode(value);
+        assert_eq!(&codec::decode::<T>(&bytes).unwrap(), value, "{name}");
+        self.add_text(name, &bytes.iter().fold(String::new(), |hex, b| format!("{hex}{b:02x}")));
+    }
+
+    fn add_text(&mut self, name: &str, text: &str) {
+        writeln!(self.found, "{name} {text}").unwrap();
+        if self.stored.remove(name).as_deref() != Some(text) {
+            self.differing.push(name.to_owned());
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "tests read their golden files")]
+fn stored_bytes_stay_the_same() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats.txt");
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    let lines = stored.lines().filter_map(|line| line.split_once(' '));
+    let mut golden = Golden {
+        stored: lines.map(|(name, hex)| (name.to_owned(), hex.to_owned())).collect(),
+        ..Golden::default()
+    };
+    for (name, record) in records() {
+        golden.add(&format!("record.{name}"), versioned(record).as_ref());
+    }
+    for (at, command) in commands().into_iter().enumerate() {
+        let batch = Batch { time_ms: 1_700_000_000_000, commands: vec![command] };
+        golden.add(&format!("batch.{at}"), &batch);
+    }
+    golden.add("batch.all", &Batch { time_ms: 0, commands: commands() });
+    for (name, outcome) in outcomes() {
+        golden.add(&format!("outcome.{name}"), &outcome);
+    }
+    golden.add("event", &event());
+    golden.add("summary", &summary());
+    golden.add_text("hash.empty", &State::new(IDENTITY).hash().to_string());
+    let mut state = State::new(IDENTITY);
+    for command in commands().iter().skip(1).chain(&commands()) {
+        apply(&mut state, Stamp { time_ms: 1_700_000_000_000 }, command);
+    }
+    golden.add_text("hash.state", &state.hash().to_string());
+    let mut network = commands().remove(1);
+    if let Command::ApplyNetwork(command) = &mut network {
+        command.basis = None;
+    }
+    assert!(apply(&mut state, Stamp { time_ms: 0 }, &network).event.is_some());
+    golden.add_text("hash.network", &state.hash().to_string());
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        std::fs::write(&path, golden.found).unwrap();
+    } else {
+        assert!(golden.differing.is_empty(), "stored bytes changed: {:?}", golden.differing);
+        assert!(golden.stored.is_empty(), "no longer tested: {:?}", golden.stored.keys());
+    }
+}
+
+#[test]
+fn what_is_not_a_whole_value_is_refused() {
+    let bytes = codec::encode(&commands());
+    let refused = |bytes: &[u8], why: &str| {
+        let error = codec::decode::<Vec<Command>>(bytes).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    refused(&[], "empty");
+    refused(&[2, 0], "format version 2, this build reads version 1");
+    refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");
+    for len in 1..bytes.len() {
+        refused(&bytes[..len], "damaged");
+    }
+}
+
+#[test]
+fn claimed_lengths_are_not_allocated() {
+    // 253 announces a number of eight bytes: a length of nearly 2^63.
+    let huge = [&[codec::FORMAT, 253][..], &[0xff; 7], &[0x7f]].concat();
+    assert!(codec::decode::<Bytes>(&huge).is_err());
+    assert!(codec::decode::<String>(&huge).is_err());
+    assert!(codec::decode::<Name>(&huge).is_err());
+    assert!(codec::decode::<Vec<Command>>(&huge).is_err());
+    assert!(codec::decode::<Vec<u8>>(&huge).is_err());
+    let padded = [&huge[..], &vec![0; 100_000]].concat();
+    assert!(codec::decode::<Bytes>(&padded).is_err());
+}
+
+#[test]
+fn large_values_are_read_back() {
+    for len in [60_000, 70_000, 16 << 20, (16 << 20) + 100] {
+        let value = Bytes::from(vec![7_u8; len]);
+        assert_eq!(codec::decode::<Bytes>(&codec::encode(&value)).unwrap(), value);
+    }
+    // Numbers that take one byte and count for eight.
+    for len in [60_000_usize, 3_000_000] {
+        let value = vec![Revision(1); len];
+        assert_eq!(codec::decode::<Vec<Revision>>(&codec::encode(&value)).unwrap(), value);
+    }
+}
+
+#[test]
+fn what_breaks_a_types_rules_is_refused_or_repaired() {
+    let bad = codec::encode(&"not a name");
+    assert!(codec::decode::<Name>(&bad).is_err());
+    assert_eq!(codec::decode::<String>(&bad).unwrap(), "not a name");
+    let zero = BTreeMap::from([(name("cpu_millis"), 0_u64)]);
+    assert_eq!(codec::decode::<Resources>(&codec::encode(&zero)).unwrap(), Resources::default());
+}
+
+proptest! {
+    #[test]
+    fn commands_are_read_back(command in command()) {
+        let batch = Batch { time_ms: 1, commands: vec![command] };
+        prop_assert_eq!(&codec::decode::<Batch>(&codec::encode(&batch)).unwrap(), &batch);
+    }
+
+    #[test]
+    fn events_and_outcomes_are_read_back(steps in steps(20)) {
+        let mut state = State::new(IDENTITY);
+        for step in &steps {
+            let (_, applied) = step.run(&mut state);
+            let bytes = codec::encode(&applied.outcome);
+            prop_assert_eq!(codec::decode::<Outcome>(&bytes).unwrap(), applied.outcome);
+            if let Some(event) = applied.event {
+                prop_assert_eq!(&codec::decode::<Event>(&codec::encode(&*event)).unwrap(), &*event);
+            }
+        }
+    }
+
+    #[test]
+    fn decoding_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        decode_all(&bytes);
+        bytes.insert(0, codec::FORMAT);
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn decoding_damaged_values_never_panics(
+        steps in steps(10),
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+    ) {
+        let (state, log) = run(&steps);
+        let commands = log.into_iter().map(|logged| logged.command).collect();
+        let events: Vec<_> = state.history().from(Revision(0)).cloned().collect();
+        let batch = codec::encode(&Batch { time_ms: 1, commands });
+        for mut bytes in [batch, codec::encode(&events)] {
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            decode_all(&bytes);
+        }
+    }
+}
+
+/// Decodes as every persisted type; what can be decoded can be encoded, and used.
+fn decode_all(bytes: &[u8]) {
+    if let Ok(batch) = codec::decode::<Batch>(bytes) {
+        assert_eq!(codec::decode::<Batch>(&codec::encode(&batch)).unwrap(), batch);
+        let mut state = State::new(IDENTITY);
+        for command in &batch.commands {
+            apply(&mut state, Stamp { time_ms: batch.time_ms }, command);
+        }
+        assert_eq!(state.check(), Ok(()));
+    }
+    let _ = codec::decode::<Versioned<Record>>(bytes);
+    let _ = codec::decode::<Event>(bytes);
+    let _ = codec::decode::<Vec<Event>>(bytes);
+    let _ = codec::decode::<Outcome>(bytes);
+    let _ = codec::decode::<Summary>(bytes);
+}

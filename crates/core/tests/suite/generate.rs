@@ -1,0 +1,234 @@
+//! Random commands over few keys, so that they meet.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*, sample::select};
+use quorate_core::{
+    Applied, ApplyNetwork, ClusterId, Command, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
+    Operation, Parallelism, PartitionPolicy, Precondition, Process, ProcessEdge, Record, Resources,
+    RestoreEpoch, Revision, Stamp, State, Test, Transaction, apply,
+};
+
+pub(crate) const IDENTITY: Identity =
+    Identity { cluster_id: ClusterId(7), restore_epoch: RestoreEpoch(2) };
+
+/// A command that is made when the state before it is known, so that plans are not all stale.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    Command(Command),
+    Network { name: Name, spec: NetworkSpec, seeds: Vec<u32>, stale: bool },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    time_ms: u64,
+    action: Action,
+}
+
+/// A command as it was applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Logged {
+    pub(crate) at: Stamp,
+    pub(crate) command: Command,
+}
+
+impl Step {
+    /// Applies it to the state.
+    pub(crate) fn run(&self, state: &mut State) -> (Logged, Applied) {
+        let command = match &self.action {
+            Action::Command(command) => command.clone(),
+            Action::Network { name, spec, seeds, stale } => plan(state, name, spec, seeds, *stale),
+        };
+        let at = Stamp { time_ms: self.time_ms };
+        let applied = apply(state, at, &command);
+        (Logged { at, command }, applied)
+    }
+}
+
+fn plan(state: &State, name: &Name, spec: &NetworkSpec, seeds: &[u32], stale: bool) -> Command {
+    let modified = state.get(&Key::network(name)).map(|record| record.modified);
+    let basis = if stale { Some(Revision(1_000_000)) } else { modified };
+    let partitions = spec.policy.partitions.max(1);
+    // The first processes fill the partitions, the others go anywhere.
+    let numbers =
+        (0..).zip(seeds).map(|(at, seed)| if at < partitions { at } else { seed % partitions });
+    let assignment = numbers.take(spec.processes.len()).collect();
+    let (name, spec) = (name.clone(), spec.clone());
+    Command::ApplyNetwork(ApplyNetwork { name, spec, assignment, basis })
+}
+
+/// A history of commands.
+pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = (0..2_000_u64, action()).prop_map(|(time_ms, action)| Step { time_ms, action });
+    vec(step, 1..count)
+}
+
+/// Applies them all to an empty state.
+pub(crate) fn run(steps: &[Step]) -> (State, Vec<Logged>) {
+    let mut state = State::new(IDENTITY);
+    let log = steps.iter().map(|step| step.run(&mut state).0).collect();
+    (state, log)
+}
+
+/// Any command, valid or not.
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    action().prop_map(|action| match action {
+        Action::Command(command) => command,
+        Action::Network { name, spec, seeds, stale } => {
+            plan(&State::new(IDENTITY), &name, &spec, &seeds, stale)
+        }
+    })
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => transaction().prop_map(|t| Action::Command(Command::Transaction(t))),
+        3 => network(),
+        1 => network_name().prop_map(|name| Action::Command(Command::DeleteNetwork { name })),
+    ]
+}
+
+fn transaction() -> impl Strategy<Value = Transaction> {
+    (vec(precondition(), 0..3), vec(operation(), 0..5), vec(operation(), 0..3)).prop_map(
+        |(preconditions, success, failure)| Transaction { preconditions, success, failure },
+    )
+}
+
+fn precondition() -> impl Strategy<Value = Precondition> {
+    let test = prop_oneof![
+        Just(Test::Exists),
+        Just(Test::Absent),
+        (0..40_u64).prop_map(|revision| Test::ModifiedAt(Revision(revision))),
+        value().prop_map(Test::Value),
+    ];
+    (range(), test).prop_map(|(target, test)| Precondition { target, test })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let put = (put(), any::<bool>()).prop_map(|((key, record), return_previous)| Operation::Put {
+        key,
+        record,
+        return_previous,
+    });
+    let get = (range(), 0..4_u32).prop_map(|(range, limit)| Operation::Get { range, limit });
+    let writable = range().prop_map(|range| match range {
+        KeyRange::Single(key) => KeyRange::Single(Key { kind: Kind::Entry, ..key }),
+        KeyRange::Prefix(_, prefix) => KeyRange::Prefix(Kind::Entry, prefix),
+        KeyRange::Bounds { start, end, .. } => KeyRange::Bounds { kind: Kind::Entry, start, end },
+    });
+    let target = prop_oneof![
+        12 => writable,
+        1 => Just(KeyRange::Prefix(Kind::Setting, Bytes::new())),
+        1 => range(),
+    ];
+    let delete = (target, any::<bool>())
+        .prop_map(|(range, return_previous)| Operation::Delete { range, return_previous });
+    prop_oneof![5 => put, 2 => get, 2 => delete]
+}
+
+fn put() -> impl Strategy<Value = (Key, Record)> {
+    let entry =
+        (entry_key(), value()).prop_map(|(key, value)| (Key::entry(key), Record::Entry(value)));
+    let settings: Vec<(&str, Vec<&str>)> = vec![
+        ("history_bytes_max", vec!["0", "2000", "100000"]),
+        ("history_age_ms_max", vec!["1", "500", "3600000"]),
+        ("value_bytes_max", vec!["5", "100", "0"]),
+        ("command_changes_max", vec!["1", "4", "100"]),
+        ("command_bytes_max", vec!["1024", "2048", "134217728"]),
+        ("transaction_operations_max", vec!["4", "1024"]),
+        ("transaction_reads_max", vec!["3", "1000"]),
+        ("range_records_max", vec!["2", "1000"]),
+        ("unknown", vec!["1"]),
+    ];
+    let setting = select(settings).prop_flat_map(|(name, values)| {
+        let key = Key::setting(&Name::new(name).unwrap());
+        select(values).prop_map(move |text| (key.clone(), Record::Setting(Arc::from(text))))
+    });
+    prop_oneof![
+        12 => entry,
+        2 => setting,
+        1 => Just((Key::entry("a"), Record::Setting(Arc::from("1")))),
+    ]
+}
+
+pub(crate) fn range() -> impl Strategy<Value = KeyRange> {
+    let kind = prop_oneof![6 => Just(Kind::Entry), 4 => select(Kind::ALL.to_vec())];
+    (kind, entry_key(), entry_key(), 0..3_u8).prop_map(|(kind, a, b, shape)| match shape {
+        0 => KeyRange::Single(Key { kind, bytes: a }),
+        1 => KeyRange::Prefix(kind, a),
+        _ => KeyRange::Bounds { kind, start: a, end: b },
+    })
+}
+
+/// Mostly valid keys of entries; sometimes empty, sometimes the keys of other kinds.
+pub(crate) fn entry_key() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        12 => "[a-c]{1,2}".prop_map(Bytes::from),
+        1 => Just(Bytes::new()),
+        1 => select(vec!["n", "n/", "n/0", "n/0->n/1", "n.1", "\u{7f}"]).prop_map(Bytes::from),
+        1 => vec(any::<u8>(), 1..4).prop_map(Bytes::from),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        4 => "[xy]{0,2}".prop_map(Bytes::from),
+        1 => (0..1500_usize).prop_map(|len| Bytes::from(vec![b'v'; len])),
+    ]
+}
+
+pub(crate) fn network_name() -> impl Strategy<Value = Name> {
+    select(vec!["n", "n.1", "m"]).prop_map(|text| Name::new(text).unwrap())
+}
+
+fn network() -> impl Strategy<Value = Action> {
+    (network_name(), spec(), vec(any::<u32>(), 8), proptest::bool::weighted(0.05))
+        .prop_map(|(name, spec, seeds, stale)| Action::Network { name, spec, seeds, stale })
+}
+
+/// Descriptions of up to six processes; a few are invalid.
+fn spec() -> impl Strategy<Value = NetworkSpec> {
+    let count = 1..=6_usize;
+    (
+        count,
+        0..5_u32,
+        vec((0..6_usize, 0..6_usize, 0..3_u64), 0..8),
+        vec(process(), 6),
+        any::<bool>(),
+    )
+        .prop_map(|(count, partitions, edges, mut processes, reversed)| {
+            let id = |at: usize| Name::new(&format!("p{at}")).unwrap();
+            processes.truncate(count);
+            (0..).zip(&mut processes).for_each(|(at, process)| process.id = id(at));
+            let mut connections: Vec<ProcessEdge> = edges
+                .into_iter()
+                .map(|(from, to, rate)| ProcessEdge {
+                    from: id(from % count),
+                    to: id(to % count),
+                    rate,
+                })
+                .collect();
+            connections.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+            connections.dedup_by(|a, b| a.from == b.from && a.to == b.to);
+            if reversed {
+                processes.reverse();
+                connections.reverse();
+            }
+            let partitions = partitions.min(u32::try_from(count).unwrap());
+            let policy = PartitionPolicy { partitions, strategy: Name::new("any").unwrap() };
+            NetworkSpec { processes, connections, policy }
+        })
+}
+
+fn process() -> impl Strategy<Value = Process> {
+    (0..3_u64, 0..3_u64, 1..3_u32, 0..3_u32).prop_map(|(cpu, memory, min, more)| Process {
+        id: Name::new("p").unwrap(),
+        component: "c".into(),
+        needs: [(Resources::CPU_MILLIS, cpu), (Resources::MEMORY_BYTES, memory)]
+            .map(|(name, amount)| (Name::new(name).unwrap(), amount))
+            .into_iter()
+            .collect(),
+        parallelism: Parallelism { min, max: min + more },
+    })
+}

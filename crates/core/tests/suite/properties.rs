@@ -1,0 +1,151 @@
+//! What holds for every history of commands.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+use quorate_core::{Command, Key, Record, Reply, State, Versioned, apply, codec};
+
+use crate::generate::{IDENTITY, run, steps};
+
+type Records = BTreeMap<Key, Arc<Versioned<Record>>>;
+
+fn records(state: &State) -> Records {
+    state.records().map(|(key, record)| (key.clone(), Arc::clone(record))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_after_every_command(steps in steps(40)) {
+        let mut state = State::new(IDENTITY);
+        for step in &steps {
+            let (logged, _) = step.run(&mut state);
+            prop_assert_eq!(state.check(), Ok(()), "after {:?}", logged.command);
+        }
+    }
+
+    #[test]
+    fn a_replay_gives_the_same_state_and_the_same_outcomes(steps in steps(40)) {
+        let (mut state, mut replica) = (State::new(IDENTITY), State::new(IDENTITY));
+        for step in &steps {
+            let (logged, applied) = step.run(&mut state);
+            // As the replica gets it: through the log.
+            let command: Command = codec::decode(&codec::encode(&logged.command)).unwrap();
+            prop_assert_eq!(&applied, &apply(&mut replica, logged.at, &command));
+            prop_assert_eq!(state.hash(), replica.hash());
+        }
+        prop_assert_eq!(records(&state), records(&replica));
+        let oldest = state.history().oldest();
+        prop_assert_eq!(oldest, replica.history().oldest());
+        prop_assert!(state.history().from(oldest).eq(replica.history().from(oldest)));
+    }
+
+    #[test]
+    fn folding_the_events_gives_the_state(steps in steps(40)) {
+        let mut state = State::new(IDENTITY);
+        let mut folded = Records::new();
+        for step in &steps {
+            let before = state.revision();
+            let (_, applied) = step.run(&mut state);
+            prop_assert_eq!(applied.outcome.revision, state.revision());
+            let Some(event) = applied.event else {
+                prop_assert_eq!(before, state.revision());
+                continue;
+            };
+            prop_assert_eq!(before.next(), event.revision);
+            prop_assert_eq!(Some(&event), state.history().get(event.revision));
+            for change in &event.changes {
+                let previous = match &change.current {
+                    Some(record) => folded.insert(change.key.clone(), Arc::clone(record)),
+                    None => folded.remove(&change.key),
+                };
+                prop_assert_eq!(&previous, &change.previous);
+                prop_assert_eq!(change.created(), previous.is_none());
+            }
+        }
+        prop_assert_eq!(folded, records(&state));
+    }
+
+    #[test]
+    fn what_is_rejected_or_only_read_changes_nothing(steps in steps(40)) {
+        let mut state = State::new(IDENTITY);
+        for step in &steps {
+            let before = state.clone();
+            let (_, applied) = step.run(&mut state);
+            prop_assert!(applied.outcome.result.is_ok() || applied.event.is_none());
+            if applied.event.is_none() {
+                prop_assert_eq!(records(&before), records(&state));
+                prop_assert_eq!(before.revision(), state.revision());
+                prop_assert_eq!(before.settings(), state.settings());
+                prop_assert!(state.changed_since(&before).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_changed_is_what_differs(steps in steps(40), split in 0..40_usize) {
+        let (early, late) = steps.split_at(split.min(steps.len()));
+        let (mut state, _) = run(early);
+        let older = state.clone();
+        late.iter().for_each(|step| drop(step.run(&mut state)));
+        let (old, new) = (records(&older), records(&state));
+        let keys = old.keys().chain(new.keys());
+        let differing: std::collections::BTreeSet<_> =
+            keys.filter(|key| old.get(*key) != new.get(*key)).cloned().collect();
+        prop_assert!(state.changed_since(&older).into_iter().eq(differing));
+    }
+
+    #[test]
+    fn history_starts_anywhere(steps in steps(60)) {
+        let (state, _) = run(&steps);
+        let history = state.history();
+        let (oldest, end) = (history.oldest().0, state.revision().0);
+        for from in oldest..=end + 1 {
+            let revisions = history.from(quorate_core::Revision(from)).map(|event| event.revision.0);
+            prop_assert!(revisions.eq(from..=end));
+        }
+        prop_assert_eq!(history.len() as u64, end + 1 - oldest);
+        prop_assert!(history.get(quorate_core::Revision(end + 1)).is_none());
+        prop_assert!(history.get(quorate_core::Revision(oldest.wrapping_sub(1))).is_none());
+    }
+}
+
+/// The generators must reach what the properties are about.
+#[test]
+fn the_generated_commands_are_of_every_sort() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..200 {
+        let steps = steps(40).new_tree(&mut runner).unwrap().current();
+        let mut state = State::new(IDENTITY);
+        for step in &steps {
+            let (_, applied) = step.run(&mut state);
+            let sort = match applied.outcome.result {
+                Err(rejection) => rejection.reason.to_string(),
+                Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
+                Ok(Reply::ApplyNetwork { outcome, .. }) => format!("{outcome:?}"),
+                Ok(Reply::DeleteNetwork { .. }) => "deleted".into(),
+            };
+            *seen.entry(sort).or_default() += 1;
+            let trimmed = state.history().oldest().0 > 1;
+            *seen.entry(format!("trimmed {trimmed}")).or_default() += 1;
+        }
+    }
+    for sort in [
+        "succeeded true",
+        "succeeded false",
+        "Created",
+        "Updated",
+        "deleted",
+        "INVALID_FIELD",
+        "LIMIT_EXCEEDED",
+        "NOT_FOUND",
+        "STALE_PLAN",
+        "trimmed true",
+    ] {
+        assert!(seen.get(sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");
+    }
+}

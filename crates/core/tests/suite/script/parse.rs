@@ -1,0 +1,173 @@
+//! Reads the lines of a block.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use quorate_core::{
+    ApplyNetwork, Command, Key, KeyRange, Kind, Name, NetworkSpec, Operation, Parallelism,
+    PartitionPolicy, Precondition, Process, ProcessEdge, Record, Resources, Revision, Test,
+    Transaction,
+};
+
+use super::Step;
+
+pub(super) fn steps(lines: &[&str]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for line in lines.iter().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (first, rest) = (words[0], &words[1..]);
+        match (first, steps.last_mut()) {
+            ("if" | "then" | "else", Some(Step::Command(Command::Transaction(transaction)))) => {
+                clause(transaction, first, rest);
+            }
+            ("process" | "edge", Some(Step::Command(Command::ApplyNetwork(command)))) => {
+                part(&mut command.spec, first, rest);
+            }
+            _ => steps.push(step(first, rest)),
+        }
+    }
+    steps
+}
+
+fn step(first: &str, rest: &[&str]) -> Step {
+    match first {
+        "txn" => Step::Command(Command::Transaction(Transaction::default())),
+        "put" | "get" | "delete" => Step::Command(Command::Transaction(Transaction {
+            success: vec![operation(first, rest)],
+            ..Transaction::default()
+        })),
+        "network" => Step::Command(Command::ApplyNetwork(network(rest))),
+        "delete-network" => Step::Command(Command::DeleteNetwork { name: name(rest[0]) }),
+        "clock" => Step::Clock(rest[0].parse().unwrap()),
+        "state" => Step::State,
+        "history" => Step::History,
+        _ => panic!("no step {first:?}"),
+    }
+}
+
+fn clause(transaction: &mut Transaction, first: &str, rest: &[&str]) {
+    match first {
+        "if" => transaction.preconditions.push(precondition(rest)),
+        "then" => transaction.success.push(operation(rest[0], &rest[1..])),
+        _ => transaction.failure.push(operation(rest[0], &rest[1..])),
+    }
+}
+
+fn precondition(words: &[&str]) -> Precondition {
+    let test = match words[0] {
+        "exists" => Test::Exists,
+        "absent" => Test::Absent,
+        "modified" => Test::ModifiedAt(Revision(words[2].parse().unwrap())),
+        "value" => Test::Value(bytes(words[2])),
+        other => panic!("no test {other:?}"),
+    };
+    Precondition { target: range(words[1]), test }
+}
+
+fn operation(verb: &str, words: &[&str]) -> Operation {
+    let return_previous = words.contains(&"prev");
+    match verb {
+        "get" => {
+            let limit = named(words, "limit").map_or(0, |limit| limit.parse().unwrap());
+            Operation::Get { range: range(words[0]), limit }
+        }
+        "delete" => Operation::Delete { range: range(words[0]), return_previous },
+        "put" => {
+            let (kind, key) = words[0].split_once('/').unwrap();
+            let key = Key { kind: Kind::from_text(kind).unwrap(), bytes: bytes(key) };
+            // The kind of the value, when it shall not be the key's.
+            let kind = named(words, "as").map_or(key.kind, |kind| Kind::from_text(kind).unwrap());
+            Operation::Put { key, record: record(kind, words[1]), return_previous }
+        }
+        _ => panic!("no operation {verb:?}"),
+    }
+}
+
+fn record(kind: Kind, text: &str) -> Record {
+    match kind {
+        Kind::Setting => {
+            Record::Setting(Arc::from(String::from_utf8(bytes(text).to_vec()).unwrap()))
+        }
+        Kind::Connection => Record::Connection(Arc::new(quorate_core::Connection {
+            edges: Vec::new(),
+            state: quorate_core::ConnectionState::Pending,
+        })),
+        _ => Record::Entry(bytes(text)),
+    }
+}
+
+/// `entry/a`, `entry/a*` or `entry/[a,b)`.
+fn range(text: &str) -> KeyRange {
+    let (kind, key) = text.split_once('/').unwrap();
+    let kind = Kind::from_text(kind).unwrap();
+    if let Some(bounds) = key.strip_prefix('[').and_then(|key| key.strip_suffix(')')) {
+        let (start, end) = bounds.split_once(',').unwrap();
+        return KeyRange::Bounds { kind, start: bytes(start), end: bytes(end) };
+    }
+    match key.strip_suffix('*') {
+        Some(prefix) => KeyRange::Prefix(kind, bytes(prefix)),
+        None => KeyRange::Single(Key { kind, bytes: bytes(key) }),
+    }
+}
+
+/// Text; `x*3` is `xxx`, and `''` is nothing.
+fn bytes(text: &str) -> Bytes {
+    if text == "''" {
+        return Bytes::new();
+    }
+    let repeated = text.split_once('*').and_then(|(text, n)| Some(text.repeat(n.parse().ok()?)));
+    repeated.unwrap_or_else(|| text.to_owned()).into()
+}
+
+fn network(words: &[&str]) -> ApplyNetwork {
+    let numbers = named(words, "assign").unwrap_or("");
+    let assignment = numbers.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap());
+    let basis = named(words, "basis").filter(|basis| *basis != "none");
+    let partitions = named(words, "partitions").map_or(0, |partitions| partitions.parse().unwrap());
+    let strategy = name(named(words, "strategy").unwrap_or("round-robin"));
+    ApplyNetwork {
+        name: name(words[0]),
+        spec: NetworkSpec {
+            processes: Vec::new(),
+            connections: Vec::new(),
+            policy: PartitionPolicy { partitions, strategy },
+        },
+        assignment: assignment.collect(),
+        basis: basis.map(|basis| Revision(basis.parse().unwrap())),
+    }
+}
+
+fn part(spec: &mut NetworkSpec, first: &str, words: &[&str]) {
+    if first == "edge" {
+        let rate = named(words, "rate").map_or(0, |rate| rate.parse().unwrap());
+        let (from, to) = (name(words[0]), name(words[1]));
+        spec.connections.push(ProcessEdge { from, to, rate });
+        return;
+    }
+    let (min, max) = named(words, "par").map_or((1, 1), |bounds| {
+        let (min, max) = bounds.split_once("..").unwrap();
+        (min.parse().unwrap(), max.parse().unwrap())
+    });
+    let options: BTreeMap<&str, &str> =
+        words[1..].iter().filter_map(|word| word.split_once('=')).collect();
+    let needs = options.iter().filter(|(key, _)| !["par", "component"].contains(*key));
+    spec.processes.push(Process {
+        id: name(words[0]),
+        component: String::from_utf8(
+            bytes(options.get("component").copied().unwrap_or("stage")).to_vec(),
+        )
+        .unwrap(),
+        needs: needs
+            .map(|(key, amount)| (name(key), amount.parse().unwrap()))
+            .collect::<Resources>(),
+        parallelism: Parallelism { min, max },
+    });
+}
+
+fn named<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
+    words.iter().filter_map(|word| word.split_once('=')).find(|(k, _)| *k == key).map(|(_, v)| v)
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
