@@ -18,7 +18,10 @@
 
 pub mod checkpoint;
 pub mod disk;
+mod durability;
 pub mod error;
+mod format;
+mod fragment;
 pub mod identity;
 pub mod log;
 pub mod machine;

@@ -1,20 +1,38 @@
 //! Opens a disk, checks it, and gives openraft its log and its state machine.
+//!
+//! ```text
+//! open:  durability record, databases, identity       refuses what is locked, damaged or foreign
+//! start: checkpoint, log                              refuses what is missing or damaged
+//! ```
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use quorate_core::Identity;
+use parking_lot::Mutex;
+use quorate_core::{Identity, State};
 use tokio::sync::watch;
 
 use crate::{
-    checkpoint::Checkpoints,
-    disk::Disk,
-    error::{Fatal, OpenError},
+    checkpoint::{Checkpoints, Generations},
+    disk::{Database, Disk},
+    durability::Keeper,
+    error::{CheckpointError, Fatal, OpenError},
+    format::{seal, unseal},
     identity::NodeIdentity,
-    log::LogStore,
+    log::{Flusher, LogReader, LogStore, Shared, holds_log, recover},
     machine::StateMachine,
     metrics::Metrics,
+    raft_types::SnapshotMeta,
     view::Published,
 };
+
+const LOG: &str = "log";
+const STATE: &str = "state";
+const IDENTITY: &str = "identity";
 
 /// Where blocking work runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +54,8 @@ pub struct Options {
     pub payload_bytes_max: usize,
     /// Bytes of encoded records at which a checkpoint block is split.
     pub checkpoint_block_bytes: usize,
+    /// How long a barrier takes with [`Executor::Tasks`], in the runtime's time.
+    pub simulated_barrier: Duration,
 }
 
 impl Default for Options {
@@ -43,14 +63,53 @@ impl Default for Options {
         Self {
             tail_bytes_max: 64 << 20,
             payload_bytes_max: 1 << 20,
-            checkpoint_block_bytes: 64 << 10,
+            checkpoint_block_bytes: 60 << 10,
+            simulated_barrier: Duration::ZERO,
         }
+    }
+}
+
+/// Runs blocking work where the executor says.
+pub(crate) async fn run<T: Send + 'static>(
+    executor: Executor,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    match executor {
+        Executor::Tasks => Ok(work()),
+        Executor::Threads => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
     }
 }
 
 /// An open disk. A clone is another handle of the same.
 #[derive(Clone)]
-pub struct Storage {}
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    disk: Arc<dyn Disk>,
+    log: Arc<dyn Database>,
+    state: Arc<dyn Database>,
+    options: Options,
+    executor: Executor,
+    metrics: Arc<Metrics>,
+    fatal: watch::Sender<Option<Fatal>>,
+    has_data: bool,
+    identity: Mutex<Option<NodeIdentity>>,
+    phase: Mutex<Phase>,
+}
+
+/// How far it is.
+enum Phase {
+    Open(Box<Keeper>),
+    Started { shared: Arc<Shared>, flusher: Running },
+    Closed,
+}
+
+enum Running {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
 
 /// What [`Storage::start`] gives.
 pub struct Started {
@@ -65,63 +124,210 @@ pub struct Started {
 }
 
 impl Storage {
-    /// Opens a disk and reads the identity recorded on it. Needs a tokio runtime only with
-    /// [`Executor::Tasks`]. Blocks.
+    /// Opens a disk and reads the identity recorded on it. Blocks.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(
-        _disk: Arc<dyn Disk>,
-        _options: Options,
-        _executor: Executor,
+        disk: Arc<dyn Disk>,
+        options: Options,
+        executor: Executor,
     ) -> Result<Self, OpenError> {
-        unimplemented!()
+        let there = (disk.exists(LOG)?, disk.exists(STATE)?);
+        let identity = read_identity(&*disk)?;
+        let mut keeper = Keeper::open(disk.clone())?;
+        for (name, is_there) in [(LOG, there.0), (STATE, there.1)] {
+            if keeper.found && !is_there {
+                return Err(OpenError::Damaged(format!("the {name} database is missing")));
+            }
+        }
+        if !keeper.found && identity.is_some() {
+            return Err(OpenError::Damaged("the durability record is missing".into()));
+        }
+        let (log, state) = (disk.open(LOG)?, disk.open(STATE)?);
+        if !keeper.found {
+            if holds_log(&*log)? || !state.scan(&[0], &[0xff], 1)?.is_empty() {
+                return Err(OpenError::Damaged("the durability record is missing".into()));
+            }
+            log.sync()?;
+            state.sync()?;
+            keeper.write()?;
+        }
+        let record = &keeper.record;
+        let has_data =
+            record.vote.is_some() || record.last.is_some() || record.checkpoint.is_some();
+        let inner = Inner {
+            disk,
+            log,
+            state,
+            options,
+            executor,
+            metrics: Arc::default(),
+            fatal: watch::Sender::new(None),
+            has_data,
+            identity: Mutex::new(identity),
+            phase: Mutex::new(Phase::Open(Box::new(keeper))),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The identity recorded; None: a new disk.
     #[must_use]
     pub fn identity(&self) -> Option<NodeIdentity> {
-        unimplemented!()
+        self.inner.identity.lock().clone()
     }
 
-    /// Whether it ever held a vote, a log entry or a checkpoint.
+    /// Whether it held a vote, a log entry or a checkpoint when it was opened.
     #[must_use]
     pub fn has_data(&self) -> bool {
-        unimplemented!()
+        self.inner.has_data
     }
 
     /// Records the identity. Durable when it returns. Blocks.
     ///
     /// # Errors
     /// Of the disk.
-    pub fn record_identity(&self, _identity: &NodeIdentity) -> io::Result<()> {
-        unimplemented!()
+    pub fn record_identity(&self, identity: &NodeIdentity) -> io::Result<()> {
+        self.inner.disk.write_file(IDENTITY, &seal(identity))?;
+        *self.inner.identity.lock() = Some(identity.clone());
+        Ok(())
     }
 
     /// Checks log and checkpoint against what was recorded as durable, loads them, and gives
-    /// openraft what it needs. Once per open. Blocks.
+    /// openraft what it needs. Once per open; within a tokio runtime with [`Executor::Tasks`].
+    /// Blocks.
     ///
     /// # Errors
     /// [`OpenError`]: refuses, and says what is missing.
-    pub fn start(&self, _identity: Identity) -> Result<Started, OpenError> {
-        unimplemented!()
+    pub fn start(&self, identity: Identity) -> Result<Started, OpenError> {
+        let mut phase = self.inner.phase.lock();
+        let Phase::Open(mut keeper) = std::mem::replace(&mut *phase, Phase::Closed) else {
+            return Err(OpenError::Io(io::Error::other("started before, or closed")));
+        };
+        let Inner { log, state, options, executor, metrics, fatal, .. } = &*self.inner;
+        let pointer = keeper.record.checkpoint;
+        let generations = Generations::load(state.clone(), metrics.clone(), pointer)?;
+        let (initial, meta) = initial_state(&generations, identity)?;
+        let view = recover(log, &mut keeper, options.tail_bytes_max)?;
+        check_join(&view, &meta)?;
+        let shared = Arc::new(Shared::new(view, log.clone(), metrics.clone(), fatal.clone()));
+        let flusher = Flusher::new(shared.clone(), *keeper, options.tail_bytes_max);
+        let flusher = match executor {
+            Executor::Threads => {
+                let named = thread::Builder::new().name("quorate-log".into());
+                Running::Thread(named.spawn(|| flusher.run())?)
+            }
+            Executor::Tasks => {
+                Running::Task(tokio::spawn(flusher.run_task(options.simulated_barrier)))
+            }
+        };
+        *phase = Phase::Started { shared: shared.clone(), flusher };
+        let checkpoints = Checkpoints::new(
+            Arc::new(generations),
+            shared.clone(),
+            metrics.clone(),
+            *executor,
+            options.checkpoint_block_bytes,
+        );
+        let reader = LogReader::new(shared.clone(), *executor, options.payload_bytes_max);
+        let machine =
+            StateMachine::new(initial, meta, checkpoints.clone(), shared, metrics.clone());
+        let published = machine.published().clone();
+        Ok(Started { log: LogStore::new(reader), machine, published, checkpoints })
     }
 
     /// Becomes Some once, when this coordinator must stop.
     #[must_use]
     pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
-        unimplemented!()
+        self.inner.fatal.subscribe()
     }
 
     /// What is counted.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
-        unimplemented!()
+        self.inner.metrics.clone()
     }
 
     /// Stops the flusher after what was appended before is durable, and lets go of the databases.
     /// Call it after openraft was shut down. Idempotent.
     pub async fn close(&self) {
-        unimplemented!()
+        let phase = std::mem::replace(&mut *self.inner.phase.lock(), Phase::Closed);
+        if let Phase::Started { shared, flusher } = phase {
+            shared.close();
+            let ended = match flusher {
+                Running::Thread(thread) => {
+                    let joined = tokio::task::spawn_blocking(|| thread.join().is_ok()).await;
+                    joined.unwrap_or(false)
+                }
+                Running::Task(task) => task.await.is_ok(),
+            };
+            if !ended {
+                tracing::error!("the flusher of the log panicked");
+            }
+        }
+        let inner = self.inner.clone();
+        let closed = run(self.inner.executor, move || {
+            inner.log.close();
+            inner.state.close();
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "closing the databases");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Phase::Started { shared, .. } = self.phase.get_mut() {
+            shared.close();
+        }
+    }
+}
+
+fn read_identity(disk: &dyn Disk) -> Result<Option<NodeIdentity>, OpenError> {
+    let Some(bytes) = disk.read_file(IDENTITY)? else { return Ok(None) };
+    let identity = unseal(&bytes)
+        .map_err(|error| OpenError::Damaged(format!("the identity cannot be read: {error}")))?;
+    Ok(Some(identity))
+}
+
+/// The state of the current checkpoint, or an empty one.
+fn initial_state(
+    generations: &Generations,
+    identity: Identity,
+) -> Result<(State, SnapshotMeta), OpenError> {
+    let Some(current) = generations.current() else {
+        return Ok((State::new(identity), SnapshotMeta::default()));
+    };
+    let found = current.manifest.summary.identity;
+    if found != identity {
+        return Err(OpenError::WrongIdentity(format!(
+            "cluster {} restored {} times, expected {} restored {} times",
+            found.cluster_id, found.restore_epoch, identity.cluster_id, identity.restore_epoch
+        )));
+    }
+    let state = current.state.get().cloned();
+    let state = state.ok_or_else(|| OpenError::Damaged("the checkpoint has no state".into()))?;
+    Ok((state, current.manifest.meta()?))
+}
+
+/// What was purged from the log must be in the checkpoint.
+fn check_join(view: &crate::log::LogView, meta: &SnapshotMeta) -> Result<(), OpenError> {
+    let purged = view.purged.map_or(0, |purged| purged.index());
+    let covered = meta.last_log_id.map_or(0, |last| last.index());
+    if purged > covered {
+        return Err(OpenError::Damaged(format!(
+            "the log was purged up to entry {purged}, the checkpoint covers only {covered}"
+        )));
+    }
+    Ok(())
+}
+
+impl From<CheckpointError> for OpenError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Damaged(message) => Self::Damaged(message),
+            CheckpointError::Io(error) => Self::Io(error),
+        }
     }
 }

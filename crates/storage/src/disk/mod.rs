@@ -69,6 +69,9 @@ pub trait Database: Send + Sync {
     /// # Errors
     /// Of the disk. Nothing is known of what was applied since the last barrier then.
     fn sync(&self) -> io::Result<()>;
+
+    /// Lets go of the files and the lock. Everything else fails from then on. Idempotent.
+    fn close(&self);
 }
 
 /// The largest value that a [`Database`] is given. With 8 MiB segments, sled writes a node (up to

@@ -1,0 +1,267 @@
+//! What the log's handles share: the log as readers see it, and the queue to the flusher.
+//!
+//! Invariants: what is submitted is visible at once and reaches the disk in the order of
+//! submission; once a barrier has failed nothing is accepted any more. The lock is held for
+//! memory operations only.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use openraft::storage::IOFlushed;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::{block::entry_bytes, tail::Tail};
+use crate::{
+    disk::Database,
+    durability::Pointer,
+    error::Fatal,
+    metrics::Metrics,
+    raft_types::{Entry, LogId, TypeConfig, Vote},
+};
+
+/// Tells the result of an operation that somebody waits for.
+pub(crate) type Done = oneshot::Sender<Result<(), Fatal>>;
+
+/// What is to be done on disk.
+pub(crate) enum Op {
+    /// Append entries; tell when they are durable.
+    Append(Vec<Entry>, IOFlushed<TypeConfig>),
+    /// Save a vote.
+    Vote(Vote, Done),
+    /// Remove the entries from this index on.
+    Truncate(u64),
+    /// Remove the entries up to this one.
+    Purge(LogId),
+    /// Make a checkpoint the current one, unless that is as new. Everything submitted before is
+    /// durable before it.
+    Checkpoint(Pointer, Done),
+}
+
+/// A block on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockInfo {
+    /// The index of its last entry.
+    pub(crate) last: u64,
+    /// The pieces that it is kept in.
+    pub(crate) pieces: u16,
+}
+
+/// The log as readers see it.
+pub(crate) struct LogView {
+    pub(crate) tail: Tail,
+    /// The blocks on disk, by first index. May still list what was truncated or purged.
+    pub(crate) blocks: BTreeMap<u64, BlockInfo>,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) purged: Option<LogId>,
+    pub(crate) last: Option<LogId>,
+    pub(crate) committed: Option<LogId>,
+    /// Whether `committed` is not on disk yet.
+    pub(crate) committed_dirty: bool,
+    queue: Vec<Op>,
+    closing: bool,
+    failed: Option<Fatal>,
+}
+
+impl LogView {
+    pub(crate) fn new(tail: Tail) -> Self {
+        Self {
+            tail,
+            blocks: BTreeMap::new(),
+            vote: None,
+            purged: None,
+            last: None,
+            committed: None,
+            committed_dirty: false,
+            queue: Vec::new(),
+            closing: false,
+            failed: None,
+        }
+    }
+
+    /// Forgets old entries, all before `durable`, which blocks on disk hold.
+    pub(crate) fn evict(&mut self, durable: u64, bytes_max: usize) {
+        // While a truncation waits, the blocks hold other entries at these indices than the tail.
+        if !self.queue.iter().any(|op| matches!(op, Op::Truncate(_))) {
+            self.tail.evict(durable, bytes_max);
+        }
+    }
+
+    /// The index of the entry to come; None: any, since the log never held one.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.last.map(|last| last.index() + 1)
+    }
+}
+
+/// What the handles share.
+pub(crate) struct Shared {
+    view: Mutex<LogView>,
+    wake_thread: Condvar,
+    wake_task: Notify,
+    pub(crate) db: Arc<dyn Database>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) fatal: watch::Sender<Option<Fatal>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        view: LogView,
+        db: Arc<dyn Database>,
+        metrics: Arc<Metrics>,
+        fatal: watch::Sender<Option<Fatal>>,
+    ) -> Self {
+        let (wake_thread, wake_task) = (Condvar::new(), Notify::new());
+        Self { view: Mutex::new(view), wake_thread, wake_task, db, metrics, fatal }
+    }
+
+    pub(crate) fn view(&self) -> MutexGuard<'_, LogView> {
+        self.view.lock()
+    }
+
+    /// Changes the view and queues what is to be done on disk, in one step.
+    pub(crate) fn submit(
+        &self,
+        change: impl FnOnce(&mut LogView) -> io::Result<Op>,
+    ) -> io::Result<()> {
+        let mut view = self.view.lock();
+        if let Some(fatal) = &view.failed {
+            return Err(fatal.clone().into());
+        }
+        if view.closing {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the log is closed"));
+        }
+        let op = change(&mut view)?;
+        view.queue.push(op);
+        drop(view);
+        self.wake_thread.notify_one();
+        self.wake_task.notify_one();
+        Ok(())
+    }
+
+    /// Appends entries to the view.
+    pub(crate) fn append(
+        &self,
+        entries: Vec<Entry>,
+        flushed: IOFlushed<TypeConfig>,
+    ) -> io::Result<()> {
+        self.submit(|view| {
+            let mut next = view.next();
+            for entry in &entries {
+                let index = entry.log_id.index();
+                if next.is_some_and(|next| next != index) {
+                    let message = format!("entry {index} does not follow {:?}", view.last);
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+                }
+                if entry_bytes(entry) > super::ENTRY_BYTES_MAX {
+                    let message = format!("entry {index} is too large to store");
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+                }
+                next = Some(index + 1);
+            }
+            for entry in &entries {
+                view.last = Some(entry.log_id);
+                view.tail.push(entry.clone());
+            }
+            let bytes: usize = entries.iter().map(entry_bytes).sum();
+            self.metrics.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
+            self.metrics.entry_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.metrics.tail_bytes.store(view.tail.bytes() as u64, Ordering::Relaxed);
+            Ok(Op::Append(entries, flushed))
+        })
+    }
+
+    /// Makes a checkpoint the current one: see [`Op::Checkpoint`].
+    pub(crate) async fn flip(&self, pointer: Pointer) -> io::Result<()> {
+        let (done, flipped) = oneshot::channel();
+        self.submit(|_| Ok(Op::Checkpoint(pointer, done)))?;
+        wait(flipped).await
+    }
+
+    /// Takes everything that waits; blocks until there is something. None: closed, nothing left.
+    pub(crate) fn take_blocking(&self) -> Option<Vec<Op>> {
+        let mut view = self.view.lock();
+        loop {
+            match take(&mut view) {
+                Taken::Ops(ops) => return Some(ops),
+                Taken::Nothing => self.wake_thread.wait(&mut view),
+                Taken::Closed => return None,
+            }
+        }
+    }
+
+    /// As [`Self::take_blocking`], in a task.
+    pub(crate) async fn take(&self) -> Option<Vec<Op>> {
+        loop {
+            match take(&mut self.view.lock()) {
+                Taken::Ops(ops) => return Some(ops),
+                Taken::Nothing => {}
+                Taken::Closed => return None,
+            }
+            self.wake_task.notified().await;
+        }
+    }
+
+    /// Accepts nothing any more; what was accepted is still done.
+    pub(crate) fn close(&self) {
+        self.view.lock().closing = true;
+        self.wake_thread.notify_one();
+        self.wake_task.notify_one();
+    }
+
+    /// Ends everything: nothing is accepted any more, everybody who waits and the node are told.
+    pub(crate) fn fail(&self, fatal: &Fatal) {
+        tracing::error!(error = %fatal, "storage failed, this coordinator must stop");
+        let waiting = {
+            let mut view = self.view.lock();
+            view.failed.get_or_insert_with(|| fatal.clone());
+            std::mem::take(&mut view.queue)
+        };
+        self.fatal.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert_with(|| fatal.clone());
+            first
+        });
+        complete(waiting, &Err(fatal.clone()));
+    }
+}
+
+enum Taken {
+    Ops(Vec<Op>),
+    Nothing,
+    Closed,
+}
+
+fn take(view: &mut LogView) -> Taken {
+    if !view.queue.is_empty() {
+        Taken::Ops(std::mem::take(&mut view.queue))
+    } else if view.closing || view.failed.is_some() {
+        Taken::Closed
+    } else {
+        Taken::Nothing
+    }
+}
+
+/// Tells everybody who waits, in order.
+pub(crate) fn complete(ops: Vec<Op>, result: &Result<(), Fatal>) {
+    for op in ops {
+        match op {
+            Op::Append(_, flushed) => {
+                flushed.io_completed(result.clone().map_err(io::Error::from));
+            }
+            // Nobody waits any more when the receiver is gone.
+            Op::Vote(_, done) | Op::Checkpoint(_, done) => drop(done.send(result.clone())),
+            Op::Truncate(_) | Op::Purge(_) => {}
+        }
+    }
+}
+
+/// Waits for the result of an operation.
+pub(crate) async fn wait(done: oneshot::Receiver<Result<(), Fatal>>) -> io::Result<()> {
+    match done.await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(io::Error::other("the flusher of the log is gone")),
+    }
+}
