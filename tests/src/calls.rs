@@ -79,6 +79,8 @@ pub struct Failure {
     pub field: String,
     /// `ErrorInfo.metadata["rule"]`.
     pub rule: String,
+    /// `ErrorInfo.metadata["oldest"]`.
+    pub oldest: String,
     /// For people.
     pub message: String,
 }
@@ -103,6 +105,7 @@ impl From<tonic::Status> for Failure {
             outcome: of("outcome"),
             field: of("field"),
             rule: of("rule"),
+            oldest: of("oldest"),
             message: status.message().to_owned(),
             reason,
         }

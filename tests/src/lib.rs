@@ -6,4 +6,5 @@
 
 pub mod calls;
 pub mod cluster;
+pub mod command;
 pub mod crash;

@@ -1,0 +1,247 @@
+//! Real process graphs through a real cluster: every process is in exactly one partition, and the
+//! connections are exactly the edges that cross.
+//!
+//! The recorded workflows are not part of the project; where they are absent the samples in config/
+//! are used alone. What is expected is read from the files here, not with the project's own reader.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use quorate_proto::v1::{
+    EventType, Kind, ListConnectionsRequest, ListPartitionsRequest, Record, WatchRequest,
+    connection_service_client::ConnectionServiceClient,
+    partition_service_client::PartitionServiceClient, record, watch_request::Start,
+};
+use quorate_tests::{
+    calls::{DEADLINE, timed},
+    cluster::Cluster,
+    command::quorate,
+};
+use serde_json::Value;
+
+/// (from, to) with the rate.
+type Edges = BTreeMap<(String, String), u64>;
+
+/// What a file says.
+#[derive(Debug)]
+struct Graph {
+    name: String,
+    processes: BTreeSet<String>,
+    edges: Edges,
+}
+
+#[tokio::test]
+async fn a_workflow_is_partitioned_completely_and_connected_exactly() -> Result<()> {
+    let (files, skipped) = files();
+    if let Some(absent) = skipped {
+        println!("skipped: the recorded workflows; {} is absent", absent.display());
+    }
+    let cluster = Cluster::start(3).await?;
+    for file in &files {
+        let graph = read(file).with_context(|| file.display().to_string())?;
+        for partitions in [1, 3, 7] {
+            let partitions = partitions.min(graph.processes.len());
+            apply(&cluster, file, partitions)?;
+            check(&cluster, &graph, partitions).await?;
+        }
+        unchanged_changes_nothing(&cluster, file, 7.min(graph.processes.len())).await?;
+        println!(
+            "{}: {} processes, {} edges",
+            graph.name,
+            graph.processes.len(),
+            graph.edges.len()
+        );
+    }
+    listed_and_deleted(&cluster, &files).await
+}
+
+/// The samples of the format and the recorded workflows; the folder of these, when it is absent.
+fn files() -> (Vec<PathBuf>, Option<PathBuf>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the root is above");
+    let recorded = root.join("../shared/data/workflows");
+    let mut files = json_files(&root.join("config/networks"));
+    assert!(!files.is_empty(), "config/networks has no WfFormat sample");
+    if recorded.is_dir() {
+        files.extend(json_files(&recorded));
+        (files, None)
+    } else {
+        (files, Some(recorded))
+    }
+}
+
+fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a readable folder");
+    let paths = entries.map(|entry| entry.expect("a readable entry").path());
+    let mut files: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect();
+    files.sort();
+    files
+}
+
+/// Reads a WfFormat file without the project's own reader.
+fn read(file: &Path) -> Result<Graph> {
+    let document: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    let specification = &document["workflow"]["specification"];
+    let texts = |value: &Value| -> BTreeSet<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+    };
+    let sizes: BTreeMap<&str, u64> = specification["files"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|file| Some((file["id"].as_str()?, file["sizeInBytes"].as_u64()?)))
+        .collect();
+    let tasks = specification["tasks"].as_array().context("tasks")?;
+    let mut graph = Graph {
+        name: file.file_stem().and_then(|stem| stem.to_str()).context("a stem")?.to_owned(),
+        processes: BTreeSet::new(),
+        edges: Edges::new(),
+    };
+    let (mut reads, mut writes) = (BTreeMap::new(), BTreeMap::new());
+    for task in tasks {
+        let id = task["id"].as_str().context("an id")?.to_owned();
+        for parent in texts(&task["parents"]) {
+            graph.edges.insert((parent, id.clone()), 0);
+        }
+        for child in texts(&task["children"]) {
+            graph.edges.insert((id.clone(), child), 0);
+        }
+        reads.insert(id.clone(), texts(&task["inputFiles"]));
+        writes.insert(id.clone(), texts(&task["outputFiles"]));
+        graph.processes.insert(id);
+    }
+    for ((from, to), rate) in &mut graph.edges {
+        let files = writes[from].intersection(&reads[to]);
+        *rate = files.filter_map(|file| sizes.get(file.as_str())).sum();
+    }
+    Ok(graph)
+}
+
+fn apply(cluster: &Cluster, file: &Path, partitions: usize) -> Result<()> {
+    let path = file.to_str().context("a readable path")?;
+    let ran =
+        quorate(cluster, &["network", "apply", path, "--partitions", &partitions.to_string()])?;
+    ensure!(ran.code == 0, "{path}: exit code {}: {}", ran.code, ran.stderr);
+    Ok(())
+}
+
+async fn check(cluster: &Cluster, graph: &Graph, partitions: usize) -> Result<()> {
+    // Through each coordinator: every one tells the same.
+    for coordinator in cluster.coordinators() {
+        let mut client = PartitionServiceClient::new(coordinator.channel());
+        let network = graph.name.clone();
+        let request = ListPartitionsRequest { network: network.clone(), read: None };
+        let answer = client.list(timed(request)).await?.into_inner();
+        let home = homes(&answer.partitions)?;
+        ensure!(answer.partitions.len() == partitions, "partitions");
+        let placed: BTreeSet<String> = home.keys().cloned().collect();
+        ensure!(placed == graph.processes, "the processes are not those of the file");
+
+        let mut client = ConnectionServiceClient::new(coordinator.channel());
+        let request = ListConnectionsRequest { network, read: None };
+        let answer = client.list(timed(request)).await?.into_inner();
+        let carried = carried(&answer.connections)?;
+        let mut crossing: BTreeMap<(u32, u32), Edges> = BTreeMap::new();
+        for ((from, to), rate) in &graph.edges {
+            let ends = (home[from], home[to]);
+            if ends.0 != ends.1 {
+                let edge = (from.clone(), to.clone());
+                crossing.entry(ends).or_default().insert(edge, *rate);
+            }
+        }
+        ensure!(carried == crossing, "{}: connections differ from crossing edges", graph.name);
+    }
+    Ok(())
+}
+
+/// The partition of each process; an error when one is in two.
+fn homes(partitions: &[Record]) -> Result<BTreeMap<String, u32>> {
+    let mut homes = BTreeMap::new();
+    for partition in partitions {
+        let Some(record::Value::Partition(partition)) = &partition.value else {
+            anyhow::bail!("not a partition: {partition:?}");
+        };
+        ensure!(!partition.processes.is_empty(), "partition {} is empty", partition.index);
+        for process in &partition.processes {
+            let before = homes.insert(process.id.clone(), partition.index);
+            ensure!(before.is_none(), "{} is in two partitions", process.id);
+        }
+    }
+    Ok(homes)
+}
+
+/// The edges that each connection carries.
+fn carried(connections: &[Record]) -> Result<BTreeMap<(u32, u32), Edges>> {
+    let mut carried = BTreeMap::new();
+    for connection in connections {
+        let Some(record::Value::Connection(connection)) = &connection.value else {
+            anyhow::bail!("not a connection: {connection:?}");
+        };
+        let edges: Edges = connection
+            .edges
+            .iter()
+            .map(|edge| ((edge.from.clone(), edge.to.clone()), edge.rate))
+            .collect();
+        ensure!(edges.len() == connection.edges.len(), "an edge is carried twice");
+        carried.insert((connection.from, connection.to), edges);
+    }
+    ensure!(carried.len() == connections.len(), "two connections join the same partitions");
+    Ok(carried)
+}
+
+async fn unchanged_changes_nothing(
+    cluster: &Cluster,
+    file: &Path,
+    partitions: usize,
+) -> Result<()> {
+    let any = &cluster.coordinators()[0];
+    let (before, _) = any.entries("").await?;
+    apply(cluster, file, partitions)?;
+    let (after, _) = any.entries("").await?;
+    ensure!(before == after, "an unchanged file moved the revision from {before} to {after}");
+    Ok(())
+}
+
+/// The command lists every network; its delete takes everything away at one revision.
+async fn listed_and_deleted(cluster: &Cluster, files: &[PathBuf]) -> Result<()> {
+    let listed = quorate(cluster, &["network", "list"])?.json()?;
+    ensure!(listed.len() == files.len(), "{} networks are listed", listed.len());
+    for network in &listed {
+        let name = network["name"].as_str().context("a name")?;
+        let rows = |of| quorate(cluster, &[of, "list"])?.json();
+        let of_this = |row: &&Value| row["network"] == name;
+        let partitions = rows("partition")?.iter().filter(of_this).count();
+        let connections = rows("connection")?.iter().filter(of_this).count();
+        ensure!(network["partitions"] == partitions, "{network}: {partitions} are listed");
+        let deleted = quorate(cluster, &["network", "delete", name])?;
+        ensure!(deleted.code == 0, "{}", deleted.stderr);
+        let changes = last_revision(cluster).await?;
+        ensure!(
+            changes.len() == 1 + partitions + connections,
+            "the delete of {name} is an event of {} changes",
+            changes.len()
+        );
+    }
+    for of in ["network", "partition", "connection"] {
+        ensure!(quorate(cluster, &[of, "list"])?.json()?.is_empty(), "a {of} is left");
+    }
+    Ok(())
+}
+
+/// The kinds of the records that the newest revision changed, from the change stream.
+async fn last_revision(cluster: &Cluster) -> Result<Vec<Kind>> {
+    let any = &cluster.coordinators()[1];
+    let (revision, _) = any.entries("").await?;
+    let start = Some(Start::FromRevision(revision.get()));
+    let mut stream = any.watch(WatchRequest { start, ..WatchRequest::default() }).await?;
+    let message = tokio::time::timeout(DEADLINE, stream.message()).await??.context("an event")?;
+    let event = message.events.into_iter().find(|event| event.r#type() == EventType::Changes);
+    let changes = event.context("the newest revision has changes")?.changes;
+    let keys = changes.into_iter().filter_map(|change| change.record?.key);
+    Ok(keys.map(|key| key.kind()).collect())
+}
