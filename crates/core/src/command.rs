@@ -1,7 +1,7 @@
 //! What can be asked of the state. Everything that changes it is a [`Command`].
 //!
 //! A command is data: logged, replicated, applied. Ids, times and random numbers that it needs
-//! are in it. Checks of its own shape (sizes, names) happen in [`crate::apply`], so that no
+//! are in it. Checks of its own shape (sizes, names) happen in [`crate::apply()`], so that no
 //! sender can get around them.
 
 use serde::{Deserialize, Serialize};

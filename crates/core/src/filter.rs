@@ -1,9 +1,11 @@
 //! Which changes a subscriber wants to see.
+//!
+//! Looks at keys alone. Keys in a state are canonical; of others nothing is promised.
 
 use bytes::Bytes;
 
 use crate::{
-    key::{ConnectionId, Key, Kind, PartitionId},
+    key::{Key, Kind, PartitionId},
     name::Name,
 };
 
@@ -41,13 +43,23 @@ fn in_network(key: &Key, network: &Name) -> bool {
 }
 
 fn touches(key: &Key, partition: &PartitionId) -> bool {
-    let Ok(text) = std::str::from_utf8(&key.bytes) else { return false };
     match key.kind {
-        Kind::Partition => PartitionId::parse(text).as_ref() == Some(partition),
-        Kind::Connection => ConnectionId::parse(text).is_some_and(|id| {
-            id.network == partition.network
-                && (id.from == partition.index || id.to == partition.index)
-        }),
+        Kind::Partition => names(&key.bytes, partition),
+        Kind::Connection => {
+            let arrow = key.bytes.windows(2).position(|pair| pair == b"->");
+            arrow.is_some_and(|at| {
+                names(&key.bytes[..at], partition) || names(&key.bytes[at + 2..], partition)
+            })
+        }
         Kind::Entry | Kind::Worker | Kind::Network | Kind::Setting => false,
     }
+}
+
+/// Whether the text is this partition's id. Many filters look at every change: no allocation.
+fn names(text: &[u8], partition: &PartitionId) -> bool {
+    let index = text
+        .strip_prefix(partition.network.as_str().as_bytes())
+        .and_then(|rest| rest.strip_prefix(b"/"))
+        .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    index == Some(partition.index)
 }

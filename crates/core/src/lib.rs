@@ -5,6 +5,30 @@
 //!
 //! Invariants: no IO, no async, no clock, no randomness, no hash-ordered iteration. Must not know
 //! about Raft, disks, networks or wire formats.
+//!
+//! ```
+//! use quorate_core::{
+//!     ClusterId, Command, Identity, Key, Operation, Record, RestoreEpoch, Revision, Stamp, State,
+//!     Transaction, apply,
+//! };
+//!
+//! let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(0) };
+//! let mut state = State::new(identity);
+//! let before = state.clone(); // cheap, and never changes
+//!
+//! let put = Operation::Put {
+//!     key: Key::entry("colour"),
+//!     record: Record::Entry("blue".into()),
+//!     return_previous: false,
+//! };
+//! let command = Command::Transaction(Transaction { success: vec![put], ..Default::default() });
+//! let applied = apply(&mut state, Stamp { time_ms: 1_000 }, &command);
+//!
+//! assert_eq!(applied.outcome.revision, Revision(1));
+//! assert!(applied.event.is_some_and(|event| event.changes[0].created()));
+//! assert!(state.get(&Key::entry("colour")).is_some());
+//! assert!(before.is_empty());
+//! ```
 
 pub mod apply;
 pub mod checkpoint;

@@ -96,8 +96,8 @@ pub struct Network {
 
 /// What a user describes.
 ///
-/// Canonical: processes sorted by id, connections sorted by (from, to). See
-/// [`NetworkSpec::validate`](crate::invariant).
+/// Canonical: processes sorted by id, connections sorted by (from, to). What is valid is in
+/// [`crate::network`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// The processes.

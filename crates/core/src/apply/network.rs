@@ -54,7 +54,7 @@ pub(super) fn delete(draft: &mut Draft<'_>, name: &Name) -> Result<Reply, Reject
     draft.delete(&key);
     let mut deleted = |kind| {
         let records = draft.delete_range(&belonging(name, kind));
-        u32::try_from(records.len()).expect("indices within a network are 32 bits wide")
+        u32::try_from(records.len()).expect("the settings keep every network below 2^32 records")
     };
     let (partitions, connections) = (deleted(Kind::Partition), deleted(Kind::Connection));
     Ok(Reply::DeleteNetwork { partitions, connections })

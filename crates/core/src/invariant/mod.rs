@@ -8,7 +8,7 @@
 //! - totals: the incremental state hash is the recomputed one;
 //! - history: contiguous, ends at the revision, within its limits, and tells of the records as they
 //!   are;
-//! - networks: see [`network`](self::network).
+//! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how.
 
 mod network;
 #[cfg(test)]

@@ -53,7 +53,6 @@ fn a_network_of_100_000_processes_is_applied_updated_and_deleted() {
     command.spec.processes[0].needs = Resources::default();
     let updated = apply(&mut state, at, &Command::ApplyNetwork(command));
     assert!(updated.outcome.result.is_ok(), "{:?}", updated.outcome.result);
-    assert_eq!(state.check(), Ok(()));
     let deleted = apply(&mut state, at, &Command::DeleteNetwork { name: name("large") });
     assert!(deleted.outcome.result.is_ok(), "{:?}", deleted.outcome.result);
     assert!(state.is_empty());
