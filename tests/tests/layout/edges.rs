@@ -1,8 +1,8 @@
 //! Which crate may depend on which.
 //!
-//! ARCHITECTURE.md holds the only list, in its first code block with an arrow; this module reads it
-//! there, so the document and the check cannot differ. A few lines that no document may cross are
-//! here as well.
+//! ARCHITECTURE.md holds the only list, the column `knows` of its table of crates; this module reads
+//! it there, so the document and the check cannot differ. A few lines that no document may cross
+//! are here as well.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,13 +41,17 @@ const NEVER: &[(&str, &str, &str)] = &[
 pub(crate) fn violations(root: &Path) -> Vec<String> {
     let document = fs::read_to_string(root.join("ARCHITECTURE.md"))
         .expect("ARCHITECTURE.md at the root lists the allowed edges");
-    let allowed = parse(&document);
-    assert!(!allowed.edges.is_empty(), "ARCHITECTURE.md has no code block with `a <- b` edges");
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
         .no_deps()
         .exec()
         .expect("cargo metadata reads the workspace");
+    let names: BTreeSet<String> = metadata.workspace_packages().into_iter().map(short).collect();
+    let allowed = parse(&document, &names);
+    assert!(
+        !allowed.edges.is_empty(),
+        "ARCHITECTURE.md has no table of crates with what they know"
+    );
     let real = real_edges(&metadata);
     let mut found = Vec::new();
     for (dependent, dependency, development) in &real {
@@ -58,7 +62,7 @@ pub(crate) fn violations(root: &Path) -> Vec<String> {
         let kind = if *development { "development " } else { "" };
         found.push(format!(
             "{dependent} has a {kind}dependency on {dependency}: \
-             `{dependency} <- {dependent}` is not in ARCHITECTURE.md"
+             ARCHITECTURE.md does not say that {dependent} knows {dependency}"
         ));
     }
     found.extend(forbidden_paths(&real));
@@ -72,30 +76,47 @@ impl Allowed {
     }
 }
 
-/// Reads `a, b <- c <- d, e` (c uses a and b; d and e use c) and `x, y -> anything`. Statements on
-/// a line are set apart by two spaces or more.
-fn parse(document: &str) -> Allowed {
+/// Reads the rows of the table with the columns `crate` and `knows`: "| `a`, `b` | owns | c, d (and
+/// e through d) | ... |". What is in parentheses is a remark; words that name no crate are prose.
+fn parse(document: &str, names: &BTreeSet<String>) -> Allowed {
+    let rows = document.lines().filter_map(|line| line.strip_prefix('|'));
+    let rows = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+    let rows = rows.skip_while(|cells| cells.first() != Some(&"crate"));
     let mut allowed = Allowed::default();
-    let block = document.split("```").skip(1).step_by(2).find(|block| block.contains(" <- "));
-    let statements = block.unwrap_or_default().lines().flat_map(|line| line.split("  "));
-    for statement in statements.map(str::trim).filter(|statement| !statement.is_empty()) {
-        if let Some((names, "anything")) = statement.split_once(" -> ") {
-            allowed.free.extend(list(names));
+    let mut known = None;
+    for cells in rows {
+        let Some(column) = known else {
+            known = cells.iter().position(|cell| *cell == "knows");
             continue;
-        }
-        let steps: Vec<Vec<String>> = statement.split(" <- ").map(list).collect();
-        for pair in steps.windows(2) {
-            for dependency in &pair[0] {
-                let edges = pair[1].iter().map(|user| (user.clone(), dependency.clone()));
-                allowed.edges.extend(edges);
+        };
+        let Some(knows) = cells.get(column) else { break };
+        for dependent in words(cells[0]).filter(|word| names.contains(*word)) {
+            let knows = without_remarks(knows);
+            if words(&knows).any(|word| word == "anything") {
+                allowed.free.insert(dependent.to_owned());
             }
+            let known = words(&knows).filter(|word| names.contains(*word));
+            allowed.edges.extend(known.map(|one| (dependent.to_owned(), one.to_owned())));
         }
     }
     allowed
 }
 
-fn list(names: &str) -> Vec<String> {
-    names.split(',').map(|name| name.trim().to_owned()).collect()
+fn words(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split(|letter: char| !letter.is_alphanumeric() && letter != '-')
+}
+
+fn without_remarks(cell: &str) -> String {
+    let mut depth = 0_usize;
+    let outside = cell.chars().filter(|letter| {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0
+    });
+    outside.collect()
 }
 
 /// (dependent, dependency, whether for development only), between crates of the workspace.
@@ -142,10 +163,14 @@ fn forbidden_paths(real: &BTreeSet<(String, String, bool)>) -> Vec<String> {
 }
 
 #[test]
-fn a_chain_of_arrows_is_read_as_edges() {
-    let allowed = parse("text\n```\na, b <- c <- d   e <- f, g\nx, y -> anything\n```\n");
+fn the_table_of_crates_is_read_as_edges() {
+    let table = "| a | table |\n\n| crate | owns | knows | not |\n| --- | --- | --- | --- |\n\
+                 | `low` | x | nothing else | b |\n| `mid` | low | low, its friends | |\n\
+                 | `top` | x | mid (and through it low) | |\n| `one`, `two` | x | anything | |\n";
+    let names = ["low", "mid", "top", "one", "two"].map(str::to_owned).into();
+    let allowed = parse(table, &names);
     let edges: Vec<(&str, &str)> =
         allowed.edges.iter().map(|(user, used)| (user.as_str(), used.as_str())).collect();
-    assert_eq!(edges, [("c", "a"), ("c", "b"), ("d", "c"), ("f", "e"), ("g", "e")]);
-    assert!(allowed.permits("x", "c") && allowed.permits("d", "c") && !allowed.permits("d", "a"));
+    assert_eq!(edges, [("mid", "low"), ("top", "mid")]);
+    assert!(allowed.permits("two", "top") && !allowed.permits("top", "low"));
 }
