@@ -10,9 +10,6 @@ use quorate_core::{Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge};
 
 use super::field::{Field, Invalid};
 
-/// The longest component, in bytes.
-pub(super) const COMPONENT_BYTES_MAX: usize = 256;
-
 /// Processes by id, in the making.
 #[derive(Default)]
 pub(super) struct Processes {
@@ -20,12 +17,13 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// Adds a process whose id was read from `field`.
-    pub(super) fn add(&mut self, process: Process, field: &Field<'_, '_>) -> Result<(), Invalid> {
+    /// Adds a process that was read from `item`.
+    pub(super) fn add(&mut self, process: Process, item: &Field<'_, '_>) -> Result<(), Invalid> {
         if let Some((_, first)) = self.by_id.get(&process.id) {
-            return Err(field.invalid(format!("{:?} is {first} already", process.id.as_str())));
+            let rule = format!("{:?} is already {first}", process.id.as_str());
+            return Err(item.required("id")?.invalid(rule));
         }
-        self.by_id.insert(process.id.clone(), (process, field.path()));
+        self.by_id.insert(process.id.clone(), (process, item.path()));
         Ok(())
     }
 
@@ -44,19 +42,38 @@ impl Processes {
         self.by_id.get_mut(id).map(|(process, _)| process)
     }
 
-    /// The spec of these processes and connections. `field` is where processes come from.
+    /// The spec of these processes and connections. `list` is where processes come from.
     pub(super) fn into_spec(
         self,
         connections: BTreeMap<(Name, Name), u64>,
         policy: PartitionPolicy,
-        field: &Field<'_, '_>,
+        list: &Field<'_, '_>,
     ) -> Result<NetworkSpec, Invalid> {
         if self.by_id.is_empty() {
-            return Err(field.invalid("a network has at least one process"));
+            return Err(list.invalid("a network has at least one process"));
         }
+        self.check_demand()?;
         let processes = self.by_id.into_values().map(|(process, _)| process).collect();
         let edge = |((from, to), rate)| ProcessEdge { from, to, rate };
         let connections = connections.into_iter().map(edge).collect();
         Ok(NetworkSpec { processes, connections, policy })
+    }
+
+    /// What all processes need together must be countable.
+    fn check_demand(&self) -> Result<(), Invalid> {
+        let mut total: BTreeMap<&Name, u64> = BTreeMap::new();
+        for (process, path) in self.by_id.values() {
+            for (resource, amount) in process.needs.iter() {
+                let sum = total.entry(resource).or_default();
+                let demand = amount.checked_mul(u64::from(process.parallelism.min));
+                *sum =
+                    demand.and_then(|demand| sum.checked_add(demand)).ok_or_else(|| Invalid {
+                        offset: None,
+                        field: format!("{path}.needs.{resource}"),
+                        rule: "the sum over all processes must be below 2^64".to_owned(),
+                    })?;
+            }
+        }
+        Ok(())
     }
 }

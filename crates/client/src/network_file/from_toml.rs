@@ -21,10 +21,13 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::{Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources};
+use quorate_core::{
+    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources,
+    network::{COMPONENT_BYTES_MAX, PARALLELISM_MAX, RESOURCES_MAX},
+};
 
 use super::{
-    canonical::{COMPONENT_BYTES_MAX, Processes},
+    canonical::Processes,
     field::{Field, Invalid},
 };
 
@@ -34,7 +37,7 @@ pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
     let list = root.required("processes")?;
     let mut processes = Processes::default();
     for field in list.items()? {
-        processes.add(process(&field)?, &field.required("id")?)?;
+        processes.add(process(&field)?, &field)?;
     }
     let policy = match root.optional("policy")? {
         Some(field) => policy(&field, list.items()?.len())?,
@@ -86,22 +89,26 @@ fn needs(field: &Field<'_, '_>) -> Result<Resources, Invalid> {
         })?;
         needs.set(name, amount.integer(0, u64::MAX)?);
     }
+    if needs.len() > RESOURCES_MAX {
+        let rule = format!("must be at most {RESOURCES_MAX} resources, are {}", needs.len());
+        return Err(field.invalid(rule));
+    }
     Ok(needs)
 }
 
 fn parallelism(field: &Field<'_, '_>) -> Result<Parallelism, Invalid> {
     if !field.is_table() {
-        let number = field.integer_u32(1, u32::MAX)?;
+        let number = field.integer_u32(1, PARALLELISM_MAX)?;
         return Ok(Parallelism { min: number, max: number });
     }
     field.only(&["min", "max"])?;
     let min = match field.optional("min")? {
-        Some(min) => min.integer_u32(1, u32::MAX)?,
+        Some(min) => min.integer_u32(1, PARALLELISM_MAX)?,
         None => 1,
     };
     let max = match field.optional("max")? {
         Some(field) => {
-            let max = field.integer_u32(1, u32::MAX)?;
+            let max = field.integer_u32(1, PARALLELISM_MAX)?;
             if max < min {
                 return Err(
                     field.invalid(format!("must be at least min, which is {min}, is {max}"))
@@ -114,17 +121,29 @@ fn parallelism(field: &Field<'_, '_>) -> Result<Parallelism, Invalid> {
     Ok(Parallelism { min, max })
 }
 
+const RATES_OVERFLOW: &str = "the sum of all rates must be below 2^64";
+
 fn connections(
     list: &Field<'_, '_>,
     processes: &Processes,
 ) -> Result<BTreeMap<(Name, Name), u64>, Invalid> {
     let mut rates = BTreeMap::new();
+    let mut total = 0_u64;
     for field in list.items()? {
         field.only(&["from", "to", "rate"])?;
         let from = processes.named_by(&field.required("from")?)?;
         let to = processes.named_by(&field.required("to")?)?;
-        let rate = field.optional("rate")?.map_or(Ok(0), |rate| rate.integer(0, u64::MAX))?;
-        let rule = format!("{from} -> {to} is there already; at most one connection per pair");
+        let rate = match field.optional("rate")? {
+            Some(rate) => {
+                let bytes = rate.integer(0, u64::MAX)?;
+                let sum = total.checked_add(bytes);
+                total = sum.ok_or_else(|| rate.invalid(RATES_OVERFLOW))?;
+                bytes
+            }
+            None => 0,
+        };
+        let rule =
+            format!("there is already a connection {from} -> {to}; at most one per ordered pair");
         if rates.insert((from, to), rate).is_some() {
             return Err(field.invalid(rule));
         }

@@ -11,10 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::{Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources};
+use quorate_core::{
+    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources,
+    network::COMPONENT_BYTES_MAX,
+};
 
 use super::{
-    canonical::{COMPONENT_BYTES_MAX, Processes},
+    canonical::Processes,
     field::{Field, Invalid},
 };
 
@@ -46,7 +49,7 @@ pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
             needs: [cpu].into_iter().collect(),
             parallelism: Parallelism { min: 1, max: 1 },
         };
-        processes.add(process, &id)?;
+        processes.add(process, &task)?;
     }
     if let Some(execution) = workflow.optional("execution")? {
         add_recorded(&execution, &mut processes)?;
@@ -122,6 +125,7 @@ fn connections<'d>(
     sizes: &BTreeMap<&str, u64>,
 ) -> Result<BTreeMap<(Name, Name), u64>, Invalid> {
     let mut edges: BTreeMap<(Name, Name), u64> = BTreeMap::new();
+    let mut total = 0_u64;
     let mut writers: BTreeMap<&'d str, BTreeSet<Name>> = BTreeMap::new();
     for task in tasks.items()? {
         let id = task.required("id")?.name()?;
@@ -144,7 +148,9 @@ fn connections<'d>(
             for writer in writers {
                 let Some(rate) = edges.get_mut(&(writer.clone(), id.clone())) else { continue };
                 let size = sizes.get(name).ok_or_else(|| file.invalid(UNLISTED))?;
-                *rate = rate.checked_add(*size).ok_or_else(|| file.invalid(RATE_OVERFLOW))?;
+                let sum = total.checked_add(*size);
+                total = sum.ok_or_else(|| file.invalid(RATES_OVERFLOW))?;
+                *rate += size;
             }
         }
     }
@@ -152,7 +158,7 @@ fn connections<'d>(
 }
 
 const UNLISTED: &str = "must be listed with its size in workflow.specification.files";
-const RATE_OVERFLOW: &str = "the files between two tasks must sum up to less than 2^64 bytes";
+const RATES_OVERFLOW: &str = "the sum of all rates must be below 2^64";
 
 /// The items of a list that may be absent.
 fn list<'d, 'p>(
