@@ -1,0 +1,1 @@
+//! The HTTP server for people, probes and Prometheus.

@@ -1,0 +1,256 @@
+//! What the status and the state know, read when somebody scrapes.
+//!
+//! Invariants: labels are bounded, since networks beyond the first [`NETWORKS_MAX`] by name are
+//! summed up under one; what needs a look at every partition is looked up again only when the
+//! state has changed, and at most once in [`FRESH_FOR`].
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use prometheus::{
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use quorate_core::{
+    ConnectionId, ConnectionState, Kind, PartitionId, Record, Resources, Revision, State,
+};
+
+use super::family::{counter, desc, float, gauge, gauge_sample, gauges};
+use crate::coordinator::{Coordinator, Role, Status};
+
+const NETWORKS_MAX: usize = 200;
+const OTHERS: &str = "(others)";
+const FRESH_FOR: Duration = Duration::from_secs(1);
+const TERM: (&str, &str) = ("quorate_term", "The Raft term.");
+
+/// Exports a coordinator's status and state.
+pub struct StateCollector {
+    coordinator: Coordinator,
+    desc: Desc,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen at earlier scrapes.
+#[derive(Default)]
+struct Seen {
+    tally: Option<(Instant, Revision, Tally)>,
+}
+
+impl StateCollector {
+    /// Exports this coordinator.
+    #[must_use]
+    pub fn new(coordinator: Coordinator) -> Self {
+        Self { coordinator, desc: desc(TERM.0, TERM.1), seen: Mutex::default() }
+    }
+}
+
+impl Collector for StateCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let view = self.coordinator.view();
+        let in_contact = *self.coordinator.in_contact().borrow();
+        let mut families = consensus(&self.coordinator.status(), in_contact);
+        families.push(gauge(
+            "quorate_applied_index",
+            "The last log entry applied.",
+            float(view.index.get()),
+        ));
+        families.extend(store(&view.state));
+        families.extend(self.seen.lock().tally(&view.state).families());
+        families
+    }
+}
+
+impl Seen {
+    fn tally(&mut self, state: &State) -> &Tally {
+        let revision = state.revision();
+        let fresh = self
+            .tally
+            .as_ref()
+            .is_some_and(|(at, seen, _)| *seen == revision || at.elapsed() < FRESH_FOR);
+        if !fresh {
+            self.tally = None;
+        }
+        let (.., tally) =
+            self.tally.get_or_insert_with(|| (Instant::now(), revision, Tally::of(state)));
+        tally
+    }
+}
+
+fn consensus(status: &Status, in_contact: bool) -> Vec<MetricFamily> {
+    let role = |name, is| gauge_sample(&[("role", name)], f64::from(u8::from(status.role == is)));
+    vec![
+        gauge(TERM.0, TERM.1, float(status.term.get())),
+        gauges(
+            "quorate_role",
+            "1 for what this coordinator is in the cluster.",
+            vec![
+                role("leader", Role::Leader),
+                role("follower", Role::Follower),
+                role("candidate", Role::Candidate),
+                role("learner", Role::Learner),
+            ],
+        ),
+        gauge(
+            "quorate_leader_id",
+            "The leader that this coordinator knows of; 0: none.",
+            status.leader.map_or(0.0, |leader| float(leader.get())),
+        ),
+        gauge(
+            "quorate_in_contact",
+            "1 while in contact with a leader that has a quorum.",
+            f64::from(u8::from(in_contact)),
+        ),
+        gauge(
+            "quorate_last_log_index",
+            "The last entry in the log.",
+            float(status.last_log_index.get()),
+        ),
+        gauge(
+            "quorate_committed_index",
+            "The last log entry known to be committed.",
+            float(status.committed_index.get()),
+        ),
+        gauge(
+            "quorate_checkpoint_index",
+            "The last log entry that the newest checkpoint covers.",
+            float(status.checkpoint_index.get()),
+        ),
+        gauge(
+            "quorate_proposals_waiting",
+            "Commands that wait to be proposed.",
+            float(u64::try_from(status.proposals_waiting).unwrap_or(u64::MAX)),
+        ),
+    ]
+}
+
+fn store(state: &State) -> Vec<MetricFamily> {
+    let history = state.history();
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    vec![
+        counter("quorate_revision", "The revision of the last change.", state.revision().get()),
+        gauge("quorate_records", "Records in the state.", float(count(state.len()))),
+        gauge(
+            "quorate_history_oldest_revision",
+            "The oldest revision from which a change stream can start.",
+            float(history.oldest().get()),
+        ),
+        gauge("quorate_history_bytes", "Bytes of changes kept.", float(history.bytes())),
+        gauge("quorate_history_revisions", "Revisions kept.", float(count(history.len()))),
+    ]
+}
+
+/// What partitions and connections there are.
+#[derive(Debug, Default)]
+struct Tally {
+    networks: BTreeMap<String, PerNetwork>,
+    demand: Resources,
+    capacity: Resources,
+}
+
+#[derive(Debug, Default)]
+struct PerNetwork {
+    partitions: u64,
+    load_ppm_sum: u64,
+    load_ppm_max: u64,
+    pending: u64,
+}
+
+impl Tally {
+    fn of(state: &State) -> Self {
+        let mut tally = Self::default();
+        let all = |kind| quorate_core::KeyRange::Prefix(kind, bytes::Bytes::new());
+        for (key, _) in state.range(&all(Kind::Network)) {
+            if tally.networks.len() < NETWORKS_MAX {
+                let name = String::from_utf8_lossy(&key.bytes).into_owned();
+                tally.networks.insert(name, PerNetwork::default());
+            }
+        }
+        for (key, record) in state.range(&all(Kind::Partition)) {
+            if let Record::Partition(partition) = &record.value
+                && let Some(id) = text(&key.bytes).and_then(PartitionId::parse)
+            {
+                let network = tally.network(id.network.as_str());
+                network.partitions += 1;
+                network.load_ppm_sum += partition.load_ppm;
+                network.load_ppm_max = network.load_ppm_max.max(partition.load_ppm);
+                tally.demand.add(&partition.demand, 1);
+            }
+        }
+        for (key, record) in state.range(&all(Kind::Connection)) {
+            if let Record::Connection(connection) = &record.value
+                && let Some(id) = text(&key.bytes).and_then(ConnectionId::parse)
+            {
+                match connection.state {
+                    ConnectionState::Pending => tally.network(id.network.as_str()).pending += 1,
+                }
+            }
+        }
+        for (_, record) in state.range(&all(Kind::Worker)) {
+            if let Record::Worker(worker) = &record.value {
+                tally.capacity.add(&worker.capacity, 1);
+            }
+        }
+        tally
+    }
+
+    fn network(&mut self, name: &str) -> &mut PerNetwork {
+        let name = if self.networks.contains_key(name) { name } else { OTHERS };
+        self.networks.entry(name.to_owned()).or_default()
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let each = |sample: &dyn Fn(&str, &PerNetwork) -> Vec<prometheus::proto::Metric>| {
+            self.networks.iter().flat_map(|(name, network)| sample(name, network)).collect()
+        };
+        let partitions = each(&|name, network| {
+            vec![gauge_sample(&[("network", name)], float(network.partitions))]
+        });
+        let load = each(&|name, network| {
+            let mean = network.load_ppm_sum.checked_div(network.partitions).unwrap_or(0);
+            let sample = |stat, ppm| {
+                gauge_sample(&[("network", name), ("stat", stat)], float(ppm) / 1_000_000.0)
+            };
+            vec![sample("max", network.load_ppm_max), sample("mean", mean)]
+        });
+        let connections = each(&|name, network| {
+            let labels = [("network", name), ("state", "pending")];
+            vec![gauge_sample(&labels, float(network.pending))]
+        });
+        let amounts = |resources: &Resources| {
+            let sample = |(name, amount): (&quorate_core::Name, u64)| {
+                gauge_sample(&[("resource", name.as_str())], float(amount))
+            };
+            resources.iter().map(sample).collect()
+        };
+        vec![
+            gauges("quorate_partitions", "Partitions, by network.", partitions),
+            gauges(
+                "quorate_partition_load",
+                "Declared load of a network's partitions as a share of the network's demand.",
+                load,
+            ),
+            gauges("quorate_connection_status", "Connections, by network and state.", connections),
+            gauges(
+                "quorate_resource_usage",
+                "What all partitions need, by resource, in the resource's unit.",
+                amounts(&self.demand),
+            ),
+            gauges(
+                "quorate_resource_capacity",
+                "What all workers can give, by resource, in the resource's unit.",
+                amounts(&self.capacity),
+            ),
+        ]
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}

@@ -1,0 +1,112 @@
+//! `NetworkService`: networks of processes.
+
+use std::sync::Arc;
+
+use quorate_core::{Command, Key, Name, NetworkSpec, Reply, State};
+use quorate_plan::Strategies;
+use quorate_proto::{
+    ErrorDetails, Reason,
+    convert::{
+        self,
+        network::{NetworkNumbers, apply_network_response},
+        record::record,
+    },
+    v1::{self, network_service_server::NetworkService},
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    header,
+    read::Reader,
+    write::{Writer, wrong_reply},
+};
+use crate::network::{AppliedNetwork, ApplyError, apply_network, summaries, summary};
+
+/// `NetworkService`.
+pub(super) struct Networks {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) strategies: Arc<Strategies>,
+}
+
+#[async_trait]
+impl NetworkService for Networks {
+    async fn apply(
+        &self,
+        request: Request<v1::ApplyNetworkRequest>,
+    ) -> Result<Response<v1::ApplyNetworkResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let (name, spec) = <(Name, NetworkSpec)>::try_from(request)?;
+        let read = async || self.reader.view(None, deadline).await.map(|(view, _)| view);
+        let propose = async |command| self.writer.propose(command, deadline).await;
+        let applied = apply_network(&self.strategies, &name, spec, read, propose).await;
+        let response = match applied.map_err(status)? {
+            AppliedNetwork::Committed { outcome, committed, numbers } => {
+                let header = header::of_write(self.writer.coordinator(), &committed);
+                apply_network_response(header, outcome, &numbers)
+            }
+            AppliedNetwork::Unchanged { view, numbers } => {
+                let header = header::of_view(self.writer.coordinator().member_id(), &view);
+                apply_network_response(header, quorate_core::ApplyOutcome::Unchanged, &numbers)
+            }
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetNetworkRequest>,
+    ) -> Result<Response<v1::GetNetworkResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let name = convert::name(&request.name, "name")?;
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let (numbers, network) = find(&view.state, &name)?;
+        Ok(Response::new(v1::GetNetworkResponse {
+            header: Some(header.into()),
+            summary: Some((&numbers).into()),
+            network: Some(network),
+        }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListNetworksRequest>,
+    ) -> Result<Response<v1::ListNetworksResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let networks = summaries(&view.state).iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListNetworksResponse { header: Some(header.into()), networks }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteNetworkRequest>,
+    ) -> Result<Response<v1::DeleteNetworkResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let name = convert::name(&request.name, "name")?;
+        match self.writer.commit(Command::DeleteNetwork { name }, deadline).await? {
+            (header, Reply::DeleteNetwork { partitions, connections }) => {
+                let header = Some(header.into());
+                Ok(Response::new(v1::DeleteNetworkResponse { header, partitions, connections }))
+            }
+            (_, reply) => Err(wrong_reply(&reply)),
+        }
+    }
+}
+
+fn status(error: ApplyError<Status>) -> Status {
+    match error {
+        ApplyError::Rejected(rejection) => ErrorDetails::from(rejection).into(),
+        ApplyError::Unanswered(status) => status,
+    }
+}
+
+fn find(state: &State, name: &Name) -> Result<(NetworkNumbers, v1::Record), Status> {
+    let key = Key::network(name);
+    let found = summary(state, name).zip(state.get(&key));
+    let (numbers, network) = found.ok_or_else(|| {
+        let message = format!("there is no network {name}");
+        ErrorDetails::new(Reason::NotFound, message).with_field("name", "must name a network")
+    })?;
+    Ok((numbers, record(&key, network)))
+}

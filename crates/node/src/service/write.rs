@@ -1,0 +1,96 @@
+//! Writes, as every service makes them.
+
+use quorate_core::{Command, Reply, Transaction, TransactionReply};
+use quorate_proto::{ErrorDetails, convert::Header};
+use tokio::time::Instant;
+use tonic::{Request, Status};
+
+use super::{deadline, error, header};
+use crate::{
+    config::Limits,
+    coordinator::{Committed, Coordinator},
+    metrics::WriteMetrics,
+};
+
+/// Writes on behalf of clients.
+#[derive(Clone)]
+pub(super) struct Writer {
+    coordinator: Coordinator,
+    limits: Limits,
+    metrics: WriteMetrics,
+}
+
+impl Writer {
+    pub(super) fn new(coordinator: Coordinator, limits: Limits, metrics: WriteMetrics) -> Self {
+        Self { coordinator, limits, metrics }
+    }
+
+    /// Through which it writes.
+    pub(super) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+
+    /// Takes a request apart into its message and its deadline.
+    pub(super) fn open<M>(&self, request: Request<M>) -> (M, Instant) {
+        let deadline = deadline::of(request.metadata().as_ref(), &self.limits);
+        (request.into_inner(), deadline)
+    }
+
+    /// Commits a command; a rejection is a status.
+    pub(super) async fn commit(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(Header, Reply), Status> {
+        let committed = self.propose(command, deadline).await?;
+        let header = header::of_write(&self.coordinator, &committed);
+        Ok((header, committed.outcome.result.map_err(ErrorDetails::from)?))
+    }
+
+    /// Commits a transaction; a rejection is a status.
+    pub(super) async fn transaction(
+        &self,
+        transaction: Transaction,
+        deadline: Instant,
+    ) -> Result<(Header, TransactionReply), Status> {
+        match self.commit(Command::Transaction(transaction), deadline).await? {
+            (header, Reply::Transaction(reply)) => Ok((header, reply)),
+            (_, reply) => Err(wrong_reply(&reply)),
+        }
+    }
+
+    /// Commits a command.
+    pub(super) async fn propose(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Committed, Status> {
+        let _pending = Pending::new(&self.metrics);
+        self.coordinator.propose(command, deadline).await.map_err(|unanswered| {
+            self.metrics.failed.with_label_values(&[error::reason(&unanswered)]).inc();
+            error::write(&unanswered)
+        })
+    }
+}
+
+/// A reply of another kind than the command's: a fault of this build.
+pub(super) fn wrong_reply(reply: &Reply) -> Status {
+    tracing::error!(?reply, "the state answered another kind of command");
+    Status::internal("the state answered another kind of command")
+}
+
+/// Counts a write while it waits, even if its caller goes away.
+struct Pending<'a>(&'a WriteMetrics);
+
+impl<'a> Pending<'a> {
+    fn new(metrics: &'a WriteMetrics) -> Self {
+        metrics.pending.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.dec();
+    }
+}
