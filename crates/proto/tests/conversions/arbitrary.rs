@@ -1,0 +1,297 @@
+//! Arbitrary values of core.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use quorate_core::{
+    ApplyOutcome, Change, ClusterId, Connection, ConnectionId, ConnectionState, Epoch, Filter,
+    Generation, Key, KeyRange, KeyedRecord, Kind, LogIndex, MemberId, Name, Network, NetworkSpec,
+    Operation, OperationReply, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Record, Resources,
+    RestoreEpoch, Revision, Term, Test, Transaction, TransactionReply, Versioned, Worker,
+    WorkerState,
+};
+use quorate_proto::convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchSpec};
+
+pub(crate) fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..12).prop_map(Bytes::from)
+}
+
+pub(crate) fn name() -> impl Strategy<Value = Name> {
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,8}"
+        .prop_map(|text| Name::new(&text).expect("the pattern is a name's"))
+}
+
+pub(crate) fn revision() -> impl Strategy<Value = Revision> {
+    prop_oneof![0..5_u64, any::<u64>()].prop_map(Revision)
+}
+
+pub(crate) fn kind() -> impl Strategy<Value = Kind> {
+    select(Kind::ALL.to_vec())
+}
+
+pub(crate) fn key() -> impl Strategy<Value = Key> {
+    (kind(), bytes()).prop_map(|(kind, bytes)| Key { kind, bytes })
+}
+
+pub(crate) fn range() -> impl Strategy<Value = KeyRange> {
+    prop_oneof![
+        key().prop_map(KeyRange::Single),
+        (kind(), bytes()).prop_map(|(kind, prefix)| KeyRange::Prefix(kind, prefix)),
+        (kind(), bytes(), bytes()).prop_map(|(kind, start, end)| KeyRange::Bounds {
+            kind,
+            start,
+            end
+        }),
+    ]
+}
+
+pub(crate) fn header() -> impl Strategy<Value = Header> {
+    any::<[u64; 6]>().prop_map(|[cluster, member, revision, term, index, epoch]| Header {
+        cluster_id: ClusterId(cluster),
+        member_id: MemberId(member),
+        revision: Revision(revision),
+        term: Term(term),
+        log_index: LogIndex(index),
+        restore_epoch: RestoreEpoch(epoch),
+    })
+}
+
+pub(crate) fn consistency() -> impl Strategy<Value = Consistency> {
+    prop_oneof![
+        Just(Consistency::Linearizable),
+        Just(Consistency::Local),
+        revision().prop_map(Consistency::AtLeast),
+    ]
+}
+
+pub(crate) fn resources() -> impl Strategy<Value = Resources> {
+    vec((name(), any::<u64>()), 0..4).prop_map(Resources::from_iter)
+}
+
+fn worker() -> impl Strategy<Value = Worker> {
+    let state = select(vec![
+        WorkerState::Joining,
+        WorkerState::Active,
+        WorkerState::Draining,
+        WorkerState::Down,
+    ]);
+    let labels = proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..3);
+    (".{0,12}", resources(), labels, state).prop_map(|(address, capacity, labels, state)| {
+        let labels: BTreeMap<String, String> = labels;
+        Worker { address, capacity, labels, state }
+    })
+}
+
+fn edge() -> impl Strategy<Value = ProcessEdge> {
+    (name(), name(), any::<u64>()).prop_map(|(from, to, rate)| ProcessEdge { from, to, rate })
+}
+
+fn process() -> impl Strategy<Value = Process> {
+    let parallelism =
+        (1..9_u32, 0..9_u32).prop_map(|(min, more)| Parallelism { min, max: min + more });
+    (name(), ".{0,12}", resources(), parallelism).prop_map(|(id, component, needs, parallelism)| {
+        Process { id, component, needs, parallelism }
+    })
+}
+
+fn policy() -> impl Strategy<Value = PartitionPolicy> {
+    let chosen = (any::<u32>(), name())
+        .prop_map(|(partitions, strategy)| PartitionPolicy { partitions, strategy });
+    prop_oneof![Just(PartitionPolicy::default()), chosen]
+}
+
+pub(crate) fn spec() -> impl Strategy<Value = NetworkSpec> {
+    (vec(process(), 0..4), vec(edge(), 0..4), policy())
+        .prop_map(|(processes, connections, policy)| NetworkSpec { processes, connections, policy })
+}
+
+fn partition() -> impl Strategy<Value = Partition> {
+    let placed =
+        (name(), any::<u32>()).prop_map(|(id, parallelism)| PlacedProcess { id, parallelism });
+    let epoch = (any::<u64>(), revision())
+        .prop_map(|(restore, revision)| Epoch { restore: RestoreEpoch(restore), revision });
+    let owner = option::of(name());
+    (vec(placed, 0..4), resources(), any::<u64>(), owner, option::of(epoch)).prop_map(
+        |(processes, demand, load_ppm, owner, epoch)| Partition {
+            processes,
+            demand,
+            load_ppm,
+            owner,
+            epoch,
+            state: PartitionState::Unassigned,
+        },
+    )
+}
+
+fn connection() -> impl Strategy<Value = Connection> {
+    vec(edge(), 0..4).prop_map(|edges| Connection { edges, state: ConnectionState::Pending })
+}
+
+fn value() -> impl Strategy<Value = (Key, Record)> {
+    let network = (spec(), any::<u64>())
+        .prop_map(|(spec, generation)| Network { spec, generation: Generation(generation) });
+    let partition_id =
+        (name(), any::<u32>()).prop_map(|(network, index)| PartitionId { network, index });
+    let connection_id = (name(), any::<u32>(), any::<u32>())
+        .prop_map(|(network, from, to)| ConnectionId { network, from, to });
+    prop_oneof![
+        (bytes(), bytes()).prop_map(|(key, value)| (Key::entry(key), Record::Entry(value))),
+        (name(), worker()).prop_map(|(id, it)| (Key::worker(&id), Record::Worker(Arc::new(it)))),
+        (name(), network).prop_map(|(id, it)| (Key::network(&id), Record::Network(Arc::new(it)))),
+        (partition_id, partition())
+            .prop_map(|(id, it)| (Key::partition(&id), Record::Partition(Arc::new(it)))),
+        (connection_id, connection())
+            .prop_map(|(id, it)| (Key::connection(&id), Record::Connection(Arc::new(it)))),
+        (name(), ".{0,12}")
+            .prop_map(|(id, text)| (Key::setting(&id), Record::Setting(text.into()))),
+    ]
+}
+
+pub(crate) fn keyed_record() -> impl Strategy<Value = KeyedRecord> {
+    (value(), revision(), revision(), any::<u64>()).prop_map(
+        |((key, value), created, modified, version)| {
+            (key, Arc::new(Versioned { created, modified, version, value }))
+        },
+    )
+}
+
+pub(crate) fn change() -> impl Strategy<Value = Change> {
+    let other = option::of(keyed_record());
+    (keyed_record(), other, 0..3_u8).prop_map(|((key, record), other, shape)| {
+        // The record before is of the same key, hence kind.
+        let before = other
+            .filter(|(other, _)| other.kind == key.kind)
+            .map_or_else(|| record.clone(), |(_, other)| other);
+        match shape {
+            0 => Change::new(key, Some(record), None),
+            1 => Change::new(key, Some(record), Some(before)),
+            _ => Change::new(key, None, Some(before)),
+        }
+    })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let put = prop_oneof![
+        (bytes(), bytes()).prop_map(|(key, value)| (Key::entry(key), Record::Entry(value))),
+        (name(), ".{0,12}")
+            .prop_map(|(id, text)| (Key::setting(&id), Record::Setting(text.into()))),
+    ];
+    prop_oneof![
+        (range(), any::<u32>()).prop_map(|(range, limit)| Operation::Get { range, limit }),
+        (put, any::<bool>()).prop_map(|((key, record), return_previous)| Operation::Put {
+            key,
+            record,
+            return_previous
+        }),
+        (range(), any::<bool>())
+            .prop_map(|(range, return_previous)| Operation::Delete { range, return_previous }),
+    ]
+}
+
+fn precondition() -> impl Strategy<Value = Precondition> {
+    let test = prop_oneof![
+        Just(Test::Exists),
+        Just(Test::Absent),
+        revision().prop_map(Test::ModifiedAt),
+        bytes().prop_map(Test::Value),
+    ];
+    (range(), test).prop_map(|(target, test)| Precondition { target, test })
+}
+
+pub(crate) fn transaction() -> impl Strategy<Value = Transaction> {
+    (vec(precondition(), 0..4), vec(operation(), 0..4), vec(operation(), 0..4)).prop_map(
+        |(preconditions, success, failure)| Transaction { preconditions, success, failure },
+    )
+}
+
+/// A reply to a transaction: what its branch could have returned.
+pub(crate) fn replied() -> impl Strategy<Value = (Transaction, TransactionReply)> {
+    let records = || vec(keyed_record(), 0..3);
+    let seed = (any::<bool>(), records(), any::<u64>());
+    (transaction(), vec(seed, 4), any::<bool>()).prop_map(|(transaction, seeds, succeeded)| {
+        let branch = if succeeded { &transaction.success } else { &transaction.failure };
+        let reply = |(operation, (flag, records, number)): (&Operation, _)| {
+            let records: Vec<KeyedRecord> = records;
+            match operation {
+                Operation::Get { .. } => OperationReply::Get { records, more: flag },
+                Operation::Put { key, record, return_previous, .. } => {
+                    let previous = Versioned {
+                        created: Revision(number),
+                        modified: Revision(number),
+                        version: 1,
+                        value: record.clone(),
+                    };
+                    assert_eq!(key.kind, record.kind());
+                    let returned = flag && *return_previous;
+                    OperationReply::Put { previous: returned.then(|| Arc::new(previous)) }
+                }
+                Operation::Delete { .. } => {
+                    OperationReply::Delete { deleted: number, previous: records }
+                }
+            }
+        };
+        let results = branch.iter().zip(seeds).map(reply).collect();
+        (transaction, TransactionReply { succeeded, results })
+    })
+}
+
+pub(crate) fn token() -> impl Strategy<Value = ResumeToken> {
+    (any::<u64>(), any::<u64>(), revision()).prop_map(|(cluster, epoch, revision)| ResumeToken {
+        cluster_id: ClusterId(cluster),
+        restore_epoch: RestoreEpoch(epoch),
+        revision,
+    })
+}
+
+pub(crate) fn watch_spec() -> impl Strategy<Value = WatchSpec> {
+    let start = prop_oneof![
+        Just(Start::Now),
+        Just(Start::Snapshot),
+        (1..u64::MAX).prop_map(|revision| Start::From(Revision(revision))),
+        token().prop_map(Start::Resume),
+    ];
+    let partition =
+        (name(), any::<u32>()).prop_map(|(network, index)| PartitionId { network, index });
+    let filter = (vec(kind(), 0..3), bytes(), option::of(name()), option::of(partition)).prop_map(
+        |(kinds, key_prefix, network, partition)| Filter { kinds, key_prefix, network, partition },
+    );
+    let interval = any::<u32>().prop_map(|ms| std::time::Duration::from_millis(ms.into()));
+    (start, filter, any::<bool>(), any::<bool>(), interval).prop_map(
+        |(start, filter, with_previous, resync, progress_interval)| WatchSpec {
+            start,
+            filter,
+            with_previous,
+            resync,
+            progress_interval,
+        },
+    )
+}
+
+pub(crate) fn apply_outcome() -> impl Strategy<Value = ApplyOutcome> {
+    select(vec![ApplyOutcome::Created, ApplyOutcome::Updated, ApplyOutcome::Unchanged])
+}
+
+pub(crate) fn numbers() -> impl Strategy<Value = NetworkNumbers> {
+    (name(), any::<[u64; 3]>(), any::<[u32; 4]>(), name()).prop_map(
+        |(
+            name,
+            [generation, cut_rate, total_rate],
+            [processes, partitions, connections, edges],
+            strategy,
+        )| {
+            NetworkNumbers {
+                name,
+                generation: Generation(generation),
+                processes,
+                partitions,
+                connections,
+                edges,
+                cut_rate,
+                total_rate,
+                strategy,
+            }
+        },
+    )
+}

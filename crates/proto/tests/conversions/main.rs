@@ -1,0 +1,9 @@
+//! The conversions: what was encoded decodes to the same value, what is wrong is named, and
+//! nothing panics.
+
+mod arbitrary;
+mod encoded;
+mod errors;
+mod hostile;
+mod rejected;
+mod round_trip;
