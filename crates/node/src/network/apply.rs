@@ -1,0 +1,92 @@
+//! Applying a network, with another plan when the first one came too late.
+
+use std::sync::Arc;
+
+use quorate_core::{ApplyOutcome, Command, Name, NetworkSpec, Rejection, Reply, rejection::Reason};
+use quorate_plan::Strategies;
+use quorate_proto::convert::NetworkNumbers;
+use quorate_storage::View;
+
+use super::planned::{Planned, plan_apply};
+use crate::coordinator::Committed;
+
+/// How often a plan is made before its staleness is the answer.
+pub const PLANS_MAX: usize = 4;
+
+/// A network that is now stored as it was described.
+#[derive(Debug, Clone)]
+pub enum AppliedNetwork {
+    /// By a command; the numbers are of the network that it made.
+    Committed {
+        /// Created or updated; unchanged if somebody else applied the same in the meantime.
+        outcome: ApplyOutcome,
+        /// Where it was committed.
+        committed: Committed,
+        /// The network.
+        numbers: NetworkNumbers,
+    },
+    /// It was so before, in this view.
+    Unchanged {
+        /// Where it was seen.
+        view: Arc<View>,
+        /// The network.
+        numbers: NetworkNumbers,
+    },
+}
+
+/// A network was not applied, or it is not known whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError<E> {
+    /// It never will be: it breaks a rule, or others changed it each time while it was planned.
+    #[error(transparent)]
+    Rejected(Rejection),
+    /// No answer to a read or a proposal; that error says what became of it.
+    #[error("no answer: {0}")]
+    Unanswered(E),
+}
+
+/// Applies a network: plans on what `read` gives, which must be linearizable, and hands the
+/// command to `propose`. When the plan is stale, plans again; at most [`PLANS_MAX`] times.
+///
+/// # Errors
+/// [`ApplyError`]. Nothing was changed if it is a rejection, or came from `read`.
+pub async fn apply_network<E, R, P>(
+    strategies: &Strategies,
+    name: &Name,
+    spec: NetworkSpec,
+    read: impl Fn() -> R,
+    propose: impl Fn(Command) -> P,
+) -> Result<AppliedNetwork, ApplyError<E>>
+where
+    R: Future<Output = Result<Arc<View>, E>>,
+    P: Future<Output = Result<Committed, E>>,
+{
+    let mut plans = 1;
+    loop {
+        let view = read().await.map_err(ApplyError::Unanswered)?;
+        let planned = plan_apply(&view.state, strategies, name, spec.clone());
+        let (command, mut numbers) = match planned.map_err(ApplyError::Rejected)? {
+            Planned::Unchanged(numbers) => return Ok(AppliedNetwork::Unchanged { view, numbers }),
+            Planned::Change(command, numbers) => (command, numbers),
+        };
+        let committed = propose(command).await.map_err(ApplyError::Unanswered)?;
+        match &committed.outcome.result {
+            Ok(Reply::ApplyNetwork { outcome, generation }) => {
+                numbers.generation = *generation;
+                let outcome = *outcome;
+                return Ok(AppliedNetwork::Committed { outcome, committed, numbers });
+            }
+            Ok(other) => {
+                tracing::error!(reply = ?other, "the state answered another kind of command");
+                let message = "the state answered another kind of command";
+                let rejection = Rejection::new(Reason::PreconditionFailed, message);
+                return Err(ApplyError::Rejected(rejection));
+            }
+            Err(stale) if stale.reason == Reason::StalePlan && plans < PLANS_MAX => {
+                tracing::debug!(network = %name, plans, "the plan was stale, planning again");
+                plans += 1;
+            }
+            Err(rejection) => return Err(ApplyError::Rejected(rejection.clone())),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From a spec and a state to the command that applies it. Pure.
+
+use std::collections::BTreeSet;
+
+use quorate_core::{
+    ApplyNetwork, Command, Generation, Key, Name, Network, NetworkSpec, PartitionPolicy, Record,
+    Rejection, Revision, State, rejection::Reason,
+};
+use quorate_plan::{
+    NetworkView, PartitionPlan, PartitionRequest, PlanError, RoundRobin, Seed, Strategies,
+    partition,
+};
+use quorate_proto::convert::NetworkNumbers;
+
+use super::summary::summary;
+
+/// How many partitions a new network gets that does not say: so many, or as many as it has
+/// processes if they are fewer.
+pub const PARTITIONS_DEFAULT: u32 = 4;
+
+/// What applying a network takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Planned {
+    /// Nothing: it is stored as it should be.
+    Unchanged(NetworkNumbers),
+    /// A command, which makes the network that the numbers describe.
+    Change(Command, NetworkNumbers),
+}
+
+/// Plans what makes the network in `state` the one described.
+///
+/// # Errors
+/// A rejection, as apply would give it: the spec breaks a rule, or cannot be partitioned as its
+/// policy asks.
+pub fn plan_apply(
+    state: &State,
+    strategies: &Strategies,
+    name: &Name,
+    mut spec: NetworkSpec,
+) -> Result<Planned, Rejection> {
+    spec.validate(state.settings())?;
+    spec.canonicalize();
+    let existing = stored(state, name);
+    spec.policy = choose_policy(&spec, existing.map(|(_, network)| &network.spec.policy));
+    if existing.is_some_and(|(_, network)| network.spec == spec)
+        && let Some(numbers) = summary(state, name)
+    {
+        return Ok(Planned::Unchanged(numbers));
+    }
+    let plan = plan(strategies, &spec).map_err(rejection)?;
+    let generation = existing.map_or(Generation(1), |(_, network)| network.generation.next());
+    let numbers = numbers(name, generation, &spec, &plan);
+    let basis = existing.map(|(modified, _)| modified);
+    let assignment = plan.assignment.into_of_process();
+    let command = ApplyNetwork { name: name.clone(), spec, assignment, basis };
+    Ok(Planned::Change(Command::ApplyNetwork(command), numbers))
+}
+
+/// Fills in what a policy leaves to the coordinator. What the network has now stays; partitions
+/// never outnumber processes. A new network has [`PARTITIONS_DEFAULT`] partitions, dealt
+/// round-robin.
+#[must_use]
+pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> PartitionPolicy {
+    let PartitionPolicy { mut partitions, mut strategy } = spec.policy.clone();
+    if partitions == 0 {
+        let processes = u32::try_from(spec.processes.len()).unwrap_or(u32::MAX);
+        partitions = current.map_or(PARTITIONS_DEFAULT, |now| now.partitions).min(processes);
+    }
+    if strategy.as_str() == PartitionPolicy::CHOOSE {
+        strategy = current.map_or_else(
+            || Name::new(RoundRobin::NAME).expect("the constant is a valid name"),
+            |now| now.strategy.clone(),
+        );
+    }
+    PartitionPolicy { partitions, strategy }
+}
+
+/// A network's record with the revision that changed it last.
+pub(super) fn stored<'a>(state: &'a State, name: &Name) -> Option<(Revision, &'a Network)> {
+    let record = state.get(&Key::network(name))?;
+    match &record.value {
+        Record::Network(network) => Some((record.modified, network)),
+        _ => None,
+    }
+}
+
+fn plan(strategies: &Strategies, spec: &NetworkSpec) -> Result<PartitionPlan, PlanError> {
+    let strategy = strategies.get(spec.policy.strategy.as_str())?;
+    let view = NetworkView::new(spec)?;
+    let partitions = spec.policy.partitions;
+    // One seed for all: whoever plans the same network plans the same.
+    partition(strategy, &PartitionRequest { view: &view, partitions, seed: Seed::default() })
+}
+
+fn rejection(error: PlanError) -> Rejection {
+    match error {
+        PlanError::UnknownStrategy(_) => Rejection::invalid("policy.strategy", error.to_string()),
+        PlanError::NoPartitions | PlanError::TooManyPartitions { .. } => {
+            Rejection::invalid("policy.partitions", error.to_string())
+        }
+        PlanError::View(_) => Rejection::invalid("spec", error.to_string()),
+        PlanError::Failed { .. } | PlanError::Malformed { .. } | PlanError::Unnamed(_) => {
+            Rejection::new(Reason::PreconditionFailed, error.to_string())
+        }
+    }
+}
+
+fn numbers(
+    name: &Name,
+    generation: Generation,
+    spec: &NetworkSpec,
+    plan: &PartitionPlan,
+) -> NetworkNumbers {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    NetworkNumbers {
+        name: name.clone(),
+        generation,
+        processes: count(spec.processes.len()),
+        partitions: spec.policy.partitions,
+        connections: count(crossings(spec, plan)),
+        edges: count(spec.connections.len()),
+        cut_rate: plan.facts.cut_rate,
+        total_rate: plan.facts.total_rate,
+        strategy: spec.policy.strategy.clone(),
+    }
+}
+
+/// How many ordered pairs of partitions have an edge between them.
+fn crossings(spec: &NetworkSpec, plan: &PartitionPlan) -> usize {
+    let of_process = plan.assignment.of_process();
+    let partition_of = |id: &Name| {
+        let at = spec.processes.binary_search_by(|process| process.id.cmp(id)).ok()?;
+        of_process.get(at).copied()
+    };
+    let pairs = spec.connections.iter().map(|e| (partition_of(&e.from), partition_of(&e.to)));
+    pairs.filter(|(from, to)| from != to).collect::<BTreeSet<_>>().len()
+}

@@ -1,0 +1,274 @@
+//! Applying networks to a state in memory, alone and against others.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    future::ready,
+    sync::{Arc, Mutex},
+};
+
+use quorate_core::{
+    ApplyOutcome, ClusterId, Command, Generation, Identity, Key, KeyRange, Kind, LogIndex, Name,
+    NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Record, Rejection, Resources,
+    RestoreEpoch, Revision, Stamp, State, Term, apply, rejection::Reason,
+};
+use quorate_plan::Strategies;
+use quorate_storage::View;
+
+use super::*;
+use crate::coordinator::Committed;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A chain `p0 -> p1 -> ...`, each edge with rate 10.
+fn chain(length: usize, policy: PartitionPolicy) -> NetworkSpec {
+    let id = |at: usize| name(&format!("p{at:03}"));
+    let process = |at| Process {
+        id: id(at),
+        component: "c".into(),
+        needs: [(name(Resources::CPU_MILLIS), 100)].into_iter().collect(),
+        parallelism: Parallelism { min: 1, max: 1 },
+    };
+    let edge = |at| ProcessEdge { from: id(at - 1), to: id(at), rate: 10 };
+    NetworkSpec {
+        processes: (0..length).map(process).collect(),
+        connections: (1..length).map(edge).collect(),
+        policy,
+    }
+}
+
+fn policy(partitions: u32) -> PartitionPolicy {
+    PartitionPolicy { partitions, ..PartitionPolicy::default() }
+}
+
+/// One coordinator's state, without consensus.
+struct Store(Mutex<State>);
+
+impl Store {
+    fn new() -> Self {
+        let identity = Identity { cluster_id: ClusterId(7), restore_epoch: RestoreEpoch(1) };
+        Self(Mutex::new(State::new(identity)))
+    }
+
+    fn state(&self) -> State {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn view(&self) -> Arc<View> {
+        let (state, membership) = (self.state(), Default::default());
+        let (index, term) = (LogIndex(1), Term(1));
+        Arc::new(View { state, index, term, membership, installs: 0 })
+    }
+
+    fn commit(&self, command: &Command) -> Committed {
+        let mut state = self.0.lock().unwrap();
+        let outcome = apply(&mut state, Stamp { time_ms: 1 }, command).outcome;
+        state.check().unwrap();
+        Committed { term: Term(1), index: LogIndex(1), outcome }
+    }
+
+    async fn apply(
+        &self,
+        network: &str,
+        spec: NetworkSpec,
+    ) -> Result<AppliedNetwork, ApplyError<Infallible>> {
+        let read = || ready(Ok(self.view()));
+        let propose = |command: Command| ready(Ok(self.commit(&command)));
+        apply_network(&Strategies::builtin(), &name(network), spec, read, propose).await
+    }
+
+    /// The processes of each partition.
+    fn partitions(&self, network: &str) -> Vec<Vec<String>> {
+        let range = KeyRange::Prefix(Kind::Partition, format!("{network}/").into());
+        let state = self.state();
+        let processes = state.range(&range).map(|(_, record)| match &record.value {
+            Record::Partition(partition) => {
+                partition.processes.iter().map(|process| process.id.to_string()).collect()
+            }
+            other => panic!("{other:?}"),
+        });
+        processes.collect()
+    }
+}
+
+fn outcome(applied: &AppliedNetwork) -> (ApplyOutcome, u64) {
+    match applied {
+        AppliedNetwork::Committed { outcome, numbers, .. } => (*outcome, numbers.generation.get()),
+        AppliedNetwork::Unchanged { numbers, .. } => {
+            (ApplyOutcome::Unchanged, numbers.generation.get())
+        }
+    }
+}
+
+fn rejected<T: std::fmt::Debug>(result: Result<T, ApplyError<Infallible>>) -> Rejection {
+    match result {
+        Err(ApplyError::Rejected(rejection)) => rejection,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_network_is_created_kept_updated_and_left_alone() {
+    let store = Store::new();
+    let created = store.apply("net", chain(5, policy(2))).await.unwrap();
+    assert_eq!(outcome(&created), (ApplyOutcome::Created, 1));
+    assert_eq!(store.partitions("net"), [vec!["p000", "p002", "p004"], vec!["p001", "p003"]]);
+    let at = store.state().revision();
+
+    let mut shuffled = chain(5, policy(2));
+    shuffled.processes.reverse();
+    shuffled.connections.reverse();
+    let again = store.apply("net", shuffled).await.unwrap();
+    assert!(matches!(again, AppliedNetwork::Unchanged { .. }));
+    assert_eq!(store.state().revision(), at, "nothing was proposed");
+
+    let mut changed = chain(5, policy(2));
+    changed.connections[0].rate = 11;
+    let updated = store.apply("net", changed).await.unwrap();
+    assert_eq!(outcome(&updated), (ApplyOutcome::Updated, 2));
+    assert_eq!(store.state().revision(), at.next());
+
+    store.commit(&Command::DeleteNetwork { name: name("net") });
+    assert!(store.state().is_empty());
+    assert_eq!(summaries(&store.state()), []);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_not_given_is_what_it_is_now() {
+    let store = Store::new();
+    let partitions = async |spec| {
+        store.apply("net", spec).await.unwrap();
+        store.partitions("net").len()
+    };
+    assert_eq!(partitions(chain(3, policy(0))).await, 3, "not more than processes");
+    assert_eq!(partitions(chain(10, policy(0))).await, 3, "as it is");
+    assert_eq!(partitions(chain(10, policy(7))).await, 7, "as asked");
+    assert_eq!(partitions(chain(10, policy(0))).await, 7, "as it is");
+    assert_eq!(partitions(chain(5, policy(0))).await, 5, "not more than processes");
+    let other = store.apply("other", chain(10, policy(0))).await.unwrap();
+    assert_eq!(outcome(&other), (ApplyOutcome::Created, 1));
+    let numbers = summary(&store.state(), &name("other")).unwrap();
+    assert_eq!(numbers.partitions, PARTITIONS_DEFAULT);
+    assert_eq!(numbers.strategy.as_str(), "round-robin");
+}
+
+#[tokio::test]
+async fn the_numbers_of_a_plan_are_those_of_what_it_makes() {
+    let store = Store::new();
+    let mut spec = chain(9, policy(4));
+    spec.connections.push(ProcessEdge { from: name("p008"), to: name("p000"), rate: 5 });
+    spec.connections.push(ProcessEdge { from: name("p000"), to: name("p000"), rate: 3 });
+    let AppliedNetwork::Committed { numbers, .. } = store.apply("net", spec).await.unwrap() else {
+        panic!("nothing was committed")
+    };
+    assert_eq!(Some(&numbers), summary(&store.state(), &name("net")).as_ref());
+    assert_eq!(summaries(&store.state()), [numbers.clone()]);
+    let connections = KeyRange::Prefix(Kind::Connection, "".into());
+    let stored = store.state().range(&connections).count();
+    assert_eq!(usize::try_from(numbers.connections).unwrap(), stored);
+    assert_eq!((numbers.total_rate, numbers.edges, numbers.processes), (88, 10, 9));
+    // p008 and p000 share partition 0, everything else crosses.
+    assert_eq!(numbers.cut_rate, 80);
+}
+
+#[tokio::test]
+async fn networks_whose_names_begin_alike_are_counted_apart() {
+    let store = Store::new();
+    for network in ["a", "a-b", "a.b", "ab"] {
+        store.apply(network, chain(4, policy(2))).await.unwrap();
+    }
+    let all = summaries(&store.state());
+    let names: BTreeSet<_> = all.iter().map(|numbers| numbers.name.to_string()).collect();
+    assert_eq!(names.len(), 4);
+    // A chain dealt to two partitions crosses there and back.
+    assert!(all.iter().all(|numbers| numbers.connections == 2 && numbers.cut_rate == 30));
+    assert_eq!(summary(&store.state(), &name("none")), None);
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_rejected_before_it_is_proposed() {
+    let store = Store::new();
+    let too_many = rejected(store.apply("net", chain(3, policy(4))).await);
+    assert_eq!(
+        (too_many.reason, too_many.field.as_str()),
+        (Reason::InvalidField, "policy.partitions")
+    );
+    let empty = rejected(store.apply("net", chain(0, policy(0))).await);
+    assert_eq!(empty.field, "processes");
+    let mut psychic = chain(3, policy(1));
+    psychic.policy.strategy = name("psychic");
+    let unknown = rejected(store.apply("net", psychic).await);
+    assert_eq!(unknown.field, "policy.strategy");
+    assert!(unknown.message.contains("known: round-robin"), "{}", unknown.message);
+    let mut ghost = chain(3, policy(1));
+    ghost.connections[1].to = name("ghost");
+    assert_eq!(rejected(store.apply("net", ghost).await).field, "connections[1].to");
+    assert_eq!(store.state().revision(), Revision(0));
+}
+
+/// Applies to a store in which somebody else changes the network right before the first
+/// `interruptions` proposals. Returns also how many proposals there were.
+async fn against(
+    interruptions: usize,
+) -> (Store, usize, Result<AppliedNetwork, ApplyError<Infallible>>) {
+    let store = Store::new();
+    let proposals = Mutex::new(0);
+    let read = || ready(Ok(store.view()));
+    let propose = |command: Command| {
+        let mut proposals = proposals.lock().unwrap();
+        if *proposals < interruptions {
+            let other = chain(10 + *proposals, policy(2));
+            let planned =
+                plan_apply(&store.state(), &Strategies::builtin(), &name("net"), other).unwrap();
+            let Planned::Change(other, _) = planned else { panic!("nothing to do") };
+            store.commit(&other).outcome.result.unwrap();
+        }
+        *proposals += 1;
+        ready(Ok(store.commit(&command)))
+    };
+    let strategies = Strategies::builtin();
+    let spec = chain(3, policy(3));
+    let applied = apply_network(&strategies, &name("net"), spec, read, propose).await;
+    let proposals = *proposals.lock().unwrap();
+    (store, proposals, applied)
+}
+
+#[tokio::test]
+async fn a_stale_plan_is_made_again() {
+    for interruptions in 0..PLANS_MAX {
+        let (store, proposals, applied) = against(interruptions).await;
+        assert_eq!(proposals, interruptions + 1);
+        let expected =
+            if interruptions == 0 { ApplyOutcome::Created } else { ApplyOutcome::Updated };
+        let generation = interruptions as u64 + 1;
+        assert_eq!(outcome(&applied.unwrap()), (expected, generation));
+        assert_eq!(store.partitions("net").len(), 3);
+        let numbers = summary(&store.state(), &name("net")).unwrap();
+        assert_eq!(numbers.generation, Generation(generation));
+    }
+}
+
+#[tokio::test]
+async fn planning_again_has_an_end() {
+    let (store, proposals, applied) = against(usize::MAX).await;
+    assert_eq!(proposals, PLANS_MAX);
+    assert_eq!(rejected(applied).reason, Reason::StalePlan);
+    let stored = store.state().get(&Key::network(&name("net"))).unwrap().value.clone();
+    assert!(matches!(stored, Record::Network(network) if network.spec.processes.len() > 3));
+}
+
+#[tokio::test]
+async fn no_answer_is_passed_on_as_it_is() {
+    let store = Store::new();
+    let strategies = Strategies::builtin();
+    let read = || ready(Err::<Arc<View>, _>("no quorum"));
+    let propose = |_: Command| ready(Err::<Committed, _>("unreachable"));
+    let spec = || chain(3, policy(1));
+    let unread = apply_network(&strategies, &name("net"), spec(), read, propose).await;
+    assert_eq!(unread.unwrap_err(), ApplyError::Unanswered("no quorum"));
+    let read = || ready(Ok(store.view()));
+    let unsent = apply_network(&strategies, &name("net"), spec(), read, propose).await;
+    assert_eq!(unsent.unwrap_err(), ApplyError::Unanswered("unreachable"));
+}
