@@ -139,6 +139,12 @@ fn check_history(state: &State, report: &mut Report) {
         history.len() <= 1 || history.bytes() <= limit,
         format_args!("{} bytes are within {limit}", history.bytes()),
     );
+    let age_max = state.settings().history_age_ms_max;
+    let age = history.get(oldest).map_or(0, |event| state.time_ms.saturating_sub(event.time_ms));
+    require(
+        history.len() <= 1 || age <= age_max,
+        format_args!("an age of {age} ms is within {age_max}"),
+    );
     let contiguous = history.from(oldest).map(|event| event.revision.0);
     require(contiguous.eq(oldest.0..=last), format_args!("its revisions are {oldest} to {last}"));
     let times = history.from(oldest).map(|event| event.time_ms).chain([state.time_ms]);

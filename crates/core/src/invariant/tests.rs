@@ -185,6 +185,14 @@ fn histories() {
     state.time_ms = 3;
     says(&violation(&state), "its times are in order");
     let mut state = sound();
+    state.time_ms = 1 + state.settings().history_age_ms_max;
+    assert_eq!(state.check(), Ok(()));
+    state.time_ms += 1;
+    says(&violation(&state), "an age of");
+    let mut state = sound();
+    Arc::make_mut(&mut state.settings).history_bytes_max = state.history().bytes() - 1;
+    assert!(state.check().unwrap_err().iter().any(|v| v.detail.contains("bytes are within")));
+    let mut state = sound();
     state.history = history::History::starting_at(Revision(4));
     says(&violation(&state), "ends at the revision, not at 3");
     says(&with_event(|event| event.revision = Revision(4)), "its revisions are 1 to 5");
