@@ -51,7 +51,7 @@ impl Pieces {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(64))]
 
     #[test]
     fn a_checkpoint_and_the_tail_give_the_same_as_the_whole_log(

@@ -305,6 +305,8 @@ fn what_breaks_a_types_rules_is_refused_or_repaired() {
 }
 
 proptest! {
+    #![proptest_config(crate::cases(128))]
+
     #[test]
     fn commands_are_read_back(command in command()) {
         let batch = Batch { time_ms: 1, commands: vec![command] };

@@ -15,8 +15,9 @@ fn name(text: &str) -> Name {
 }
 
 /// A chain of processes with some edges besides, in `partitions` partitions of neighbours.
-fn network(processes: u32, partitions: u32) -> ApplyNetwork {
-    let id = |at: u32| name(&format!("process-{at:06}"));
+fn network(processes: usize, partitions: u32) -> ApplyNetwork {
+    let ids: Vec<Name> = (0..processes).map(|at| name(&format!("process-{at:06}"))).collect();
+    let id = |at: usize| ids[at].clone();
     let needs: Resources =
         [(name("cpu_millis"), 100), (name("memory_bytes"), 1 << 20)].into_iter().collect();
     let process = |at| Process {
@@ -37,7 +38,7 @@ fn network(processes: u32, partitions: u32) -> ApplyNetwork {
             connections: edges.map(edge).collect(),
             policy: PartitionPolicy { partitions, strategy: name("blocks") },
         },
-        assignment: (0..processes).map(|at| at % partitions).collect(),
+        assignment: (0..partitions).cycle().take(processes).collect(),
         basis: None,
     }
 }

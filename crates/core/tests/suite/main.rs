@@ -9,3 +9,12 @@ mod generate;
 mod limits;
 mod properties;
 mod script;
+
+/// So many cases of a property, or as many as PROPTEST_CASES says.
+fn cases(count: u32) -> proptest::test_runner::Config {
+    let config = proptest::test_runner::Config::default();
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => proptest::test_runner::Config { cases: count, ..config },
+    }
+}

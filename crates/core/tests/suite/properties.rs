@@ -14,7 +14,7 @@ fn records(state: &State) -> Records {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(96))]
 
     #[test]
     fn invariants_hold_after_every_command(steps in steps(40)) {
