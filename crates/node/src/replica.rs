@@ -92,8 +92,7 @@ impl Replica {
     pub fn open(config: Config, environment: Environment) -> Result<Self, StartError> {
         let options = Options {
             tail_bytes_max: config.storage.tail_bytes_max,
-            payload_bytes_max: usize::try_from(config.raft.payload_bytes_max)
-                .unwrap_or(usize::MAX),
+            payload_bytes_max: usize::try_from(config.raft.payload_bytes_max).unwrap_or(usize::MAX),
             ..Options::default()
         };
         let storage = Storage::open(environment.disk.clone(), options, environment.executor)?;
@@ -138,7 +137,8 @@ impl Replica {
     /// # Errors
     /// [`StartError`].
     pub async fn join(&self) -> Result<Coordinator, StartError> {
-        let joining = bootstrap::join(&self.introduction, &self.storage, &self.environment.transport);
+        let joining =
+            bootstrap::join(&self.introduction, &self.storage, &self.environment.transport);
         let joined = tokio::select! {
             () = self.stop.cancelled() => return Err(StartError::Stopped),
             joined = joining => joined?,
@@ -169,10 +169,15 @@ impl Replica {
             in_flight: ENTRIES_IN_FLIGHT,
         };
         let clock = self.environment.clock.clone();
-        let proposer =
-            proposer::start(raft.clone(), links, clock, limits, tasks, stop.clone());
-        let reads =
-            reads::start(raft.clone(), transport.clone(), cluster, election_max, tasks, stop.clone());
+        let proposer = proposer::start(raft.clone(), links, clock, limits, tasks, stop.clone());
+        let reads = reads::start(
+            raft.clone(),
+            transport.clone(),
+            cluster,
+            election_max,
+            tasks,
+            stop.clone(),
+        );
 
         let heard = Arc::new(LeaderHeard::new());
         let contact = contact::Contact::start(

@@ -29,12 +29,7 @@ pub(crate) struct Introduction {
 
 impl Introduction {
     /// `draw` gives the random cluster id.
-    pub(crate) fn new(
-        me: MemberId,
-        cluster: Cluster,
-        storage: Storage,
-        draw: fn() -> u64,
-    ) -> Self {
+    pub(crate) fn new(me: MemberId, cluster: Cluster, storage: Storage, draw: fn() -> u64) -> Self {
         let members_hash = members_hash(&cluster.initial_members);
         let recorded = watch::Sender::new(storage.identity());
         let (recording, published) = (Mutex::new(()), OnceLock::new());

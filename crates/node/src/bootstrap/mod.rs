@@ -113,9 +113,8 @@ struct Peers<'a> {
 impl<'a> Peers<'a> {
     fn new(introduction: &'a Introduction, transport: &Arc<dyn Transport>) -> Self {
         let me = introduction.me();
-        let handle = |member: &Member| {
-            (member.id, transport.peer(member.id, &member.peer, Lane::Control))
-        };
+        let handle =
+            |member: &Member| (member.id, transport.peer(member.id, &member.peer, Lane::Control));
         let others = introduction.members().iter().filter(|member| member.id != me);
         Self { introduction, handles: others.map(handle).collect() }
     }
@@ -127,9 +126,10 @@ impl<'a> Peers<'a> {
             to: id.get(),
             cluster_id: 0,
         };
-        let asked = self.handles.iter().map(|(id, peer)| async move {
-            (*id, peer.identify(request(id)).await)
-        });
+        let asked = self
+            .handles
+            .iter()
+            .map(|(id, peer)| async move { (*id, peer.identify(request(id)).await) });
         let mut answers = Vec::new();
         for (id, answer) in futures::future::join_all(asked).await {
             let answer = match answer {

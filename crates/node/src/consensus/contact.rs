@@ -48,11 +48,7 @@ impl LeaderHeard {
 
 /// The leader that this coordinator may count on now: itself with a quorum behind it, or another
 /// that it heard from. None: out of contact.
-fn leader_in_contact(
-    raft: &Raft,
-    heard: &LeaderHeard,
-    limit: Duration,
-) -> Option<MemberId> {
+fn leader_in_contact(raft: &Raft, heard: &LeaderHeard, limit: Duration) -> Option<MemberId> {
     if let Ok(leader) = raft.as_leader() {
         let acked = leader.last_quorum_acked()?;
         return (acked.elapsed() <= limit).then_some(MemberId(*raft.node_id()));

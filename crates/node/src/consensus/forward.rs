@@ -196,11 +196,9 @@ impl LinkTask {
     fn answer(&mut self, reply: v1::ForwardedReply) {
         let Some(waiting) = self.sent.remove(&reply.id) else { return };
         let answer = match reply.result {
-            Some(Wire::Committed(bytes)) => {
-                codec::decode::<(Term, LogIndex, Outcome)>(&bytes)
-                    .map(|(term, index, outcome)| Committed { term, index, outcome })
-                    .map_err(|error| self.garbled(&error.to_string()))
-            }
+            Some(Wire::Committed(bytes)) => codec::decode::<(Term, LogIndex, Outcome)>(&bytes)
+                .map(|(term, index, outcome)| Committed { term, index, outcome })
+                .map_err(|error| self.garbled(&error.to_string())),
             Some(Wire::Error(error)) => Err(from_wire(error)),
             None => Err(self.garbled("no result")),
         };
@@ -299,9 +297,7 @@ fn submit(one: v1::ForwardedCommand, proposer: &Proposer) -> Submitted {
 
 async fn finish((id, waiting): Submitted) -> v1::ForwardedReply {
     let answer = match waiting {
-        Ok(waiting) => {
-            waiting.await.unwrap_or(Err(Unanswered::Stopped { fate: Fate::Unknown }))
-        }
+        Ok(waiting) => waiting.await.unwrap_or(Err(Unanswered::Stopped { fate: Fate::Unknown })),
         Err(refused) => Err(refused),
     };
     let result = match answer {

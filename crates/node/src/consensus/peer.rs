@@ -103,22 +103,21 @@ fn stopped(error: impl std::fmt::Display) -> PeerError {
 impl Peer for PeerService {
     async fn append(
         &self,
-        mut requests: BoxStream<'static, v1::AppendRequest>,
+        requests: BoxStream<'static, v1::AppendRequest>,
     ) -> Result<PeerStream<v1::AppendResponse>, PeerError> {
-        self.serving()?;
-        let Some(first) = requests.next().await else {
-            return Ok(futures::stream::empty().boxed());
-        };
-        let serving = self.checked(first.header)?;
+        // Answers at once: the first request may be long in coming.
+        let serving = self.serving()?;
+        let (cluster, me) = (serving.cluster, self.me);
+        let refusal = Arc::new(OnceLock::new());
+        let refused = refusal.clone();
+        // A request that is not for this member or cannot be read ends the stream, with the reason
+        // as the last answer; the leader opens a new one.
+        let read = requests.scan((), move |(), request| {
+            let checked = check_header(request.header, cluster, me);
+            let request = checked.and_then(|()| wire::append_request(request));
+            std::future::ready(request.map_err(|error| refused.get_or_init(|| error).clone()).ok())
+        });
         let heard = serving.heard.clone();
-        let checked = futures::stream::once(async { first }).chain(requests);
-        // A message that cannot be read ends the stream; the leader opens a new one.
-        let read = checked
-            .map(wire::append_request)
-            .take_while(|request| std::future::ready(request.is_ok()))
-            .filter_map(|request| std::future::ready(request.ok()));
-        let answers = serving.raft.stream_append(read.boxed());
-        let stop = self.stop.clone();
         let answer = move |result: Result<StreamAppendResult<TypeConfig>, _>| match result {
             Ok(result) => {
                 note(&heard, &result);
@@ -126,7 +125,10 @@ impl Peer for PeerService {
             }
             Err(error) => Err(stopped(error)),
         };
-        Ok(answers.map(answer).take_until(stop.cancelled_owned()).boxed())
+        let answers = serving.raft.stream_append(read.boxed()).map(answer);
+        let last = futures::stream::once(async move { refusal.get().cloned() });
+        let last = last.filter_map(|refusal| std::future::ready(refusal.map(Err)));
+        Ok(answers.chain(last).take_until(self.stop.clone().cancelled_owned()).boxed())
     }
 
     async fn heartbeat(&self, request: v1::AppendRequest) -> Result<v1::AppendResponse, PeerError> {

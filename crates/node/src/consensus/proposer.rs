@@ -169,11 +169,7 @@ impl Dispatcher {
     }
 
     /// Proposes one entry for all of them. Those whose callers are gone are left out.
-    async fn propose(
-        &self,
-        pending: impl Iterator<Item = Pending>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    async fn propose(&self, pending: impl Iterator<Item = Pending>, permit: OwnedSemaphorePermit) {
         let (commands, answers): (Vec<_>, Vec<_>) = pending
             .filter(|pending| !pending.answer.is_closed())
             .map(|pending| (pending.command, pending.answer))
@@ -232,10 +228,7 @@ fn weight(command: &Command) -> usize {
 }
 
 /// Hands the outcomes of one log entry to those who wait for them, in order.
-fn deliver(
-    outcome: Option<ClientWriteResult<TypeConfig>>,
-    answers: Vec<oneshot::Sender<Answer>>,
-) {
+fn deliver(outcome: Option<ClientWriteResult<TypeConfig>>, answers: Vec<oneshot::Sender<Answer>>) {
     let failure = match outcome {
         Some(Ok(response)) => {
             let applied = response.data;

@@ -60,8 +60,7 @@ pub(super) fn membership(membership: v1::Membership) -> Result<Membership, PeerE
     let address = |member: v1::PeerMember| {
         (member.id, MemberAddress { peer: member.peer_address, client: member.client_address })
     };
-    let nodes: BTreeMap<u64, MemberAddress> =
-        membership.members.into_iter().map(address).collect();
+    let nodes: BTreeMap<u64, MemberAddress> = membership.members.into_iter().map(address).collect();
     Membership::new(configs, nodes)
         .map_err(|error| PeerError::new(PeerErrorKind::Invalid, error.to_string()))
 }
@@ -223,5 +222,92 @@ pub(super) fn to_transfer_request(
         from_leader: Some(to_vote(request.from_leader())),
         to: *request.to_node_id(),
         last: request.last_log_id().copied().map(to_log_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use openraft::raft::{StreamAppendError, VoteRequest, VoteResponse};
+
+    use super::*;
+
+    fn members() -> Membership {
+        let address = |id: u64| MemberAddress {
+            peer: format!("10.0.0.{id}:7201"),
+            client: format!("10.0.0.{id}:7101"),
+        };
+        let configs = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([1, 2, 4])];
+        let nodes: BTreeMap<u64, MemberAddress> = (1..=5).map(|id| (id, address(id))).collect();
+        Membership::new(configs, nodes).unwrap()
+    }
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId::new_term_index(term, index)
+    }
+
+    #[test]
+    fn an_append_request_survives_the_wire_with_every_kind_of_entry() {
+        let batch = Proposal::from_bytes(Bytes::from_static(b"\x01batch"));
+        let sent = AppendEntriesRequest::<TypeConfig> {
+            vote: Vote::new_committed(7, 2),
+            prev_log_id: Some(id(6, 41)),
+            entries: vec![
+                Entry::new(id(7, 42), EntryPayload::Blank),
+                Entry::new(id(7, 43), EntryPayload::Normal(batch)),
+                Entry::new(id(7, 44), EntryPayload::Membership(members())),
+            ],
+            leader_commit: None,
+        };
+        let header = v1::PeerHeader { cluster_id: 1, from: 2, to: 3 };
+        let read = append_request(to_append_request(&sent, header)).unwrap();
+        assert_eq!((read.vote, read.prev_log_id), (sent.vote, sent.prev_log_id));
+        assert_eq!((read.entries, read.leader_commit), (sent.entries, None));
+    }
+
+    #[test]
+    fn every_answer_to_an_append_survives_the_wire() {
+        let answers: [StreamAppendResult<TypeConfig>; 4] = [
+            Ok(None),
+            Ok(Some(id(3, 9))),
+            Err(StreamAppendError::Conflict(id(2, 8))),
+            Err(StreamAppendError::HigherVote(Vote::new(4, 1))),
+        ];
+        for sent in answers {
+            assert_eq!(append_response(to_append_response(sent.clone())).unwrap(), sent);
+        }
+    }
+
+    #[test]
+    fn votes_survive_the_wire() {
+        let header = v1::PeerHeader::default();
+        let mut request = VoteRequest::<TypeConfig>::new(Vote::new(5, 3), Some(id(4, 10)));
+        request.leadership_transfer = true;
+        assert_eq!(vote_request(to_vote_request(&request, header)).unwrap(), request);
+
+        let response = VoteResponse::<TypeConfig>::new(Vote::new_committed(5, 3), None, true);
+        assert_eq!(vote_response(to_vote_response(&response)).unwrap(), response);
+    }
+
+    #[test]
+    fn what_lacks_a_field_is_refused_by_name() {
+        let error = append_request(v1::AppendRequest::default()).unwrap_err();
+        assert_eq!(error.to_string(), "invalid message: vote is missing");
+        let entry = v1::LogEntry { id: None, payload: None };
+        let request = v1::AppendRequest {
+            vote: Some(v1::Vote::default()),
+            entries: vec![entry],
+            ..v1::AppendRequest::default()
+        };
+        let error = append_request(request).unwrap_err();
+        assert_eq!(error.to_string(), "invalid message: entries.id is missing");
+        assert!(append_response(v1::AppendResponse::default()).is_err());
+    }
+
+    #[test]
+    fn a_membership_whose_voters_have_no_address_is_refused() {
+        let mut sent = to_membership(&members());
+        sent.members.clear();
+        assert!(membership(sent).is_err());
     }
 }
