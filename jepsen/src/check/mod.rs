@@ -1,0 +1,249 @@
+//! The verdict on a history.
+//!
+//! Owns the checkers and how their findings add up: anything proven wrong makes a run invalid;
+//! anything undecided, or too little done, makes it unknown, which is not a pass.
+//!
+//! Invariants: pure; the same lines give the same judgement. Must not know about processes,
+//! networks or files.
+
+pub(crate) mod convergence;
+pub(crate) mod oracle;
+pub(crate) mod progress;
+pub(crate) mod register;
+#[cfg(test)]
+pub(crate) mod sample;
+pub(crate) mod shrink;
+pub(crate) mod values;
+pub(crate) mod wgl;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::history::{
+    KeyId, Line, LineIndex,
+    pair::{self, Operation},
+};
+
+/// What can be said about a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// Everything checked held, and enough was done for that to mean something.
+    Valid,
+    /// Nothing was proven wrong, but not everything could be decided.
+    Unknown,
+    /// Something is wrong.
+    Invalid,
+}
+
+/// Which checker found something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Check {
+    /// The history itself is one that a run can write.
+    History,
+    /// Each register behaves like one register.
+    Linearizability,
+    /// Revisions and log indexes tell the same story as the values and the clock.
+    Revisions,
+    /// Replicas agree, nobody crashes, everybody comes back.
+    Convergence,
+    /// Enough was done.
+    Progress,
+}
+
+/// Something that keeps a run from being valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    /// Who found it.
+    pub(crate) check: Check,
+    /// How bad it is.
+    pub(crate) verdict: Verdict,
+    /// What it is, for a person.
+    pub(crate) message: String,
+    /// The lines of the history that show it.
+    pub(crate) lines: Vec<LineIndex>,
+}
+
+/// The shortest part of a history that shows a register misbehaving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    /// The register.
+    pub(crate) key: KeyId,
+    /// Operations that no order explains.
+    pub(crate) operations: Vec<Operation>,
+}
+
+/// The verdict and what it rests on.
+#[derive(Debug, Clone)]
+pub(crate) struct Judgement {
+    /// The worst of the findings.
+    pub(crate) verdict: Verdict,
+    /// What was done.
+    pub(crate) counts: progress::Counts,
+    /// How many registers were searched.
+    pub(crate) registers: usize,
+    /// What is wrong or undecided.
+    pub(crate) findings: Vec<Finding>,
+    /// The shortest evidence, when a register misbehaved.
+    pub(crate) evidence: Option<Evidence>,
+}
+
+/// Runs every checker over a history.
+pub(crate) fn judge(lines: &[Line]) -> Judgement {
+    let counts = progress::count(lines);
+    let mut findings = progress::check(lines, &counts);
+    findings.extend(convergence::check(lines));
+    let (mut registers, mut evidence) = (0, None);
+    match pair::operations(lines) {
+        Err(malformed) => findings.push(Finding::invalid(Check::History, malformed.to_string())),
+        Ok(operations) => {
+            findings.extend(oracle::check(&operations));
+            let (searched, found, shortest) = linearizability(&operations);
+            findings.extend(found);
+            (registers, evidence) = (searched, shortest);
+        }
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
+    let verdict = findings.first().map_or(Verdict::Valid, |finding| finding.verdict);
+    Judgement { verdict, counts, registers, findings, evidence }
+}
+
+impl Finding {
+    /// Something is wrong.
+    pub(crate) fn invalid(check: Check, message: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Invalid, message: message.into(), lines: Vec::new() }
+    }
+
+    /// Something could not be decided.
+    pub(crate) fn unknown(check: Check, message: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Unknown, message: message.into(), lines: Vec::new() }
+    }
+
+    /// Names the lines that show it.
+    pub(crate) fn shown_by(mut self, lines: impl IntoIterator<Item = LineIndex>) -> Self {
+        self.lines.extend(lines);
+        self
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "valid",
+            Self::Unknown => "unknown",
+            Self::Invalid => "invalid",
+        })
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::History => "history",
+            Self::Linearizability => "linearizability",
+            Self::Revisions => "revisions",
+            Self::Convergence => "convergence",
+            Self::Progress => "progress",
+        })
+    }
+}
+
+/// Searches every register for an order that explains it; the smallest one without is shrunk.
+fn linearizability(operations: &[Operation]) -> (usize, Vec<Finding>, Option<Evidence>) {
+    let keys = pair::by_key(operations);
+    let mut findings = Vec::new();
+    let mut smallest: Option<(KeyId, &[&Operation])> = None;
+    for (key, of_key) in &keys {
+        match wgl::search(&register::items(of_key), wgl::STEPS_MAX) {
+            wgl::Linearity::Linearizable => {}
+            wgl::Linearity::GaveUp => findings.push(Finding::unknown(
+                Check::Linearizability,
+                format!("{key}: no order was found within {} steps", wgl::STEPS_MAX.0),
+            )),
+            wgl::Linearity::Broken => {
+                findings.push(Finding::invalid(
+                    Check::Linearizability,
+                    format!("{key}: no order of its {} operations explains them", of_key.len()),
+                ));
+                if smallest.is_none_or(|(_, other)| of_key.len() < other.len()) {
+                    smallest = Some((*key, of_key));
+                }
+            }
+        }
+    }
+    let evidence =
+        smallest.map(|(key, of_key)| Evidence { key, operations: shrink::shortest(of_key) });
+    (keys.len(), findings, evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        sample::{History, absent, ok_read, seen, swapped, written},
+        *,
+    };
+    use crate::history::{Call, Value, What};
+
+    fn write(value: u64) -> Call {
+        Call::Write { value: Value(value) }
+    }
+
+    #[test]
+    fn a_good_run_is_valid() {
+        let mut history = History::started(2, 0, 0);
+        history.run(1, 1, Call::Read, ok_read(absent()), 0);
+        history.run(1, 1, write(5), written(), 1);
+        history.run(2, 1, Call::Cas { expected: Some(Value(5)), value: Value(6) }, swapped(), 2);
+        history.run(1, 1, Call::Read, ok_read(seen(6, 2, 2)), 2);
+        history.converge();
+        let judgement = judge(&history.lines);
+        assert_eq!(judgement.findings, []);
+        assert_eq!(judgement.verdict, Verdict::Valid);
+        assert_eq!(judgement.registers, 2, "the fresh writes have a register of their own");
+    }
+
+    #[test]
+    fn a_stale_read_is_invalid_and_shown() {
+        let mut history = History::started(2, 0, 0);
+        history.run(1, 1, write(5), written(), 1);
+        history.run(1, 1, write(6), written(), 2);
+        history.run(1, 2, write(7), written(), 3);
+        history.run(2, 1, Call::Read, ok_read(seen(5, 1, 1)), 1);
+        history.converge();
+        let judgement = judge(&history.lines);
+        assert_eq!(judgement.verdict, Verdict::Invalid);
+        let evidence = judgement.evidence.unwrap();
+        assert_eq!((evidence.key, evidence.operations.len()), (KeyId(1), 3));
+        let checks: Vec<Check> = judgement.findings.iter().map(|finding| finding.check).collect();
+        assert!(checks.contains(&Check::Linearizability), "{checks:?}");
+        assert!(checks.contains(&Check::Revisions), "{checks:?}");
+    }
+
+    #[test]
+    fn too_little_done_is_unknown() {
+        let mut history = History::started(1_000, 0, 0);
+        history.run(1, 1, write(5), written(), 1);
+        history.converge();
+        assert_eq!(judge(&history.lines).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn an_interrupted_run_is_unknown() {
+        let mut history = History::started(1, 0, 0);
+        history.run(1, 1, write(5), written(), 1);
+        history.add(What::Interrupted);
+        history.converge();
+        assert_eq!(judge(&history.lines).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_malformed_history_is_invalid() {
+        let mut history = History::started(0, 0, 0);
+        history.invoke(1, 1, Call::Read);
+        history.invoke(1, 1, Call::Read);
+        history.converge();
+        assert_eq!(judge(&history.lines).verdict, Verdict::Invalid);
+    }
+}

@@ -1,0 +1,178 @@
+//! How much was done, and whether that is enough for a verdict to mean something.
+//!
+//! Owns the counts and the minimum. Must not know whether answers are right.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{MemberId, Term};
+use serde::Serialize;
+
+use super::{Check, Finding};
+use crate::history::{Line, Start, Step, What};
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    /// Operations that were answered.
+    pub(crate) ok: u64,
+    /// Operations that never happened.
+    pub(crate) fail: u64,
+    /// Operations of unknown outcome.
+    pub(crate) info: u64,
+    /// Faults made.
+    pub(crate) faults: u64,
+    /// Faults made, by kind.
+    pub(crate) faults_by_kind: BTreeMap<String, u64>,
+    /// How often a leader followed another, or itself in a later term.
+    pub(crate) leader_changes: u64,
+    /// The newest leader and its term.
+    #[serde(skip)]
+    pub(crate) leader: Option<(Term, MemberId)>,
+}
+
+impl Counts {
+    /// All operations that ended.
+    pub(crate) const fn ops(&self) -> u64 {
+        self.ok + self.fail + self.info
+    }
+
+    /// Counts one more line.
+    pub(crate) fn add(&mut self, line: &Line) {
+        match &line.what {
+            What::Op(event) => match event.step {
+                Step::Ok { .. } => self.ok += 1,
+                Step::Fail { .. } => self.fail += 1,
+                Step::Info { .. } => self.info += 1,
+                Step::Invoke => {}
+            },
+            What::Fault(event) => {
+                self.faults += 1;
+                *self.faults_by_kind.entry(event.fault.to_string()).or_default() += 1;
+            }
+            What::Status(status) if status.leads => {
+                if self.leader.is_none_or(|(term, _)| term < status.term) {
+                    self.leader_changes += u64::from(self.leader.is_some());
+                    self.leader = Some((status.term, status.node));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Counts a whole history.
+pub(crate) fn count(lines: &[Line]) -> Counts {
+    let mut counts = Counts::default();
+    for line in lines {
+        counts.add(line);
+    }
+    counts
+}
+
+/// Compares what was done with the minimum that the history asks for.
+pub(crate) fn check(lines: &[Line], counts: &Counts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if lines.iter().any(|line| line.what == What::Interrupted) {
+        findings.push(Finding::unknown(Check::Progress, "the run was interrupted"));
+    }
+    match lines.iter().find_map(|line| match &line.what {
+        What::Start(start) => Some(start),
+        _ => None,
+    }) {
+        Some(start) => findings.extend(too_little(start, counts)),
+        None => {
+            findings.push(Finding::unknown(
+                Check::Progress,
+                "the history does not say what it was for",
+            ));
+        }
+    }
+    findings
+}
+
+fn too_little(start: &Start, counts: &Counts) -> Vec<Finding> {
+    let minimum = &start.minimum;
+    let rows = [
+        ("operations answered", counts.ok, minimum.ops),
+        ("faults", counts.faults, minimum.faults),
+        ("leader changes", counts.leader_changes, minimum.leader_changes),
+    ];
+    let mut findings: Vec<Finding> = rows
+        .into_iter()
+        .filter(|(_, reached, minimum)| reached < minimum)
+        .map(|(name, reached, minimum)| {
+            Finding::unknown(
+                Check::Progress,
+                format!("{reached} {name}, at least {minimum} needed"),
+            )
+        })
+        .collect();
+    if minimum.faults > 0 {
+        for class in &start.nemeses {
+            let met = counts.faults_by_kind.keys().any(|kind| kind.starts_with(class.name()));
+            if !met {
+                let message = format!("no fault of the class {} was made", class.name());
+                findings.push(Finding::unknown(Check::Progress, message));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check::sample::{History, absent, ok_read},
+        history::{Call, Value},
+        nemesis::fault::{FaultClass, FaultKind, Target},
+    };
+
+    #[test]
+    fn everything_is_counted() {
+        let mut history = History::started(1, 1, 1);
+        history.run(1, 1, Call::Read, ok_read(absent()), 0);
+        history.fail(1, 1, Call::Read);
+        history.unknown(1, 1, Call::Write { value: Value(1) });
+        history.fault(FaultKind::Kill(Target::Leader));
+        history.status(1, 1, 1, 1, 1);
+        history.status(1, 1, 1, 1, 1);
+        history.status(2, 2, 3, 1, 1);
+        history.status(1, 1, 1, 1, 1);
+        let counts = count(&history.lines);
+        assert_eq!((counts.ok, counts.fail, counts.info, counts.ops()), (1, 1, 1, 3));
+        assert_eq!(
+            (counts.faults, counts.leader_changes),
+            (1, 1),
+            "an old leader's claim is no change"
+        );
+        assert_eq!(check(&history.lines, &counts), []);
+    }
+
+    #[test]
+    fn each_minimum_is_kept() {
+        let history = History::started(1, 2, 3);
+        let found = check(&history.lines, &count(&history.lines));
+        let messages: Vec<&str> = found.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "0 operations answered, at least 1 needed",
+                "0 faults, at least 2 needed",
+                "0 leader changes, at least 3 needed"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_class_of_faults_must_be_met() {
+        let mut history = History::started(0, 1, 0);
+        if let What::Start(start) = &mut history.lines[0].what {
+            start.nemeses = vec![FaultClass::Kill, FaultClass::Partition];
+        }
+        history.fault(FaultKind::Kill(Target::All));
+        let found = check(&history.lines, &count(&history.lines));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.contains("partition"), "{found:?}");
+    }
+}

@@ -1,0 +1,166 @@
+//! Histories made by hand, for the checkers' own tests.
+//!
+//! Owns a builder whose clock advances a microsecond a line. Must not know any checker.
+
+use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
+
+use crate::history::{
+    Answer, Call, FaultEvent, KeyId, Line, LineIndex, Minimum, Nanos, OpEvent, Process, Seen,
+    Stamp, Start, StatusEvent, Step, Value, What,
+};
+
+/// A history in the making.
+pub(crate) struct History {
+    /// Its lines.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// The nodes of a started history.
+pub(crate) const NODES: u64 = 3;
+
+impl History {
+    /// Without a first line.
+    pub(crate) fn new() -> Self {
+        Self { lines: Vec::new() }
+    }
+
+    /// With a first line that asks for so much.
+    pub(crate) fn started(ops: u64, faults: u64, leader_changes: u64) -> Self {
+        let mut history = Self::new();
+        history.add(What::Start(Start {
+            workload: "register".to_owned(),
+            nemeses: Vec::new(),
+            nodes: NODES,
+            seed: 1,
+            minimum: Minimum { ops, faults, leader_changes },
+        }));
+        history
+    }
+
+    pub(crate) fn add(&mut self, what: What) -> LineIndex {
+        let index = self.lines.len() as u64;
+        self.lines.push(Line { index: LineIndex(index), time: Nanos(index * 1_000), what });
+        LineIndex(index)
+    }
+
+    /// An operation begins.
+    pub(crate) fn invoke(&mut self, process: u64, key: u32, call: Call) -> LineIndex {
+        self.op(process, 1, key, call, Step::Invoke)
+    }
+
+    /// An operation is answered by node 1 at a revision; the log index is ten more.
+    pub(crate) fn end(
+        &mut self,
+        process: u64,
+        key: u32,
+        call: Call,
+        answer: Answer,
+        revision: u64,
+    ) {
+        self.op(process, 1, key, call, Step::Ok { answer, stamp: stamp(revision) });
+    }
+
+    /// An operation begins and is answered at once.
+    pub(crate) fn run(
+        &mut self,
+        process: u64,
+        key: u32,
+        call: Call,
+        answer: Answer,
+        revision: u64,
+    ) {
+        self.invoke(process, key, call);
+        self.end(process, key, call, answer, revision);
+    }
+
+    /// An operation is refused.
+    pub(crate) fn fail(&mut self, process: u64, key: u32, call: Call) {
+        self.invoke(process, key, call);
+        self.op(process, 1, key, call, Step::Fail { error: "no quorum".to_owned() });
+    }
+
+    /// An operation ends without a known outcome.
+    pub(crate) fn unknown(&mut self, process: u64, key: u32, call: Call) {
+        self.invoke(process, key, call);
+        self.op(process, 1, key, call, Step::Info { error: "timeout".to_owned() });
+    }
+
+    /// A node tells its status.
+    pub(crate) fn status(&mut self, node: u64, leader: u64, term: u64, index: u64, hash: u64) {
+        self.add(What::Status(StatusEvent {
+            node: MemberId(node),
+            leads: node == leader,
+            term: Term(term),
+            leader: Some(MemberId(leader)),
+            revision: Revision(index),
+            log_index: LogIndex(index),
+            state_hash: hash,
+        }));
+    }
+
+    /// A fault begins and ends.
+    pub(crate) fn fault(&mut self, fault: crate::nemesis::fault::FaultKind) {
+        self.add(What::Fault(FaultEvent { fault, detail: String::new() }));
+        self.add(What::Heal);
+    }
+
+    /// Everything is healed, every node takes a fresh write, all are the same.
+    pub(crate) fn converge(&mut self) {
+        self.add(What::Healed);
+        for node in 1..=NODES {
+            let call = Call::Write { value: Value(900 + node) };
+            let process = 900 + node;
+            self.op(process, node, 99, call, Step::Invoke);
+            let step = Step::Ok { answer: Answer::Written, stamp: stamp(900 + node) };
+            self.op(process, node, 99, call, step);
+        }
+        for node in 1..=NODES {
+            self.status(node, 1, 1, 9_000, 77);
+        }
+    }
+
+    fn op(&mut self, process: u64, node: u64, key: u32, call: Call, step: Step) -> LineIndex {
+        self.add(What::Op(OpEvent {
+            process: Process(process),
+            node: MemberId(node),
+            key: KeyId(key),
+            call,
+            step,
+        }))
+    }
+}
+
+/// A stamp by node 1 in term 1.
+pub(crate) fn stamp(revision: u64) -> Stamp {
+    Stamp {
+        cluster: ClusterId(42),
+        member: MemberId(1),
+        term: Term(1),
+        revision: Revision(revision),
+        log_index: LogIndex(revision + 10),
+    }
+}
+
+pub(crate) fn seen(value: u64, modified: u64, version: u64) -> Option<Seen> {
+    Some(Seen { value: Value(value), modified: Revision(modified), version })
+}
+
+pub(crate) fn absent() -> Option<Seen> {
+    None
+}
+
+pub(crate) fn ok_read(seen: Option<Seen>) -> Answer {
+    Answer::Read { seen }
+}
+
+pub(crate) fn mismatch(seen: Option<Seen>) -> Answer {
+    Answer::Mismatch { seen }
+}
+
+pub(crate) fn written() -> Answer {
+    Answer::Written
+}
+
+pub(crate) fn swapped() -> Answer {
+    Answer::Swapped
+}

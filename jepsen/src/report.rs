@@ -1,0 +1,173 @@
+//! What a run leaves behind, and what it says at its end.
+//!
+//! Owns the files of the results directory besides the history, the summary for people and the last
+//! line for programs. Must not know how the verdict came about.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::{
+    check::{Finding, Judgement, Verdict, progress::Counts},
+    history::{Line, Start, What, edn},
+};
+
+/// How many findings the summary shows in full.
+const FINDINGS_SHOWN: usize = 10;
+
+/// The content of results.json.
+#[derive(Serialize)]
+struct Results<'a> {
+    verdict: Verdict,
+    run: Option<&'a Start>,
+    counts: &'a Counts,
+    registers: usize,
+    findings: &'a [Finding],
+    evidence: Vec<String>,
+    notes: &'a [String],
+}
+
+/// Writes results.json, nemesis.log and, when asked for, history.edn.
+pub(crate) fn save(
+    dir: &Path,
+    lines: &[Line],
+    judgement: &Judgement,
+    notes: &[String],
+) -> anyhow::Result<()> {
+    let run = lines.iter().find_map(|line| match &line.what {
+        What::Start(start) => Some(start),
+        _ => None,
+    });
+    let results = Results {
+        verdict: judgement.verdict,
+        run,
+        counts: &judgement.counts,
+        registers: judgement.registers,
+        findings: &judgement.findings,
+        evidence: evidence(judgement),
+        notes,
+    };
+    let text = serde_json::to_string_pretty(&results).context("encode the results")?;
+    write(&dir.join("results.json"), &text)?;
+    write(&dir.join("nemesis.log"), &nemesis_log(lines))
+}
+
+/// Writes a history as EDN.
+pub(crate) fn save_edn(path: &Path, lines: &[Line]) -> anyhow::Result<()> {
+    write(path, &edn::render(lines))
+}
+
+/// Tells people on standard output, and programs on its last line.
+pub(crate) fn tell(judgement: &Judgement, notes: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let counts = &judgement.counts;
+    writeln!(
+        out,
+        "operations: {} ok, {} failed, {} unknown, on {} registers",
+        counts.ok, counts.fail, counts.info, judgement.registers
+    )?;
+    let kinds: Vec<String> =
+        counts.faults_by_kind.iter().map(|(kind, count)| format!("{kind} x{count}")).collect();
+    writeln!(out, "faults: {}", if kinds.is_empty() { "none".into() } else { kinds.join(", ") })?;
+    for finding in judgement.findings.iter().take(FINDINGS_SHOWN) {
+        writeln!(out, "{} ({}): {}", finding.verdict, finding.check, finding.message)?;
+    }
+    if judgement.findings.len() > FINDINGS_SHOWN {
+        writeln!(out, "and {} more findings", judgement.findings.len() - FINDINGS_SHOWN)?;
+    }
+    if let Some(shortest) = &judgement.evidence {
+        writeln!(out, "shortest evidence, {}: no order explains these:", shortest.key)?;
+        for line in evidence(judgement) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    for note in notes {
+        writeln!(out, "note: {note}")?;
+    }
+    writeln!(out, "{}", last_line(judgement.verdict, counts))?;
+    out.flush()
+}
+
+/// The last line of a run that has nothing to judge.
+pub(crate) fn tell_nothing() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", last_line(Verdict::Unknown, &Counts::default()))?;
+    out.flush()
+}
+
+fn last_line(verdict: Verdict, counts: &Counts) -> String {
+    format!(
+        "verdict={verdict} ops={} faults={} leader_changes={}",
+        counts.ops(),
+        counts.faults,
+        counts.leader_changes
+    )
+}
+
+fn evidence(judgement: &Judgement) -> Vec<String> {
+    let operations = judgement.evidence.iter().flat_map(|evidence| &evidence.operations);
+    operations.map(ToString::to_string).collect()
+}
+
+fn nemesis_log(lines: &[Line]) -> String {
+    lines
+        .iter()
+        .filter_map(|line| {
+            let what = match &line.what {
+                What::Fault(event) => format!("{} {}", event.fault, event.detail),
+                What::Heal => "heal".to_owned(),
+                What::Healed => "healed for good".to_owned(),
+                What::Interrupted => "interrupted".to_owned(),
+                What::Crash(crash) => format!("coordinator {}: {}", crash.node, crash.detail),
+                What::Start(_) | What::Op(_) | What::Status(_) => return None,
+            };
+            Some(format!("{:>10.3}s {what}\n", line.time.seconds()))
+        })
+        .collect()
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check::{judge, sample::History},
+        history::{Answer, Call, Value},
+    };
+
+    #[test]
+    fn the_last_line_is_for_programs() {
+        let counts = Counts { ok: 5, fail: 2, info: 1, faults: 3, ..Counts::default() };
+        assert_eq!(
+            last_line(Verdict::Invalid, &counts),
+            "verdict=invalid ops=8 faults=3 leader_changes=0"
+        );
+    }
+
+    #[test]
+    fn results_hold_verdict_findings_and_evidence() {
+        let mut history = History::started(0, 0, 0);
+        history.run(1, 1, Call::Write { value: Value(1) }, Answer::Written, 1);
+        history.run(1, 1, Call::Read, Answer::Read { seen: None }, 1);
+        history.converge();
+        let directory = tempfile::tempdir().unwrap();
+        let judgement = judge(&history.lines);
+        save(directory.path(), &history.lines, &judgement, &["a note".to_owned()]).unwrap();
+        let text = fs::read_to_string(directory.path().join("results.json")).unwrap();
+        let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(results["verdict"], "invalid");
+        assert_eq!(results["evidence"].as_array().unwrap().len(), 2);
+        assert_eq!(results["run"]["nodes"], 3);
+        assert_eq!(results["notes"][0], "a note");
+        let log = fs::read_to_string(directory.path().join("nemesis.log")).unwrap();
+        assert!(log.contains("healed for good"), "{log}");
+    }
+}

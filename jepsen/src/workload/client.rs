@@ -1,0 +1,280 @@
+//! One client's connection to one coordinator.
+//!
+//! Owns how a call becomes a request, and, above all, what its end proves: only an error that says
+//! `NOT_APPLIED`, or a connection that never came about, proves that a write did not happen.
+//! Nothing is sent twice: there are no retries here, and a connection that failed is not used
+//! again. Must not know which calls are made.
+
+use std::time::Duration;
+
+use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
+use quorate_proto::v1::{
+    GetOperation, Key, Kind, Operation, OperationResult, Precondition, PutOperation, PutRequest,
+    RangeRequest, RangeResponse, Record, ResponseHeader, Selector, TransactionRequest,
+    TransactionResponse, operation, operation_result, precondition, record, selector,
+    store_service_client::StoreServiceClient,
+};
+use tokio::time::timeout;
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+
+use crate::{
+    history::{Answer, Call, KeyId, Seen, Stamp, Step, Value},
+    net::{Port, endpoint},
+};
+
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Stands for a value that is not a number: nobody wrote it, so checks find it.
+const UNREADABLE: Value = Value(u64::MAX);
+
+/// A connection to one coordinator, made when needed.
+pub(crate) struct Client {
+    node: MemberId,
+    uri: String,
+    answer_within: Duration,
+    store: Option<StoreServiceClient<Channel>>,
+}
+
+impl Client {
+    /// Not connected yet.
+    pub(crate) fn new(node: MemberId, answer_within: Duration) -> Self {
+        let uri = format!("http://{}", endpoint(node, Port::Client));
+        Self { node, uri, answer_within, store: None }
+    }
+
+    /// The coordinator.
+    pub(crate) const fn node(&self) -> MemberId {
+        self.node
+    }
+
+    /// Makes a call, once, and tells how it ended; never [`Step::Invoke`].
+    pub(crate) async fn call(&mut self, key: KeyId, call: Call) -> Step {
+        let mut store = match self.connected().await {
+            Ok(store) => store,
+            Err(error) => return Step::Fail { error: format!("not connected: {error}") },
+        };
+        let sent = timeout(self.answer_within, send(&mut store, key, call, self.answer_within));
+        match sent.await {
+            Ok(Ok((answer, stamp))) => Step::Ok { answer, stamp },
+            Ok(Err(unanswered)) => {
+                if !unanswered.by_the_server {
+                    self.store = None;
+                }
+                unanswered.step(call)
+            }
+            Err(_) => {
+                self.store = None;
+                Unanswered { error: "timeout".to_owned(), not_applied: false, by_the_server: false }
+                    .step(call)
+            }
+        }
+    }
+
+    async fn connected(&mut self) -> anyhow::Result<StoreServiceClient<Channel>> {
+        if let Some(store) = &self.store {
+            return Ok(store.clone());
+        }
+        let endpoint = Endpoint::from_shared(self.uri.clone())?.connect_timeout(CONNECT_WITHIN);
+        let channel = timeout(CONNECT_WITHIN, endpoint.connect()).await??;
+        let store = StoreServiceClient::new(channel);
+        self.store = Some(store.clone());
+        Ok(store)
+    }
+}
+
+/// A request without an answer, and what that proves.
+#[derive(Debug, PartialEq, Eq)]
+struct Unanswered {
+    error: String,
+    not_applied: bool,
+    /// The coordinator itself said so: the connection is fine.
+    by_the_server: bool,
+}
+
+impl Unanswered {
+    fn step(self, call: Call) -> Step {
+        // A read that was not answered changed nothing, whatever happened.
+        if self.not_applied || call == Call::Read {
+            Step::Fail { error: self.error }
+        } else {
+            Step::Info { error: self.error }
+        }
+    }
+
+    fn malformed(what: &str) -> Self {
+        Self { error: format!("answer without {what}"), not_applied: false, by_the_server: true }
+    }
+}
+
+impl From<Status> for Unanswered {
+    fn from(status: Status) -> Self {
+        let info = status.get_details_error_info();
+        let outcome = info.as_ref().and_then(|info| info.metadata.get("outcome"));
+        let reason = info.as_ref().map_or("", |info| info.reason.as_str());
+        Self {
+            error: format!("{:?} {reason} {}", status.code(), status.message()),
+            not_applied: outcome.is_some_and(|outcome| outcome == "NOT_APPLIED"),
+            by_the_server: info.is_some(),
+        }
+    }
+}
+
+async fn send(
+    store: &mut StoreServiceClient<Channel>,
+    key: KeyId,
+    call: Call,
+    within: Duration,
+) -> Result<(Answer, Stamp), Unanswered> {
+    match call {
+        Call::Read => {
+            let request = RangeRequest { selector: Some(select(key)), ..RangeRequest::default() };
+            let response = store.range(deadline(request, within)).await?.into_inner();
+            read_answer(&response)
+        }
+        Call::Write { value } => {
+            let request = PutRequest {
+                key: Some(name(key)),
+                value: text(value).into(),
+                return_previous: false,
+            };
+            let response = store.put(deadline(request, within)).await?.into_inner();
+            Ok((Answer::Written, stamp(response.header.as_ref())?))
+        }
+        Call::Cas { expected, value } => {
+            let request = swap(key, expected, value);
+            let response = store.transaction(deadline(request, within)).await?.into_inner();
+            swap_answer(&response)
+        }
+    }
+}
+
+fn deadline<T>(message: T, within: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(within);
+    request
+}
+
+fn swap(key: KeyId, expected: Option<Value>, value: Value) -> TransactionRequest {
+    let test = match expected {
+        Some(expected) => precondition::Test::Value(text(expected).into()),
+        None => precondition::Test::Absent(true),
+    };
+    let put =
+        PutOperation { key: Some(name(key)), value: text(value).into(), return_previous: false };
+    let get = GetOperation { selector: Some(select(key)), limit: 0 };
+    let operation = |operation| Operation { operation: Some(operation) };
+    TransactionRequest {
+        preconditions: vec![Precondition { target: Some(select(key)), test: Some(test) }],
+        success: vec![operation(operation::Operation::Put(put))],
+        failure: vec![operation(operation::Operation::Get(get))],
+    }
+}
+
+fn read_answer(response: &RangeResponse) -> Result<(Answer, Stamp), Unanswered> {
+    let stamp = stamp(response.header.as_ref())?;
+    Ok((Answer::Read { seen: response.records.first().map(seen) }, stamp))
+}
+
+fn swap_answer(response: &TransactionResponse) -> Result<(Answer, Stamp), Unanswered> {
+    let stamp = stamp(response.header.as_ref())?;
+    if response.succeeded {
+        return Ok((Answer::Swapped, stamp));
+    }
+    match response.results.as_slice() {
+        [OperationResult { result: Some(operation_result::Result::Get(get)) }] => {
+            Ok((Answer::Mismatch { seen: get.records.first().map(seen) }, stamp))
+        }
+        _ => Err(Unanswered::malformed("the result of its read")),
+    }
+}
+
+fn stamp(header: Option<&ResponseHeader>) -> Result<Stamp, Unanswered> {
+    let header = header.ok_or_else(|| Unanswered::malformed("a header"))?;
+    Ok(Stamp {
+        cluster: ClusterId(header.cluster_id),
+        member: MemberId(header.member_id),
+        term: Term(header.term),
+        revision: Revision(header.revision),
+        log_index: LogIndex(header.log_index),
+    })
+}
+
+fn seen(record: &Record) -> Seen {
+    let value = match &record.value {
+        Some(record::Value::Entry(bytes)) => {
+            std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).map(Value)
+        }
+        _ => None,
+    };
+    Seen {
+        value: value.unwrap_or(UNREADABLE),
+        modified: Revision(record.modified),
+        version: record.version,
+    }
+}
+
+fn name(key: KeyId) -> Key {
+    Key { kind: Kind::Entry.into(), key: key.to_string().into_bytes().into() }
+}
+
+fn select(key: KeyId) -> Selector {
+    let target = selector::Target::Key(key.to_string().into_bytes().into());
+    Selector { kind: Kind::Entry.into(), target: Some(target) }
+}
+
+fn text(value: Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    const WRITE: Call = Call::Write { value: Value(1) };
+
+    fn status(outcome: &str) -> Status {
+        let metadata = HashMap::from([("outcome".to_owned(), outcome.to_owned())]);
+        let details = ErrorDetails::with_error_info("NO_QUORUM", "quorate", metadata);
+        Status::with_error_details(Code::Unavailable, "no leader", details)
+    }
+
+    #[test]
+    fn only_not_applied_proves_that_a_write_did_not_happen() {
+        let step = |status: Status, call| Unanswered::from(status).step(call);
+        assert!(matches!(step(status("NOT_APPLIED"), WRITE), Step::Fail { .. }));
+        assert!(matches!(step(status("UNKNOWN"), WRITE), Step::Info { .. }));
+        assert!(matches!(step(Status::unavailable("broken pipe"), WRITE), Step::Info { .. }));
+        assert!(matches!(step(Status::invalid_argument("what?"), WRITE), Step::Info { .. }));
+        assert!(matches!(step(status("UNKNOWN"), Call::Read), Step::Fail { .. }));
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_one_that_nobody_wrote() {
+        let record = Record {
+            value: Some(record::Value::Entry(b"torn".to_vec().into())),
+            modified: 3,
+            version: 2,
+            ..Record::default()
+        };
+        assert_eq!(seen(&record).value, UNREADABLE);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_never_came_about_proves_it_too() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let mut client = Client { uri, ..Client::new(MemberId(9), Duration::from_secs(1)) };
+        assert!(matches!(client.call(KeyId(1), WRITE).await, Step::Fail { .. }));
+    }
+}
