@@ -57,6 +57,7 @@ impl Frontend {
     ) -> Result<JoinHandle<()>, prometheus::Error> {
         self.metrics.add(StateCollector::new(coordinator.clone()))?;
         self.shown.coordinator.get_or_init(|| coordinator.clone());
+        self.shown.coordinator.get_or_init(|| coordinator.clone());
         let tasks = TaskTracker::new();
         let context = Context {
             coordinator: coordinator.clone(),
