@@ -1,2 +1,52 @@
-//! placeholder
-fn main(){}
+//! The `quorate` command: run and operate a cluster.
+//!
+//! ```text
+//! args -> commands -> (client library | node) -> output -> exit code
+//! ```
+//!
+//! Thin: reads the command line, runs the command, turns its end into an exit code.
+
+mod args;
+mod bench;
+mod commands;
+mod dev;
+mod failure;
+mod logging;
+mod output;
+mod signals;
+mod txn;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use tokio::runtime::Runtime;
+
+use crate::args::Cli;
+
+/// How long what is left of the runtime may take at the end.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (exit, text) = failure::render(&error);
+            // Nobody may be reading, and there is nobody else to tell.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+            exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let result = runtime.block_on(commands::run(cli));
+    runtime.shutdown_timeout(LEAVE_TIMEOUT);
+    result
+}

@@ -1,0 +1,122 @@
+//! How single values are read from the command line.
+//!
+//! Pure functions; each error names the rule that was broken, clap adds the argument.
+
+use std::time::Duration;
+
+use quorate_client::Consistency;
+use quorate_core::{Kind, Name, PartitionId, Revision};
+
+/// Reads `linearizable`, `local` or `at-least=REV`.
+pub(super) fn consistency(text: &str) -> Result<Consistency, String> {
+    match text.split_once('=') {
+        None if text == "linearizable" => Ok(Consistency::Linearizable),
+        None if text == "local" => Ok(Consistency::Local),
+        Some(("at-least", revision)) => revision
+            .parse()
+            .map(|revision| Consistency::AtLeast(Revision(revision)))
+            .map_err(|error| format!("at-least=REV takes a revision: {error}")),
+        _ => Err("expected linearizable, local or at-least=REV".to_owned()),
+    }
+}
+
+/// Reads a number and a unit: `500ms`, `5s`, `1m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const RULE: &str = "expected a number and a unit, such as 500ms, 5s or 1m";
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(RULE)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| RULE)?;
+    let millis = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        _ => return Err(RULE.to_owned()),
+    };
+    match millis {
+        Some(0) => Err("must be longer than nothing".to_owned()),
+        Some(millis) if millis <= DURATION_MS_MAX => Ok(Duration::from_millis(millis)),
+        _ => Err("must be at most 1440m".to_owned()),
+    }
+}
+
+/// The longest duration that makes sense on a command line: a day.
+const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+/// Reads `host:port`; a scheme in front and spaces around are forgiven.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let (host, port) = address.rsplit_once(':').ok_or("expected host:port")?;
+    if host.is_empty() || host.contains('/') {
+        return Err("expected host:port".to_owned());
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(address.to_owned()),
+        _ => Err("the port must be 1 to 65535".to_owned()),
+    }
+}
+
+/// Reads a name of a network.
+pub(super) fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|error| error.to_string())
+}
+
+/// Reads a partition's id, such as `net/0`.
+pub(super) fn partition(text: &str) -> Result<PartitionId, String> {
+    PartitionId::parse(text).ok_or_else(|| "expected NETWORK/NUMBER, such as net/0".to_owned())
+}
+
+/// Reads a kind of records.
+pub(super) fn kind(text: &str) -> Result<Kind, String> {
+    Kind::from_text(text).ok_or_else(|| {
+        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        format!("expected one of {}", kinds.join(", "))
+    })
+}
+
+/// Reads a revision.
+pub(super) fn revision(text: &str) -> Result<Revision, String> {
+    text.parse().map(Revision).map_err(|error| format!("a revision is a number: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "5", "s", "5 s", "-1s", "1.5s", "5h", "0s", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+        assert!(duration("18446744073709551615m").is_err(), "overflow");
+    }
+
+    #[test]
+    fn endpoints_are_host_and_port() {
+        assert_eq!(endpoint("127.0.0.1:7101").as_deref(), Ok("127.0.0.1:7101"));
+        assert_eq!(endpoint(" http://node1:7101/ ").as_deref(), Ok("node1:7101"));
+        assert_eq!(endpoint("[::1]:7101").as_deref(), Ok("[::1]:7101"));
+        for bad in ["", "node1", ":7101", "node1:0", "node1:70000", "https://node1:7101", "a/b:1"] {
+            assert!(endpoint(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn consistencies() {
+        assert_eq!(consistency("linearizable"), Ok(Consistency::Linearizable));
+        assert_eq!(consistency("local"), Ok(Consistency::Local));
+        assert_eq!(consistency("at-least=7"), Ok(Consistency::AtLeast(Revision(7))));
+        for bad in ["", "local=1", "at-least", "at-least=", "at-least=x", "eventual"] {
+            assert!(consistency(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_listed_when_wrong() {
+        assert_eq!(kind("network"), Ok(Kind::Network));
+        assert!(kind("net").unwrap_err().contains("entry, worker, network"));
+    }
+}

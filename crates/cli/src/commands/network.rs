@@ -1,0 +1,192 @@
+//! `network`, `partition` and `connection`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use quorate_client::{
+    NetworkNumbers,
+    network_file::{self, FileError},
+};
+use quorate_core::{ApplyOutcome, Name};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::{
+    args::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
+    failure::{Exit, Failure},
+    output::{
+        Row, Table,
+        cluster::NetworkRow,
+        records::{ConnectionRow, PartitionRow, ProcessRow, network_value},
+    },
+};
+
+/// Runs a command on networks.
+pub(super) async fn run(context: &Context, command: NetworkCommand) -> Result<()> {
+    match command {
+        NetworkCommand::Apply(args) => apply(context, args).await,
+        NetworkCommand::Get { name } => get(context, &name).await,
+        NetworkCommand::List => list(context).await,
+        NetworkCommand::Delete { name } => delete(context, &name).await,
+    }
+}
+
+/// Runs a command on partitions.
+pub(super) async fn run_partition(context: &Context, command: PartitionCommand) -> Result<()> {
+    let PartitionCommand::List { network } = command;
+    let call = context.client()?.list_partitions(network.as_ref());
+    let found = call.await.map_err(|error| context.explain(&error))?.value;
+    let rows = found.iter().map(|(id, record)| PartitionRow::new(id, &record.value));
+    context.output.rows(&rows.collect::<Vec<_>>())
+}
+
+/// Runs a command on connections.
+pub(super) async fn run_connection(context: &Context, command: ConnectionCommand) -> Result<()> {
+    let ConnectionCommand::List { network } = command;
+    let call = context.client()?.list_connections(network.as_ref());
+    let found = call.await.map_err(|error| context.explain(&error))?.value;
+    let rows = found.iter().map(|(id, record)| ConnectionRow::new(id, &record.value));
+    context.output.rows(&rows.collect::<Vec<_>>())
+}
+
+/// What `apply` says: the network's row, what was done, and the revision.
+#[derive(Serialize)]
+struct ApplyRow {
+    #[serde(flatten)]
+    network: NetworkRow,
+    outcome: &'static str,
+    revision: u64,
+}
+
+async fn apply(context: &Context, args: NetworkApply) -> Result<()> {
+    let name = match args.name {
+        Some(name) => name,
+        None => name_of(&args.file)?,
+    };
+    let mut spec = network_file::read(&args.file).map_err(|error| refused(&error))?;
+    if let Some(partitions) = args.partitions {
+        spec.policy.partitions = partitions;
+    }
+    let call = context.client()?.apply_network(&name, spec);
+    let applied = call.await.map_err(|error| context.explain(&error))?;
+    let outcome = match applied.value.outcome {
+        ApplyOutcome::Created => "created",
+        ApplyOutcome::Updated => "updated",
+        ApplyOutcome::Unchanged => "unchanged",
+    };
+    let revision = applied.revision().get();
+    let network = row(applied.value.network);
+    let line = format!(
+        "network {} {outcome} at revision {revision}: generation {}, {} processes in {} \
+         partitions, {} connections",
+        network.name,
+        network.generation,
+        network.processes,
+        network.partitions,
+        network.connections
+    );
+    context.output.one(&line, &ApplyRow { network, outcome, revision })
+}
+
+/// The name of the network in a file, when none is given: the file's stem.
+fn name_of(file: &Path) -> Result<Name> {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    Name::new(&stem).map_err(|error| {
+        Failure::usage(format!("the file's name is no network's name: {error}"))
+            .hint("give one with --name")
+            .into()
+    })
+}
+
+fn refused(error: &FileError) -> Failure {
+    let exit = match error {
+        FileError::Unreadable { .. } => Exit::Usage,
+        FileError::TooLarge { .. } | FileError::Syntax { .. } | FileError::Invalid { .. } => {
+            Exit::Rejected
+        }
+    };
+    Failure::new(exit, error.to_string())
+}
+
+async fn get(context: &Context, name: &Name) -> Result<()> {
+    let call = context.client()?.get_network(name);
+    let found = call.await.map_err(|error| context.explain(&error))?.value;
+    let network = &found.network.value;
+    let summary = row(found.numbers);
+    if context.output.is_json() {
+        let mut value = json!(summary);
+        merge(&mut value, network_value(network));
+        merge(
+            &mut value,
+            json!({
+                "created": found.network.created.get(),
+                "modified": found.network.modified.get(),
+                "version": found.network.version,
+            }),
+        );
+        return context.output.one("", &value);
+    }
+    let mut numbers = Table::new(NetworkRow::COLUMNS);
+    numbers.push(summary.cells());
+    let mut processes = Table::new(ProcessRow::COLUMNS);
+    network.spec.processes.iter().for_each(|p| processes.push(ProcessRow::new(p).cells()));
+    let edges: String = network
+        .spec
+        .connections
+        .iter()
+        .map(|edge| format!("{} -> {}  {} bytes/s\n", edge.from, edge.to, edge.rate))
+        .collect();
+    context.output.text(&format!("{numbers}\n{processes}\n{edges}"))
+}
+
+/// Adds the fields of one JSON object to another.
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+async fn list(context: &Context) -> Result<()> {
+    let call = context.client()?.list_networks();
+    let found = call.await.map_err(|error| context.explain(&error))?.value;
+    context.output.rows(&found.into_iter().map(row).collect::<Vec<_>>())
+}
+
+#[derive(Serialize)]
+struct DeletedRow {
+    name: String,
+    partitions: u32,
+    connections: u32,
+    revision: u64,
+}
+
+async fn delete(context: &Context, name: &Name) -> Result<()> {
+    let call = context.client()?.delete_network(name);
+    let deleted = call.await.map_err(|error| context.explain(&error))?;
+    let row = DeletedRow {
+        name: name.to_string(),
+        partitions: deleted.value.partitions,
+        connections: deleted.value.connections,
+        revision: deleted.revision().get(),
+    };
+    let line = format!(
+        "network {name} deleted at revision {}, with {} partitions and {} connections",
+        row.revision, row.partitions, row.connections
+    );
+    context.output.one(&line, &row)
+}
+
+fn row(numbers: NetworkNumbers) -> NetworkRow {
+    NetworkRow {
+        name: numbers.name.to_string(),
+        generation: numbers.generation.get(),
+        processes: numbers.processes.into(),
+        partitions: numbers.partitions.into(),
+        connections: numbers.connections.into(),
+        edges: numbers.edges.into(),
+        cut_rate: numbers.cut_rate,
+        total_rate: numbers.total_rate,
+        strategy: numbers.strategy.to_string(),
+    }
+}

@@ -1,0 +1,29 @@
+//! Logs of coordinators, to standard error. Standard output is for results.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::Result;
+use tracing_subscriber::EnvFilter;
+
+use crate::{args::LogFormat, failure::Failure};
+
+/// Installs the process's log writer. Once per process.
+///
+/// # Errors
+/// A usage [`Failure`] when the filter makes no sense.
+pub(crate) fn install(filter: &str, format: LogFormat) -> Result<()> {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| {
+        Failure::usage(format!("log filter {filter:?}: {error}")).hint(
+            "levels are error, warn, info, debug, trace; for instance info,quorate_node=debug",
+        )
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let installed = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|error| anyhow::anyhow!("cannot install the log writer: {error}"))
+}

@@ -1,0 +1,371 @@
+//! Rows that show records: keys, networks, partitions, connections.
+//!
+//! The names of the JSON fields are an interface: fields are added, never renamed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_core::{
+    Connection, ConnectionId, ConnectionState, Network, Partition, PartitionId, PartitionState,
+    Process, ProcessEdge, Record, Resources, Versioned, WorkerState,
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
+
+use super::{
+    Column::{self, Left, Right},
+    Row, text,
+};
+
+/// An entry: a user's own key and value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntryRow {
+    /// The key.
+    pub(crate) key: Bytes,
+    /// The value; None when only keys were asked for.
+    pub(crate) value: Option<Bytes>,
+    /// The revision that created it.
+    pub(crate) created: u64,
+    /// The revision that changed it last.
+    pub(crate) modified: u64,
+    /// How many times it was written since it was created.
+    pub(crate) version: u64,
+}
+
+impl EntryRow {
+    /// A record as an entry. The value of a record of another kind is its JSON text.
+    pub(crate) fn new(key: Bytes, record: &Versioned<Record>) -> Self {
+        let value = match &record.value {
+            Record::Entry(value) => value.clone(),
+            other => record_value(&key, other).to_string().into(),
+        };
+        Self {
+            key,
+            value: Some(value),
+            created: record.created.get(),
+            modified: record.modified.get(),
+            version: record.version,
+        }
+    }
+}
+
+impl Serialize for EntryRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        text::KEY.serialize(&mut map, &self.key)?;
+        if let Some(value) = &self.value {
+            text::VALUE.serialize(&mut map, value)?;
+        }
+        map.serialize_entry("created", &self.created)?;
+        map.serialize_entry("modified", &self.modified)?;
+        map.serialize_entry("version", &self.version)?;
+        map.end()
+    }
+}
+
+impl Row for EntryRow {
+    const COLUMNS: &'static [Column] =
+        &[Left("KEY"), Right("CREATED"), Right("MODIFIED"), Right("VERSION"), Left("VALUE")];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            text::cell(&self.key),
+            self.created.to_string(),
+            self.modified.to_string(),
+            self.version.to_string(),
+            self.value.as_deref().map(text::short_cell).unwrap_or_default(),
+        ]
+    }
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PartitionRow {
+    id: String,
+    network: String,
+    processes: Vec<String>,
+    demand: BTreeMap<String, u64>,
+    load_ppm: u64,
+    owner: Option<String>,
+    epoch: Option<String>,
+    state: &'static str,
+    parallelism: BTreeMap<String, u32>,
+}
+
+impl PartitionRow {
+    /// The row of a partition.
+    pub(crate) fn new(id: &PartitionId, partition: &Partition) -> Self {
+        let placed = &partition.processes;
+        Self {
+            id: id.to_string(),
+            network: id.network.to_string(),
+            processes: placed.iter().map(|process| process.id.to_string()).collect(),
+            demand: amounts(&partition.demand),
+            load_ppm: partition.load_ppm,
+            owner: partition.owner.as_ref().map(ToString::to_string),
+            epoch: partition.epoch.map(|epoch| epoch.to_string()),
+            state: match partition.state {
+                PartitionState::Unassigned => "unassigned",
+            },
+            parallelism: placed.iter().map(|p| (p.id.to_string(), p.parallelism)).collect(),
+        }
+    }
+}
+
+impl Row for PartitionRow {
+    const COLUMNS: &'static [Column] = &[
+        Left("ID"),
+        Left("STATE"),
+        Left("OWNER"),
+        Right("LOAD"),
+        Left("DEMAND"),
+        Right("PROCESSES"),
+        Left("FIRST"),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.state.to_owned(),
+            self.owner.clone().unwrap_or_else(|| "-".to_owned()),
+            percent(self.load_ppm),
+            demand(&self.demand),
+            self.processes.len().to_string(),
+            text::shorten(&self.processes.join(" ")),
+        ]
+    }
+}
+
+/// A connection between two partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ConnectionRow {
+    id: String,
+    network: String,
+    from: String,
+    to: String,
+    edges: usize,
+    state: &'static str,
+    process_edges: Vec<EdgeRow>,
+}
+
+/// An edge between two processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct EdgeRow {
+    from: String,
+    to: String,
+    rate: u64,
+}
+
+impl EdgeRow {
+    fn new(edge: &ProcessEdge) -> Self {
+        Self { from: edge.from.to_string(), to: edge.to.to_string(), rate: edge.rate }
+    }
+}
+
+impl ConnectionRow {
+    /// The row of a connection.
+    pub(crate) fn new(id: &ConnectionId, connection: &Connection) -> Self {
+        let end = |index| PartitionId { network: id.network.clone(), index }.to_string();
+        Self {
+            id: id.to_string(),
+            network: id.network.to_string(),
+            from: end(id.from),
+            to: end(id.to),
+            edges: connection.edges.len(),
+            state: match connection.state {
+                ConnectionState::Pending => "pending",
+            },
+            process_edges: connection.edges.iter().map(EdgeRow::new).collect(),
+        }
+    }
+}
+
+impl Row for ConnectionRow {
+    const COLUMNS: &'static [Column] =
+        &[Left("ID"), Left("STATE"), Right("EDGES"), Right("BYTES/S"), Left("FIRST")];
+
+    fn cells(&self) -> Vec<String> {
+        let edges = self.process_edges.iter().map(|edge| format!("{}->{}", edge.from, edge.to));
+        let rate: u64 =
+            self.process_edges.iter().fold(0, |sum, edge| sum.saturating_add(edge.rate));
+        vec![
+            self.id.clone(),
+            self.state.to_owned(),
+            self.edges.to_string(),
+            rate.to_string(),
+            text::shorten(&edges.collect::<Vec<_>>().join(" ")),
+        ]
+    }
+}
+
+/// A process, as `network get` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ProcessRow {
+    id: String,
+    component: String,
+    needs: BTreeMap<String, u64>,
+    parallelism_min: u32,
+    parallelism_max: u32,
+}
+
+impl ProcessRow {
+    /// The row of a process.
+    pub(crate) fn new(process: &Process) -> Self {
+        Self {
+            id: process.id.to_string(),
+            component: process.component.clone(),
+            needs: amounts(&process.needs),
+            parallelism_min: process.parallelism.min,
+            parallelism_max: process.parallelism.max,
+        }
+    }
+}
+
+impl Row for ProcessRow {
+    const COLUMNS: &'static [Column] =
+        &[Left("PROCESS"), Left("COMPONENT"), Left("NEEDS"), Right("PARALLELISM")];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            text::shorten(&self.component),
+            demand(&self.needs),
+            format!("{}-{}", self.parallelism_min, self.parallelism_max),
+        ]
+    }
+}
+
+/// What a record of any kind holds, as JSON.
+pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
+    let id = std::str::from_utf8(key).unwrap_or_default();
+    match record {
+        Record::Entry(bytes) => String::from_utf8_lossy(bytes).into(),
+        Record::Setting(value) => value.as_ref().into(),
+        Record::Network(network) => network_value(network),
+        Record::Partition(partition) => PartitionId::parse(id)
+            .map_or(Value::Null, |id| json!(PartitionRow::new(&id, partition))),
+        Record::Connection(connection) => ConnectionId::parse(id)
+            .map_or(Value::Null, |id| json!(ConnectionRow::new(&id, connection))),
+        Record::Worker(worker) => json!({
+            "name": id,
+            "address": worker.address,
+            "state": match worker.state {
+                WorkerState::Joining => "joining",
+                WorkerState::Active => "active",
+                WorkerState::Draining => "draining",
+                WorkerState::Down => "down",
+            },
+            "capacity": amounts(&worker.capacity),
+            "labels": worker.labels,
+        }),
+    }
+}
+
+/// A network's spec, as JSON.
+pub(crate) fn network_value(network: &Network) -> Value {
+    let spec = &network.spec;
+    json!({
+        "generation": network.generation.get(),
+        "partitions": spec.policy.partitions,
+        "strategy": spec.policy.strategy.as_str(),
+        "processes": spec.processes.iter().map(ProcessRow::new).collect::<Vec<_>>(),
+        "connections": spec.connections.iter().map(EdgeRow::new).collect::<Vec<_>>(),
+    })
+}
+
+fn amounts(resources: &Resources) -> BTreeMap<String, u64> {
+    resources.iter().map(|(name, amount)| (name.to_string(), amount)).collect()
+}
+
+fn demand(amounts: &BTreeMap<String, u64>) -> String {
+    let parts: Vec<_> = amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
+}
+
+fn percent(ppm: u64) -> String {
+    format!("{}.{}%", ppm / 10_000, ppm % 10_000 / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quorate_core::{Name, PlacedProcess, Revision};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn entry(value: &'static [u8]) -> EntryRow {
+        let record = Versioned {
+            created: Revision(3),
+            modified: Revision(7),
+            version: 2,
+            value: Record::Entry(Bytes::from_static(value)),
+        };
+        EntryRow::new(Bytes::from_static(b"a/b"), &record)
+    }
+
+    fn json<R: Serialize>(row: &R) -> String {
+        serde_json::to_string(row).unwrap()
+    }
+
+    #[test]
+    fn an_entry_has_exactly_the_fields_of_the_interface() {
+        assert_eq!(
+            json(&entry(b"on")),
+            r#"{"key":"a/b","value":"on","created":3,"modified":7,"version":2}"#
+        );
+        assert_eq!(
+            json(&entry(&[0xff, 0x00])),
+            r#"{"key":"a/b","value_base64":"/wA=","created":3,"modified":7,"version":2}"#
+        );
+        assert_eq!(
+            json(&EntryRow { value: None, ..entry(b"on") }),
+            r#"{"key":"a/b","created":3,"modified":7,"version":2}"#
+        );
+    }
+
+    #[test]
+    fn a_partition_has_exactly_the_fields_of_the_interface() {
+        let demand = [(name("cpu_millis"), 1500)].into_iter().collect();
+        let partition = Partition {
+            processes: vec![
+                PlacedProcess { id: name("p1"), parallelism: 1 },
+                PlacedProcess { id: name("p2"), parallelism: 2 },
+            ],
+            demand,
+            load_ppm: 333_333,
+            owner: None,
+            epoch: None,
+            state: PartitionState::Unassigned,
+        };
+        let row = PartitionRow::new(&PartitionId::parse("net/0").unwrap(), &partition);
+        assert_eq!(
+            json(&row),
+            r#"{"id":"net/0","network":"net","processes":["p1","p2"],"demand":{"cpu_millis":1500},"load_ppm":333333,"owner":null,"epoch":null,"state":"unassigned","parallelism":{"p1":1,"p2":2}}"#
+        );
+        assert_eq!(
+            row.cells(),
+            ["net/0", "unassigned", "-", "33.3%", "cpu_millis=1500", "2", "p1 p2"]
+        );
+        let value = record_value(b"net/0", &Record::Partition(Arc::new(partition)));
+        assert_eq!(value["id"], "net/0");
+    }
+
+    #[test]
+    fn a_connection_has_exactly_the_fields_of_the_interface() {
+        let connection = Connection {
+            edges: vec![ProcessEdge { from: name("p1"), to: name("p2"), rate: 10 }],
+            state: ConnectionState::Pending,
+        };
+        let row = ConnectionRow::new(&ConnectionId::parse("net/0->net/1").unwrap(), &connection);
+        assert_eq!(
+            json(&row),
+            r#"{"id":"net/0->net/1","network":"net","from":"net/0","to":"net/1","edges":1,"state":"pending","process_edges":[{"from":"p1","to":"p2","rate":10}]}"#
+        );
+        assert_eq!(row.cells(), ["net/0->net/1", "pending", "1", "10", "p1->p2"]);
+    }
+}
