@@ -19,7 +19,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quorate_storage::{Executor, Fatal, SledDisk, SledOptions};
-use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Server, server::TcpIncoming};
 
@@ -108,6 +108,7 @@ impl Node {
             metrics = %addresses.metrics,
             "serving"
         );
+        tokio::spawn(stop_when_failed(replica.fatal(), stop_clients.clone()));
         Ok(Self {
             replica,
             coordinator,
@@ -175,6 +176,18 @@ impl Node {
             tracing::warn!(%member, "some connections did not end in time");
         }
         tracing::info!(%member, "stopped");
+    }
+}
+
+/// A coordinator whose storage failed serves nobody any more.
+async fn stop_when_failed(mut fatal: watch::Receiver<Option<Fatal>>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        Ok(failed) = fatal.wait_for(Option::is_some) => {
+            let error = failed.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(error, "storage failed: this coordinator stops serving");
+            stop.cancel();
+        }
     }
 }
 

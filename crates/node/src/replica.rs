@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::SnapshotPolicy;
 use quorate_core::MemberId;
-use quorate_storage::{Disk, Executor, Fatal, MemberAddress, OpenError, Options, Storage};
+use quorate_storage::{Disk, Executor, Fatal, MemberAddress, OpenError, Options, Started, Storage};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -145,7 +145,7 @@ impl Replica {
         };
         let cluster = joined.identity.cluster_id;
         let me = self.config.node.id;
-        let started = self.storage.start(joined.identity.cluster())?;
+        let started = self.start_storage(joined.identity.cluster()).await?;
         self.introduction.follow(started.published.clone());
 
         let transport = self.environment.transport.clone();
@@ -209,6 +209,16 @@ impl Replica {
         Ok(Coordinator::new(parts, started.published))
     }
 
+    /// Loads log and checkpoint: long for a large state.
+    async fn start_storage(&self, cluster: quorate_core::Identity) -> Result<Started, StartError> {
+        if self.environment.executor == Executor::Tasks {
+            return Ok(self.storage.start(cluster)?);
+        }
+        let storage = self.storage.clone();
+        let loading = tokio::task::spawn_blocking(move || storage.start(cluster));
+        Ok(loading.await.map_err(|error| StartError::Consensus(error.to_string()))??)
+    }
+
     async fn initialise(&self, raft: &Raft) -> Result<(), StartError> {
         let members = self.config.cluster.initial_members.iter().map(|member| {
             let (peer, client) = (member.peer.clone(), member.client.clone());
@@ -235,6 +245,13 @@ impl Replica {
     #[must_use]
     pub fn member_id(&self) -> MemberId {
         self.config.node.id
+    }
+}
+
+impl Drop for Replica {
+    /// Ends the tasks of a replica that was not shut down.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
