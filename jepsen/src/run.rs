@@ -137,7 +137,7 @@ impl Run {
     async fn come_up(&mut self, stop: &CancellationToken) -> anyhow::Result<Option<Ended>> {
         let until = Instant::now() + UP_WITHIN;
         for node in self.nodes.clone() {
-            let mut client = self.client(node);
+            let (mut client, key) = (self.client(node), self.registers.fresh_key());
             loop {
                 if self.nemesis.look() {
                     return Ok(Some(Ended::Crashed));
@@ -145,7 +145,7 @@ impl Run {
                 if stop.is_cancelled() {
                     return Ok(Some(Ended::Interrupted));
                 }
-                if self.fresh_write(&mut client).await.is_some() {
+                if self.fresh_write(&mut client, key).await.is_some() {
                     break;
                 }
                 if Instant::now() > until {
@@ -163,6 +163,7 @@ impl Run {
     async fn converge(&mut self, stop: &CancellationToken) {
         let until = Instant::now() + CONVERGE_WITHIN;
         let mut missing: BTreeSet<MemberId> = self.nodes.iter().copied().collect();
+        let fresh = self.registers.fresh_key();
         let keys: Vec<KeyId> = self.registers.used_keys().collect();
         let mut clients: Vec<Client> = self.nodes.iter().map(|node| self.client(*node)).collect();
         let mut last = LogIndex(0);
@@ -170,7 +171,7 @@ impl Run {
         while !missing.is_empty() && goes_on() && !self.nemesis.look() {
             for client in &mut clients {
                 if missing.contains(&client.node())
-                    && let Some(at) = self.fresh_write(client).await
+                    && let Some(at) = self.fresh_write(client, fresh).await
                 {
                     missing.remove(&client.node());
                     last = last.max(at);
@@ -192,9 +193,9 @@ impl Run {
         }
     }
 
-    async fn fresh_write(&self, client: &mut Client) -> Option<LogIndex> {
+    async fn fresh_write(&self, client: &mut Client, key: KeyId) -> Option<LogIndex> {
         let call = Call::Write { value: self.registers.fresh_value() };
-        let (process, key) = (self.registers.fresh_process(), self.registers.fresh_key());
+        let process = self.registers.fresh_process();
         match self.registers.run_one(client, process, key, call).await {
             Step::Ok { stamp, .. } => Some(stamp.log_index),
             Step::Invoke | Step::Fail { .. } | Step::Info { .. } => None,

@@ -49,11 +49,11 @@ impl Counts {
                 self.faults += 1;
                 *self.faults_by_kind.entry(event.fault.to_string()).or_default() += 1;
             }
-            What::Status(status) if status.leads => {
-                if self.leader.is_none_or(|(term, _)| term < status.term) {
-                    self.leader_changes += u64::from(self.leader.is_some());
-                    self.leader = Some((status.term, status.node));
-                }
+            What::Status(status)
+                if status.leads && self.leader.is_none_or(|(term, _)| term < status.term) =>
+            {
+                self.leader_changes += u64::from(self.leader.is_some());
+                self.leader = Some((status.term, status.node));
             }
             _ => {}
         }

@@ -109,12 +109,14 @@ pub(crate) async fn run_inside(way: &[&str]) -> anyhow::Result<ExitStatus> {
         .kill_on_drop(true)
         .spawn()
         .context("unshare")?;
+    // Taken out, because waiting for a child closes its standard input.
+    let life_line = child.stdin.take();
     tokio::select! {
         ended = child.wait() => return ended.context("wait for the harness inside"),
         () = signals.next() => {}
     }
     // Closes the life line: the inner harness heals, checks what it has and ends.
-    drop(child.stdin.take());
+    drop(life_line);
     stop(&mut child, &mut signals).await
 }
 
