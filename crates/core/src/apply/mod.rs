@@ -12,6 +12,8 @@
 
 mod draft;
 mod network;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod validate;
 

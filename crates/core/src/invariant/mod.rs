@@ -12,7 +12,7 @@
 
 mod network;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{collections::BTreeSet, fmt};
 

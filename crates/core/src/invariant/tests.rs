@@ -9,16 +9,16 @@ use crate::{
     apply, hash, history,
 };
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn key(kind: Kind, text: &str) -> Key {
+pub(crate) fn key(kind: Kind, text: &str) -> Key {
     Key { kind, bytes: text.to_owned().into() }
 }
 
 /// Two partitions, one connection, an entry that was written twice, a setting.
-fn sound() -> State {
+pub(crate) fn sound() -> State {
     let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
     let mut state = State::new(identity);
     let put = |key: Key, record| {
@@ -60,7 +60,7 @@ fn violation(state: &State) -> String {
 }
 
 /// Replaces a record as if by a command that knows no rules.
-fn write(state: &mut State, key: Key, value: Option<Record>) {
+pub(crate) fn write(state: &mut State, key: Key, value: Option<Record>) {
     let previous = state.get(&key).cloned();
     let revision = state.revision().next();
     let current = value.map(|value| {
@@ -71,7 +71,7 @@ fn write(state: &mut State, key: Key, value: Option<Record>) {
     state.commit(vec![Change::new(key, current, previous)]);
 }
 
-fn partition(state: &State, text: &str) -> Partition {
+pub(crate) fn partition(state: &State, text: &str) -> Partition {
     match &state.get(&key(Kind::Partition, text)).unwrap().value {
         Record::Partition(partition) => partition.as_ref().clone(),
         other => panic!("{other:?}"),
