@@ -10,7 +10,12 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{history::Minimum, nemesis::fault::FaultClass, net::NODES_MAX, workload::Workload};
+use crate::{
+    history::Minimum,
+    nemesis::fault::FaultClass,
+    net::NODES_MAX,
+    workload::{Workload, client::Reads},
+};
 
 /// Runs real coordinators on hosts of their own, breaks the network and the processes, and judges
 /// what clients saw.
@@ -73,6 +78,10 @@ pub(crate) struct RunArgs {
     /// How many clients, dealt to the coordinators in turn [default: two for each coordinator].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200))]
     pub(crate) clients: Option<u64>,
+    /// How fresh reads are asked to be. A run with local reads must come out invalid: it shows that
+    /// the checks bite.
+    #[arg(long, value_enum, default_value = "linearizable")]
+    pub(crate) reads: Reads,
     /// How long a client waits for an answer, in milliseconds.
     #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     pub(crate) op_timeout_ms: u64,
@@ -82,7 +91,7 @@ pub(crate) struct RunArgs {
     /// Keep the coordinators' data of a valid run too.
     #[arg(long)]
     pub(crate) keep_data: bool,
-    /// Answered operations without which the run means nothing [default: a tenth of time x rate].
+    /// Answered operations without which the run means nothing [default: a twentieth of time x rate].
     #[arg(long)]
     pub(crate) min_ops: Option<u64>,
     /// Faults without which the run means nothing [default: one in 12 s, and one of each class].
@@ -129,7 +138,7 @@ impl RunArgs {
         let faults = if self.time < 15 { 1 } else { (self.time / 12).max(classes) };
         let leader_changes = if self.time < 15 { 0 } else { (self.time / 30).max(1) };
         Minimum {
-            ops: self.min_ops.unwrap_or(self.time * self.rate / 10),
+            ops: self.min_ops.unwrap_or(self.time * self.rate / 20),
             faults: self.min_faults.unwrap_or(faults),
             leader_changes: self.min_leader_changes.unwrap_or(leader_changes),
         }
@@ -216,7 +225,7 @@ mod tests {
     #[test]
     fn minimums_follow_the_length() {
         let minimum = run(&["--time", "60"]).minimum();
-        assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (1_200, 5, 2));
+        assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (600, 5, 2));
         let minimum = run(&["--time", "20", "--min-ops", "7"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (7, 2, 1));
     }

@@ -30,7 +30,7 @@ use crate::{
     progress::Progress,
     report,
     workload::{
-        client::Client,
+        client::{Client, Reads},
         register::{Habit, Registers},
     },
 };
@@ -204,7 +204,7 @@ impl Run {
 
     fn client(&self, node: MemberId) -> Client {
         let within = self.habits.first().map_or(UP_WITHIN, |habit| habit.answer_within);
-        Client::new(node, within)
+        Client::new(node, Reads::Linearizable, within)
     }
 
     /// Stops the coordinators and looks for what they did not say aloud; returns what is worth a
@@ -246,6 +246,7 @@ fn habits(args: &RunArgs, seed: u64, nodes: &[MemberId]) -> Vec<Habit> {
             node: *node,
             seed: seed.wrapping_mul(1_000).wrapping_add(number),
             period,
+            reads: args.reads,
             answer_within,
         })
         .collect()

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
 use quorate_proto::v1::{
-    GetOperation, Key, Kind, Operation, OperationResult, Precondition, PutOperation, PutRequest,
-    RangeRequest, RangeResponse, Record, ResponseHeader, Selector, TransactionRequest,
-    TransactionResponse, operation, operation_result, precondition, record, selector,
-    store_service_client::StoreServiceClient,
+    Consistency, GetOperation, Key, Kind, Operation, OperationResult, Precondition, PutOperation,
+    PutRequest, RangeRequest, RangeResponse, ReadOptions, Record, ResponseHeader, Selector,
+    TransactionRequest, TransactionResponse, operation, operation_result, precondition, record,
+    selector, store_service_client::StoreServiceClient,
 };
 use tokio::time::timeout;
 use tonic::{
@@ -32,19 +32,29 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Stands for a value that is not a number: nobody wrote it, so checks find it.
 const UNREADABLE: Value = Value(u64::MAX);
 
+/// How fresh reads are asked to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Reads {
+    /// As fresh as can be: what is under test.
+    Linearizable,
+    /// What the coordinator has: not linearizable, so a run with it shows that the checks bite.
+    Local,
+}
+
 /// A connection to one coordinator, made when needed.
 pub(crate) struct Client {
     node: MemberId,
     uri: String,
+    reads: Reads,
     answer_within: Duration,
     store: Option<StoreServiceClient<Channel>>,
 }
 
 impl Client {
     /// Not connected yet.
-    pub(crate) fn new(node: MemberId, answer_within: Duration) -> Self {
+    pub(crate) fn new(node: MemberId, reads: Reads, answer_within: Duration) -> Self {
         let uri = format!("http://{}", endpoint(node, Port::Client));
-        Self { node, uri, answer_within, store: None }
+        Self { node, uri, reads, answer_within, store: None }
     }
 
     /// The coordinator.
@@ -58,8 +68,8 @@ impl Client {
             Ok(store) => store,
             Err(error) => return Step::Fail { error: format!("not connected: {error}") },
         };
-        let sent = timeout(self.answer_within, send(&mut store, key, call, self.answer_within));
-        match sent.await {
+        let sent = send(&mut store, key, call, self.reads, self.answer_within);
+        match timeout(self.answer_within, sent).await {
             Ok(Ok((answer, stamp))) => Step::Ok { answer, stamp },
             Ok(Err(unanswered)) => {
                 if !unanswered.by_the_server {
@@ -128,11 +138,17 @@ async fn send(
     store: &mut StoreServiceClient<Channel>,
     key: KeyId,
     call: Call,
+    reads: Reads,
     within: Duration,
 ) -> Result<(Answer, Stamp), Unanswered> {
     match call {
         Call::Read => {
-            let request = RangeRequest { selector: Some(select(key)), ..RangeRequest::default() };
+            let read = ReadOptions { consistency: consistency(reads).into(), min_revision: 0 };
+            let request = RangeRequest {
+                selector: Some(select(key)),
+                read: Some(read),
+                ..RangeRequest::default()
+            };
             let response = store.range(deadline(request, within)).await?.into_inner();
             read_answer(&response)
         }
@@ -150,6 +166,13 @@ async fn send(
             let response = store.transaction(deadline(request, within)).await?.into_inner();
             swap_answer(&response)
         }
+    }
+}
+
+const fn consistency(reads: Reads) -> Consistency {
+    match reads {
+        Reads::Linearizable => Consistency::Linearizable,
+        Reads::Local => Consistency::Local,
     }
 }
 
@@ -240,6 +263,7 @@ mod tests {
 
     use super::*;
 
+    const WITHIN: Duration = Duration::from_secs(1);
     const WRITE: Call = Call::Write { value: Value(1) };
 
     fn status(outcome: &str) -> Status {
@@ -274,7 +298,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let mut client = Client { uri, ..Client::new(MemberId(9), Duration::from_secs(1)) };
+        let mut client = Client { uri, ..Client::new(MemberId(9), Reads::Linearizable, WITHIN) };
         assert!(matches!(client.call(KeyId(1), WRITE).await, Step::Fail { .. }));
     }
 }

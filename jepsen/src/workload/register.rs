@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::{Client, Reads};
 use crate::history::{Answer, Call, KeyId, OpEvent, Process, Step, Value, What, record::Recorder};
 
 /// After so many operations that may have happened a group takes a fresh register.
@@ -60,6 +60,8 @@ pub(crate) struct Habit {
     pub(crate) seed: u64,
     /// The mean time from one of its operations to the next.
     pub(crate) period: Duration,
+    /// How fresh its reads are.
+    pub(crate) reads: Reads,
     /// How long it waits for an answer.
     pub(crate) answer_within: Duration,
 }
@@ -122,7 +124,7 @@ impl Group {
     /// One client of the group: works until told to stop, and then finishes what it began.
     pub(crate) async fn client(self: Arc<Self>, habit: Habit, stop: CancellationToken) {
         let mut rng = StdRng::seed_from_u64(habit.seed);
-        let mut client = Client::new(habit.node, habit.answer_within);
+        let mut client = Client::new(habit.node, habit.reads, habit.answer_within);
         let mut process = self.registers.fresh_process();
         let mut due = Instant::now();
         while !stop.is_cancelled() {
