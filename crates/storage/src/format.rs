@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let vote = VoteRecord { term: 7, committed: true, voted_for: 300 };
-        assert_eq!(seal(&vote), [1, 0, 0, 0, 0, 7, 1, 251, 44, 1]);
+        assert_eq!(seal(&vote), [1, 123, 58, 228, 187, 5, 0, 0, 0, 7, 1, 251, 44, 1]);
         assert_eq!(unseal::<VoteRecord>(&seal(&vote)), Ok(vote));
     }
 

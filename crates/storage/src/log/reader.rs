@@ -76,6 +76,9 @@ impl LogReader {
     fn plan(&self, from: u64, to: u64, bytes_max: usize) -> Plan {
         let view = self.shared.view();
         let from = from.max(view.purged.map_or(0, |purged| purged.index() + 1));
+        // A log that was never purged may begin anywhere.
+        let begin = view.blocks.first_key_value().map_or(u64::MAX, |(&first, _)| first);
+        let from = from.max(begin.min(view.tail.first()));
         let to = to.min(view.last.map_or(0, |last| last.index() + 1));
         let disk_to = to.min(view.tail.first());
         let mut blocks = Vec::new();

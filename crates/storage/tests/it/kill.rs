@@ -1,0 +1,101 @@
+//! kill -9 of a process that writes: everything that it told of must be there.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    model::{Event, Model, work},
+    support::{Draw, Store, sled_disk},
+};
+
+const DIR: &str = "QUORATE_CHILD_DIR";
+const SEED: &str = "QUORATE_CHILD_SEED";
+
+/// The child: works on a store until it is killed, and tells of everything on its standard output.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by other tests in a process of its own"]
+async fn child() {
+    let dir = std::env::var(DIR).unwrap();
+    let mut draw = Draw(std::env::var(SEED).unwrap().parse().unwrap());
+    let mut store = Store::open(sled_disk(Path::new(&dir))).unwrap();
+    let mut out = std::io::stdout();
+    let mut tell = |event: Event| {
+        out.write_all(format!("\n{event}\n").as_bytes()).unwrap();
+        out.flush().unwrap();
+    };
+    work(&mut store, &mut draw, u64::MAX, &mut tell).await.unwrap();
+}
+
+/// A child that works on a store in this directory, and what it tells of.
+pub(crate) struct Worker {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Worker {
+    pub(crate) fn start(dir: &Path, seed: u64) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "kill::child", "--nocapture"])
+            .env(DIR, dir)
+            .env(SEED, seed.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Passes on what the child tells of until it told of so many acknowledgements.
+    pub(crate) fn follow(&mut self, acknowledgements: u64, model: &mut Model) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut seen = 0;
+        while seen < acknowledgements {
+            assert!(Instant::now() < deadline, "the child makes no progress");
+            let line = self.lines.next().expect("the child ended by itself").unwrap();
+            if let Ok(event) = line.parse::<Event>() {
+                seen += u64::from(matches!(event, Event::Acknowledged(_)));
+                model.tell(event);
+            }
+        }
+    }
+
+    /// Kills it, reaps it, and passes on what it had told of before.
+    pub(crate) fn kill(mut self, model: &mut Model) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let rest = self.lines.by_ref().map_while(Result::ok);
+        rest.filter_map(|line| line.parse().ok()).for_each(|event| model.tell(event));
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Killed already, unless a test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_entries_survive_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Model::default();
+    let mut draw = Draw(1);
+    let rounds = 12;
+    for round in 0..rounds {
+        let mut worker = Worker::start(dir.path(), round);
+        worker.follow(20 + draw.below(150), &mut model);
+        std::thread::sleep(Duration::from_micros(draw.below(3000)));
+        worker.kill(&mut model);
+        let mut store = Store::open(sled_disk(dir.path())).unwrap();
+        model.check(&mut store).await;
+        store.storage.close().await;
+    }
+    println!("{rounds} kills, {} acknowledged entries", model.entries);
+    assert!(model.entries > 500, "{} entries are too few", model.entries);
+}

@@ -1,0 +1,101 @@
+//! A power cut on a real file system: ext4 on a loop device, shut down while a process writes.
+//!
+//! Needs root, loop devices, `mkfs.ext4` and `python3` (for the ioctl); says so and does nothing
+//! where it cannot. `QUORATE_POWER_CUTS` sets how many cuts there are.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{
+    kill::Worker,
+    model::Model,
+    support::{Draw, Store, sled_disk},
+};
+
+/// Shuts a mounted file system down without flushing its log: EXT4_IOC_SHUTDOWN with
+/// EXT4_GOING_FLAGS_NOLOGFLUSH. Nothing reaches the device from then on.
+const SHUTDOWN: &str = "import fcntl, os, struct, sys; \
+    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+
+fn command(name: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(name)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// A file system of our own, unmounted at the end.
+struct Volume {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl Volume {
+    fn create(dir: &Path) -> Result<Self, String> {
+        let volume = Self { image: dir.join("image"), mount: dir.join("mount") };
+        std::fs::create_dir(&volume.mount).map_err(|error| error.to_string())?;
+        let file = std::fs::File::create(&volume.image).map_err(|error| error.to_string())?;
+        file.set_len(512 << 20).map_err(|error| error.to_string())?;
+        command("mkfs.ext4", &["-q", "-F", &volume.image.display().to_string()])?;
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        let (image, mount) = (self.image.display().to_string(), self.mount.display().to_string());
+        command("mount", &["-o", "loop", &image, &mount])
+    }
+
+    fn unmount(&self) -> Result<(), String> {
+        command("umount", &[&self.mount.display().to_string()])
+    }
+
+    fn cut(&self) -> Result<(), String> {
+        command("python3", &["-c", SHUTDOWN, &self.mount.display().to_string()])
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Not mounted when it could not be, or when a test failed in between.
+        let _ = self.unmount();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_entries_survive_power_cuts_of_a_file_system() {
+    let cuts: u64 = std::env::var("QUORATE_POWER_CUTS").map_or(4, |cuts| cuts.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let volume = match Volume::create(dir.path()) {
+        Ok(volume) => volume,
+        Err(why) => {
+            println!("SKIPPED, no file system can be mounted here: {why}");
+            return;
+        }
+    };
+    let data = volume.mount.join("data");
+    let mut model = Model::default();
+    let mut draw = Draw(2);
+    for cut in 0..cuts {
+        let mut worker = Worker::start(&data, cut);
+        worker.follow(20 + draw.below(200), &mut model);
+        volume.cut().unwrap();
+        worker.kill(&mut model);
+        volume.unmount().unwrap();
+        volume.mount().unwrap();
+        let mut store = Store::open(sled_disk(&data)).unwrap_or_else(|error| {
+            panic!("cut {cut}: {error}");
+        });
+        model.check(&mut store).await;
+        store.storage.close().await;
+    }
+    println!("{cuts} power cuts, {} acknowledged entries", model.entries);
+    assert!(model.entries > 20 * cuts, "{} entries are too few", model.entries);
+}
