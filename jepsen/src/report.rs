@@ -74,6 +74,7 @@ pub(crate) fn tell(judgement: &Judgement, notes: &[String]) -> io::Result<()> {
     let kinds: Vec<String> =
         counts.faults_by_kind.iter().map(|(kind, count)| format!("{kind} x{count}")).collect();
     writeln!(out, "faults: {}", if kinds.is_empty() { "none".into() } else { kinds.join(", ") })?;
+    writeln!(out, "checkpoints: {} made, {} installed", counts.checkpoints, counts.installs)?;
     for finding in judgement.findings.iter().take(FINDINGS_SHOWN) {
         writeln!(out, "{} ({}): {}", finding.verdict, finding.check, finding.message)?;
     }
@@ -124,7 +125,7 @@ fn nemesis_log(lines: &[Line]) -> String {
                 What::Healed => "healed for good".to_owned(),
                 What::Interrupted => "interrupted".to_owned(),
                 What::Crash(crash) => format!("coordinator {}: {}", crash.node, crash.detail),
-                What::Start(_) | What::Op(_) | What::Status(_) => return None,
+                What::Start(_) | What::Op(_) | What::Status(_) | What::Installs(_) => return None,
             };
             Some(format!("{:>10.3}s {what}\n", line.time.seconds()))
         })

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::{MemberId, Term};
+use quorate_core::{LogIndex, MemberId, Term};
 use serde::Serialize;
 
 use super::{Check, Finding};
-use crate::history::{Line, Start, Step, What};
+use crate::history::{Line, Start, StatusEvent, Step, What};
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -25,6 +25,13 @@ pub(crate) struct Counts {
     pub(crate) faults_by_kind: BTreeMap<String, u64>,
     /// How often a leader followed another, or itself in a later term.
     pub(crate) leader_changes: u64,
+    /// How often a coordinator had a newer checkpoint than before.
+    pub(crate) checkpoints: u64,
+    /// How many checkpoints coordinators installed from their leader, as far as they lived to tell.
+    pub(crate) installs: u64,
+    /// The newest checkpoint of each coordinator.
+    #[serde(skip)]
+    checkpoint: BTreeMap<MemberId, LogIndex>,
     /// The newest leader and its term.
     #[serde(skip)]
     pub(crate) leader: Option<(Term, MemberId)>,
@@ -49,13 +56,21 @@ impl Counts {
                 self.faults += 1;
                 *self.faults_by_kind.entry(event.fault.to_string()).or_default() += 1;
             }
-            What::Status(status)
-                if status.leads && self.leader.is_none_or(|(term, _)| term < status.term) =>
-            {
-                self.leader_changes += u64::from(self.leader.is_some());
-                self.leader = Some((status.term, status.node));
-            }
+            What::Status(status) => self.add_status(status),
+            What::Installs(event) => self.installs += event.more,
             _ => {}
+        }
+    }
+
+    fn add_status(&mut self, status: &StatusEvent) {
+        if status.leads && self.leader.is_none_or(|(term, _)| term < status.term) {
+            self.leader_changes += u64::from(self.leader.is_some());
+            self.leader = Some((status.term, status.node));
+        }
+        let newest = self.checkpoint.entry(status.node).or_default();
+        if status.checkpoint > *newest {
+            *newest = status.checkpoint;
+            self.checkpoints += 1;
         }
     }
 }
@@ -124,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{
         check::sample::{History, absent, ok_read},
-        history::{Call, Value},
+        history::{Call, InstallsEvent, Value},
         nemesis::fault::{FaultClass, FaultKind, Target},
     };
 
@@ -139,7 +154,9 @@ mod tests {
         history.status(1, 1, 1, 1, 1);
         history.status(2, 2, 3, 1, 1);
         history.status(1, 1, 1, 1, 1);
+        history.add(What::Installs(InstallsEvent { node: MemberId(1), more: 2 }));
         let counts = count(&history.lines);
+        assert_eq!((counts.checkpoints, counts.installs), (2, 2), "one by each of two nodes");
         assert_eq!((counts.ok, counts.fail, counts.info, counts.ops()), (1, 1, 1, 3));
         assert_eq!(
             (counts.faults, counts.leader_changes),

@@ -95,6 +95,7 @@ impl History {
             revision: Revision(index),
             log_index: LogIndex(index),
             state_hash: hash,
+            checkpoint: LogIndex(1),
         }));
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn render(node: MemberId, nodes: &[MemberId], data: &Path) -> String 
         "[node]\nid = {node}\ndata_dir = {data:?}\n\n\
          [listen]\nclient = \"{}\"\npeer = \"{}\"\nmetrics = \"{}\"\n\n\
          [cluster]\nname = \"jepsen\"\ninitial_members = [\n{members}]\n\n\
-         [raft]\ncheckpoint_entries = 500\nkept_entries = 200\npurge_entries = 100\n",
+         [raft]\ncheckpoint_entries = 100\nkept_entries = 20\npurge_entries = 10\n",
         endpoint(node, Port::Client),
         endpoint(node, Port::Peer),
         endpoint(node, Port::Metrics),

@@ -5,6 +5,7 @@
 //! its node. Must not know why a process is killed.
 
 pub(crate) mod config;
+mod metrics;
 pub(crate) mod monitor;
 
 use std::{

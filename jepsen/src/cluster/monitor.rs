@@ -1,6 +1,6 @@
 //! Asks every coordinator again and again how it is.
 //!
-//! Owns one task per coordinator and the newest opinion on who leads. Every status goes into the
+//! Owns two tasks per coordinator and the newest opinion on who leads. Every status goes into the
 //! history: replicas that differ are found while the run lasts, not only at its end. Must not know
 //! faults.
 
@@ -18,7 +18,8 @@ use tokio::{
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    history::{StatusEvent, What, record::Recorder},
+    cluster::metrics,
+    history::{InstallsEvent, StatusEvent, What, record::Recorder},
     net::{Port, endpoint},
 };
 
@@ -27,6 +28,12 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often each coordinator's metrics are read.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// The metric that counts checkpoints installed from a leader.
+const INSTALLS: &str = "quorate_storage_installs_total";
 
 /// Who leads, as far as known.
 type Leader = Option<(Term, MemberId)>;
@@ -48,6 +55,7 @@ impl Monitor {
                     .connect_timeout(ANSWER_WITHIN)
                     .connect_lazy();
             tasks.spawn(follow(*node, channel, sender.clone(), recorder.clone()));
+            tasks.spawn(count_installs(*node, recorder.clone()));
         }
         Ok(Self { leader, _tasks: tasks })
     }
@@ -78,6 +86,23 @@ async fn follow(
     }
 }
 
+async fn count_installs(node: MemberId, recorder: Recorder) {
+    let mut ticks = interval(COUNT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = 0;
+    loop {
+        ticks.tick().await;
+        let read = timeout(ANSWER_WITHIN, metrics::value(node, INSTALLS)).await;
+        let Some(now) = read.ok().flatten() else { continue };
+        // The counter begins anew with every process.
+        let more = now.checked_sub(before).unwrap_or(now);
+        before = now;
+        if more > 0 {
+            recorder.add(What::Installs(InstallsEvent { node, more }));
+        }
+    }
+}
+
 /// A leader is believed until a later term's shows up or it says itself that it leads no more.
 fn update(known: &mut Leader, status: &StatusEvent) -> bool {
     let before = *known;
@@ -99,6 +124,7 @@ fn event(node: MemberId, response: &StatusResponse) -> Option<StatusEvent> {
         revision: Revision(header.revision),
         log_index: LogIndex(header.log_index),
         state_hash: response.state_hash,
+        checkpoint: LogIndex(response.checkpoint_index),
     })
 }
 
@@ -115,6 +141,7 @@ mod tests {
             revision: Revision(0),
             log_index: LogIndex(0),
             state_hash: 0,
+            checkpoint: LogIndex(0),
         }
     }
 

@@ -76,6 +76,8 @@ pub(crate) enum What {
     Heal,
     /// A coordinator's own view of itself.
     Status(StatusEvent),
+    /// A coordinator has installed checkpoints from its leader.
+    Installs(InstallsEvent),
     /// A coordinator ended without having been asked to, or its log shows a panic.
     Crash(CrashEvent),
     /// Everything is healed for good; what follows must converge.
@@ -244,6 +246,17 @@ pub(crate) struct StatusEvent {
     pub(crate) log_index: LogIndex,
     /// The hash of its state at that entry.
     pub(crate) state_hash: u64,
+    /// The last entry in its newest checkpoint.
+    pub(crate) checkpoint: LogIndex,
+}
+
+/// A coordinator has installed checkpoints from its leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InstallsEvent {
+    /// The coordinator.
+    pub(crate) node: MemberId,
+    /// How many more than were told before.
+    pub(crate) more: u64,
 }
 
 /// A coordinator ended without having been asked to, or its log shows a panic.
