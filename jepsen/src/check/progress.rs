@@ -31,7 +31,7 @@ pub(crate) struct Counts {
     pub(crate) installs: u64,
     /// The newest checkpoint of each coordinator.
     #[serde(skip)]
-    checkpoint: BTreeMap<MemberId, LogIndex>,
+    pub(crate) checkpoint: BTreeMap<MemberId, LogIndex>,
     /// The newest leader and its term.
     #[serde(skip)]
     pub(crate) leader: Option<(Term, MemberId)>,
