@@ -125,11 +125,17 @@ impl Introduction {
         Ok(v1::IdentifyResponse {
             member_id: self.me.get(),
             cluster_id: identity.map_or(0, |identity| identity.cluster_id.get()),
-            initialized: initialized || self.storage.has_data(),
+            initialized: initialized || self.storage.has_data() || self.has_members(),
             knows_sender: self.knows(MemberId(request.from)),
             cluster_name: self.cluster.name.as_str().to_owned(),
             members_hash: self.members_hash,
         })
+    }
+
+    /// Whether a membership was applied here since the start: the cluster was initialised.
+    fn has_members(&self) -> bool {
+        let view = self.published.get().map(|published| published.load());
+        view.is_some_and(|view| view.membership.membership().nodes().next().is_some())
     }
 
     fn knows(&self, other: MemberId) -> bool {
