@@ -266,8 +266,7 @@ impl Model {
 
         let found = store.read(0..u64::MAX).await;
         let mut there = BTreeMap::new();
-        let mut next = purged + 1;
-        for found in found {
+        for (next, found) in (purged + 1..).zip(found) {
             let (term, index) = (found.log_id.committed_leader_id().term, found.log_id.index());
             assert_eq!(index, next, "a hole in the log");
             assert_eq!(found, entry(term, index), "an entry is not what was written");
@@ -278,7 +277,6 @@ impl Model {
             let known = self.floor.terms.get(&index) == Some(&term) || submitted;
             assert!(known, "entry {index} of term {term} was never written");
             there.insert(index, term);
-            next += 1;
         }
         for (&index, &term) in self.floor.terms.range(purged + 1..safe.max(purged + 1)) {
             assert_eq!(there.get(&index), Some(&term), "acknowledged entry {index} is lost");

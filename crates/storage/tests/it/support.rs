@@ -46,7 +46,8 @@ pub(crate) fn value(term: u64, index: u64) -> Vec<u8> {
         7 if index % 20 == 7 => 150_000,
         n => n * 7,
     };
-    let mut bytes = vec![(index * 7 + term) as u8; usize::try_from(length).unwrap()];
+    let mut bytes =
+        vec![u8::try_from((index * 7 + term) % 251).unwrap(); usize::try_from(length).unwrap()];
     let head = format!("{term}.{index}");
     let length = bytes.len().min(head.len());
     bytes[..length].copy_from_slice(&head.as_bytes()[..length]);
