@@ -1,12 +1,8 @@
 //! Compiles `proto/` with protox, so that no protoc is needed.
-//!
-//! `WatchService` is generated a second time for servers, sending messages that are encoded
-//! already (`src/encoded.rs`).
 
 use std::{error::Error, fs, path::PathBuf};
 
 use prost::Message;
-use tonic_build::manual;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -23,25 +19,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // Ordered maps, so that equal messages are equal bytes.
     tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
-    build_watch_server();
     Ok(())
-}
-
-fn build_watch_server() {
-    let watch = manual::Method::builder()
-        .name("watch")
-        .route_name("Watch")
-        .comment("Streams every matching change from the start that the request names.")
-        .input_type("crate::v1::WatchRequest")
-        .output_type("crate::encoded::EncodedResponse")
-        .codec_path("crate::encoded::WatchCodec")
-        .server_streaming()
-        .build();
-    let service = manual::Service::builder()
-        .name("WatchService")
-        .package("quorate.v1")
-        .comment("Follows committed changes.")
-        .method(watch)
-        .build();
-    manual::Builder::new().build_client(false).compile(&[service]);
 }

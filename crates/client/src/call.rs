@@ -25,13 +25,14 @@ use quorate_proto::{
     v1,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{
     client::Client,
     config::Endpoint,
-    error::{Effect, Error},
+    error::{Effect, Error, ErrorKind},
     pool::{EndpointIndex, Tried, delay},
+    sent::{MarkingChannel, SentMark},
 };
 
 /// An answer, with who gave it and as of when.
@@ -86,7 +87,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
 
     /// Sends it.
     fn send(
-        channel: Channel,
+        channel: MarkingChannel,
         message_bytes_max: usize,
         request: tonic::Request<Self::Request>,
     ) -> impl Future<Output = Result<tonic::Response<Self::Answer>, Status>> + Send;
@@ -115,7 +116,7 @@ macro_rules! rpc {
         type Answer = quorate_proto::v1::$answer;
 
         async fn send(
-            channel: tonic::transport::Channel,
+            channel: crate::sent::MarkingChannel,
             message_bytes_max: usize,
             request: tonic::Request<Self::Request>,
         ) -> Result<tonic::Response<Self::Answer>, tonic::Status> {
@@ -249,6 +250,7 @@ impl<'a, O: Operation> Attempts<'a, O> {
     }
 
     async fn run(mut self) -> Result<Response<O::Output>, Error> {
+        let mut earlier = None;
         loop {
             let index = self.pick();
             let pool = self.call.client.pool();
@@ -259,15 +261,18 @@ impl<'a, O: Operation> Attempts<'a, O> {
                 }
                 Err(error) => error.at(pool.endpoint(index)),
             };
-            if error.is_retryable() || error.kind() == crate::ErrorKind::OutcomeUnknown {
+            if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown {
                 pool.failed(index);
             } else {
                 pool.succeeded(index);
             }
             tracing::debug!(endpoint = %pool.endpoint(index), %error, "attempt failed");
             if !self.may_repeat(&error) || !self.pause(&error).await {
+                // An attempt that was cut short says less than the one before it.
+                let error = if error.is_cut_short() { earlier.unwrap_or(error) } else { error };
                 return Err(if self.tainted { error.into_unknown() } else { error });
             }
+            earlier = Some(error);
         }
     }
 
@@ -284,7 +289,7 @@ impl<'a, O: Operation> Attempts<'a, O> {
     }
 
     fn may_repeat(&mut self, error: &Error) -> bool {
-        if error.kind() == crate::ErrorKind::OutcomeUnknown {
+        if error.kind() == ErrorKind::OutcomeUnknown {
             self.tainted = true;
             return self.call.options.repeatable == Repeatable::Yes;
         }
@@ -318,11 +323,15 @@ impl<'a, O: Operation> Attempts<'a, O> {
         };
         let mut request = tonic::Request::new(self.call.operation.request(self.read_as(floor)));
         request.set_timeout(end.saturating_duration_since(now));
-        let sent =
-            O::send(client.pool().channel(index), client.config().message_bytes_max, request);
-        let answer = match timeout_at(end, sent).await {
-            Err(_) => return Err(Error::timed_out(self.effect, self.started.elapsed())),
-            Ok(Err(status)) => return Err(Error::from_status(&status, self.effect)),
+        let mark = SentMark::default();
+        let channel = MarkingChannel::new(client.pool().channel(index), mark.clone());
+        let sent = O::send(channel, client.config().message_bytes_max, request);
+        let result = timeout_at(end, sent).await;
+        // What was not sent changed nothing.
+        let effect = if mark.is_set() { self.effect } else { Effect::None };
+        let answer = match result {
+            Err(_) => return Err(Error::timed_out(effect, self.started.elapsed())),
+            Ok(Err(status)) => return Err(Error::from_status(&status, effect)),
             Ok(Ok(answer)) => answer.into_inner(),
         };
         self.accept(answer, floor)

@@ -133,6 +133,14 @@ impl Error {
         if effect == Effect::Write { error.into_unknown() } else { error }
     }
 
+    /// Whether this only says that time ran out, of something that was certainly not applied.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        let Inner { kind, details, .. } = &*self.0;
+        *kind == ErrorKind::Unavailable
+            && details.reason.is_none()
+            && details.code == Code::DeadlineExceeded
+    }
+
     /// An answer that this library does not understand.
     pub(crate) fn unreadable(effect: Effect, error: &ConvertError) -> Self {
         let message = format!("the answer cannot be read: {error}");
@@ -166,7 +174,15 @@ impl Error {
             (WriteOutcome::Unknown, _) => ErrorKind::OutcomeUnknown,
             (_, Some(Reason::NotFound)) => ErrorKind::NotFound,
             (_, Some(Reason::NoQuorum | Reason::Overloaded)) => ErrorKind::Unavailable,
-            _ if waits(details.code) => ErrorKind::Unavailable,
+            // Waiting for a revision took too long.
+            (_, Some(Reason::FutureRevision)) if details.code == Code::DeadlineExceeded => {
+                ErrorKind::Unavailable
+            }
+            // A limit of that coordinator alone: another one may have room.
+            (_, Some(Reason::LimitExceeded)) if details.code == Code::ResourceExhausted => {
+                ErrorKind::Unavailable
+            }
+            (_, None) if passes(details.code) => ErrorKind::Unavailable,
             _ => ErrorKind::Rejected,
         };
         Self::of(kind, details)
@@ -215,7 +231,7 @@ impl Error {
 }
 
 /// Codes of conditions that pass.
-fn waits(code: Code) -> bool {
+fn passes(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable

@@ -24,6 +24,7 @@ pub mod network_file;
 mod pool;
 pub mod records;
 mod seen;
+mod sent;
 pub mod transaction;
 pub mod watch;
 

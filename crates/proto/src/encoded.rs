@@ -2,8 +2,7 @@
 //!
 //! A change is the same bytes for every subscriber, so it is encoded when the first one needs it
 //! and kept beside the change. [`EncodedResponse`] frames such bytes into a `WatchResponse`: its
-//! bytes are exactly those of the message that [`EncodedResponse::message`] decodes. The server
-//! side of `WatchService` here is the generated one but for sending [`EncodedResponse`]s.
+//! bytes are exactly those of the message that [`EncodedResponse::message`] decodes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::{
@@ -13,27 +12,13 @@ use prost::{
 use quorate_core::{Change, Event, KeyedRecord, Revision};
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{DecodeBuf, Decoder},
 };
 
 use crate::{
     convert::{self, Header, ResumeToken},
     v1,
 };
-
-/// Generated: `WatchService` for servers, with [`EncodedResponse`] for `WatchResponse`.
-mod generated {
-    #![expect(
-        unreachable_pub,
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        clippy::default_constructed_unit_structs,
-        reason = "generated"
-    )]
-    include!(concat!(env!("OUT_DIR"), "/quorate.v1.WatchService.rs"));
-}
-
-pub use generated::watch_service_server::{WatchService, WatchServiceServer};
 
 // Field numbers of the messages that are framed by hand: watch.proto.
 const RESPONSE_HEADER: u32 = 1;
@@ -219,39 +204,9 @@ impl EncodedResponse {
     }
 }
 
-/// The codec of the server's side of `WatchService`: takes requests, sends [`EncodedResponse`]s.
+/// Reads the requests of `WatchService`, for a server that frames its answers itself.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct WatchCodec;
-
-impl Codec for WatchCodec {
-    type Encode = EncodedResponse;
-    type Decode = v1::WatchRequest;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for WatchCodec {
-    type Item = EncodedResponse;
-    type Error = Status;
-
-    fn encode(
-        &mut self,
-        response: EncodedResponse,
-        buffer: &mut EncodeBuf<'_>,
-    ) -> Result<(), Status> {
-        buffer.reserve(response.encoded_len());
-        response.encode(buffer);
-        Ok(())
-    }
-}
 
 impl Decoder for WatchCodec {
     type Item = v1::WatchRequest;

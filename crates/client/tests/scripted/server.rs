@@ -1,0 +1,341 @@
+//! A coordinator that does what a script says, and remembers what it was asked.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, future, stream};
+use parking_lot::Mutex;
+use quorate_client::{Backoff, Client, ClientConfig};
+use quorate_proto::v1::{
+    self, cluster_service_server as cluster, network_service_server as network,
+    partition_service_server as partition, store_service_server as store,
+    watch_service_server as watch,
+};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, async_trait, transport::Server};
+
+pub(crate) const CLUSTER: u64 = 0xc1;
+
+/// A header of the cluster at a revision.
+pub(crate) fn header(revision: u64) -> v1::ResponseHeader {
+    v1::ResponseHeader {
+        cluster_id: CLUSTER,
+        member_id: 1,
+        revision,
+        term: 1,
+        log_index: revision,
+        restore_epoch: 0,
+    }
+}
+
+/// What a coordinator does with a call.
+pub(crate) enum Step {
+    /// Answers with this header.
+    Answer(v1::ResponseHeader),
+    /// Answers a range.
+    Range(v1::RangeResponse),
+    /// Fails.
+    Fail(Status),
+    /// Never answers.
+    Hang,
+    /// Streams these messages, then does as the end says.
+    Stream(Vec<v1::WatchResponse>, End),
+}
+
+/// How a stream ends.
+pub(crate) enum End {
+    /// With this status.
+    Fail(Status),
+    /// Without one.
+    Close,
+    /// Not at all.
+    Hang,
+}
+
+/// What a coordinator was asked.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    Range(v1::RangeRequest),
+    Put(v1::PutRequest),
+    Transaction(v1::TransactionRequest),
+    Watch(v1::WatchRequest),
+    Other,
+}
+
+#[derive(Default)]
+struct Script {
+    steps: Mutex<VecDeque<Step>>,
+    asked: Mutex<Vec<(Asked, Option<String>)>>,
+}
+
+/// See the module. Stops when dropped.
+pub(crate) struct Coordinator {
+    address: SocketAddr,
+    script: Arc<Script>,
+    task: JoinHandle<()>,
+}
+
+impl Coordinator {
+    /// Starts one with a script; when it is used up, calls are answered at revision 1.
+    pub(crate) async fn start(steps: impl IntoIterator<Item = Step>) -> Self {
+        let script = Arc::new(Script::default());
+        script.steps.lock().extend(steps);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder()
+            .add_service(store::StoreServiceServer::from_arc(script.clone()))
+            .add_service(watch::WatchServiceServer::from_arc(script.clone()))
+            .add_service(network::NetworkServiceServer::from_arc(script.clone()))
+            .add_service(partition::PartitionServiceServer::from_arc(script.clone()))
+            .add_service(cluster::ClusterServiceServer::from_arc(script.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move { server.await.unwrap() });
+        Self { address, script, task }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// What it was asked, in order.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.script.asked.lock().iter().map(|(asked, _)| asked.clone()).collect()
+    }
+
+    /// The watches it was asked for.
+    pub(crate) fn watches(&self) -> Vec<v1::WatchRequest> {
+        let watch = |asked| match asked {
+            Asked::Watch(request) => Some(request),
+            _ => None,
+        };
+        self.asked().into_iter().filter_map(watch).collect()
+    }
+
+    /// The `grpc-timeout` headers of the calls.
+    pub(crate) fn timeouts(&self) -> Vec<Option<String>> {
+        self.script.asked.lock().iter().map(|(_, timeout)| timeout.clone()).collect()
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An address at which nobody listens.
+pub(crate) async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A listener that takes a request for the key "key" and then breaks the connection.
+pub(crate) async fn breaker() -> (String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let task = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut taken = Vec::new();
+            while !taken.windows(3).any(|bytes| bytes == b"key") {
+                if socket.read_buf(&mut taken).await.is_ok_and(|read| read > 0) {
+                    continue;
+                }
+                break;
+            }
+        }
+    });
+    (address, task)
+}
+
+/// A client of these coordinators, with short pauses.
+pub(crate) fn client(endpoints: &[String]) -> Client {
+    let backoff = Backoff { min: Duration::from_millis(2), max: Duration::from_millis(20) };
+    let config = ClientConfig { backoff, ..ClientConfig::new(endpoints.iter().cloned()) };
+    Client::new(config).unwrap()
+}
+
+impl Script {
+    fn next(&self, asked: Asked, metadata: &tonic::metadata::MetadataMap) -> Step {
+        let timeout = metadata.get("grpc-timeout").map(|text| text.to_str().unwrap().to_owned());
+        self.asked.lock().push((asked, timeout));
+        self.steps.lock().pop_front().unwrap_or(Step::Answer(header(1)))
+    }
+
+    async fn answer<M>(
+        &self,
+        asked: Asked,
+        request: &Request<M>,
+    ) -> Result<v1::ResponseHeader, Status> {
+        match self.next(asked, request.metadata()) {
+            Step::Answer(header) => Ok(header),
+            Step::Fail(status) => Err(status),
+            Step::Hang => future::pending().await,
+            Step::Range(_) | Step::Stream(..) => panic!("the script has a step of another call"),
+        }
+    }
+}
+
+#[async_trait]
+impl store::StoreService for Script {
+    async fn range(
+        &self,
+        request: Request<v1::RangeRequest>,
+    ) -> Result<Response<v1::RangeResponse>, Status> {
+        let header = match self.next(Asked::Range(request.get_ref().clone()), request.metadata()) {
+            Step::Range(response) => return Ok(Response::new(response)),
+            Step::Answer(header) => Some(header),
+            Step::Fail(status) => return Err(status),
+            Step::Hang => future::pending().await,
+            Step::Stream(..) => panic!("the script has a step of another call"),
+        };
+        Ok(Response::new(v1::RangeResponse { header, ..v1::RangeResponse::default() }))
+    }
+
+    async fn put(
+        &self,
+        request: Request<v1::PutRequest>,
+    ) -> Result<Response<v1::PutResponse>, Status> {
+        let header = self.answer(Asked::Put(request.get_ref().clone()), &request).await?;
+        Ok(Response::new(v1::PutResponse { header: Some(header), previous: None }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        let header = self.answer(Asked::Other, &request).await?;
+        Ok(Response::new(v1::DeleteResponse { header: Some(header), deleted: 1, previous: vec![] }))
+    }
+
+    async fn transaction(
+        &self,
+        request: Request<v1::TransactionRequest>,
+    ) -> Result<Response<v1::TransactionResponse>, Status> {
+        let asked = Asked::Transaction(request.get_ref().clone());
+        let header = Some(self.answer(asked, &request).await?);
+        Ok(Response::new(v1::TransactionResponse { header, succeeded: true, results: vec![] }))
+    }
+}
+
+#[async_trait]
+impl watch::WatchService for Script {
+    type WatchStream = stream::BoxStream<'static, Result<v1::WatchResponse, Status>>;
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        match self.next(Asked::Watch(request.get_ref().clone()), request.metadata()) {
+            Step::Stream(messages, end) => {
+                let messages = stream::iter(messages.into_iter().map(Ok));
+                Ok(Response::new(match end {
+                    End::Fail(status) => messages.chain(stream::iter([Err(status)])).boxed(),
+                    End::Close => messages.boxed(),
+                    End::Hang => messages.chain(stream::pending()).boxed(),
+                }))
+            }
+            Step::Fail(status) => Err(status),
+            Step::Hang => future::pending().await,
+            // Used up: a stream that says nothing.
+            Step::Answer(_) => Ok(Response::new(stream::pending().boxed())),
+            Step::Range(_) => panic!("the script has a step of another call"),
+        }
+    }
+}
+
+#[async_trait]
+impl network::NetworkService for Script {
+    async fn apply(
+        &self,
+        request: Request<v1::ApplyNetworkRequest>,
+    ) -> Result<Response<v1::ApplyNetworkResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        let network = Some(v1::NetworkSummary {
+            name: request.into_inner().name,
+            generation: 1,
+            partitions: 2,
+            strategy: "round-robin".into(),
+            ..v1::NetworkSummary::default()
+        });
+        let outcome = v1::ApplyOutcome::Created.into();
+        Ok(Response::new(v1::ApplyNetworkResponse { header, outcome, network }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetNetworkRequest>,
+    ) -> Result<Response<v1::GetNetworkResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::GetNetworkResponse { header, summary: None, network: None }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListNetworksRequest>,
+    ) -> Result<Response<v1::ListNetworksResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::ListNetworksResponse { header, networks: vec![] }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteNetworkRequest>,
+    ) -> Result<Response<v1::DeleteNetworkResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::DeleteNetworkResponse { header, partitions: 2, connections: 1 }))
+    }
+}
+
+#[async_trait]
+impl partition::PartitionService for Script {
+    async fn list(
+        &self,
+        request: Request<v1::ListPartitionsRequest>,
+    ) -> Result<Response<v1::ListPartitionsResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        let partition = v1::Partition {
+            network: "net".into(),
+            index: 1,
+            state: v1::PartitionState::Unassigned.into(),
+            ..v1::Partition::default()
+        };
+        let record = v1::Record {
+            key: Some(v1::Key { kind: v1::Kind::Partition.into(), key: "net/1".into() }),
+            created: 3,
+            modified: 4,
+            version: 2,
+            value: Some(v1::record::Value::Partition(partition)),
+        };
+        Ok(Response::new(v1::ListPartitionsResponse { header, partitions: vec![record] }))
+    }
+}
+
+#[async_trait]
+impl cluster::ClusterService for Script {
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        let role = v1::MemberRole::Follower.into();
+        let response = v1::StatusResponse { header, role, ..v1::StatusResponse::default() };
+        Ok(Response::new(response))
+    }
+
+    async fn members(
+        &self,
+        request: Request<v1::MembersRequest>,
+    ) -> Result<Response<v1::MembersResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::MembersResponse { header, members: vec![], leader_id: 2 }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        let leader_id = request.get_ref().target_id;
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::TransferLeaderResponse { header, leader_id }))
+    }
+}
