@@ -112,3 +112,96 @@ fn other(slot: Slot) -> Slot {
         Slot::B => Slot::A,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+
+    fn record() -> Record {
+        Record {
+            sequence: 3,
+            vote: Some(VoteRecord { term: 4, committed: true, voted_for: 2 }),
+            last: Some(Position { term: 4, index: 1000 }),
+            chain: 0x0102_0304_0506_0708,
+            base: 900,
+            base_chain: 5,
+            purged: Some(Position { term: 3, index: 899 }),
+            checkpoint: Some(Pointer {
+                last: Some(Position { term: 3, index: 950 }),
+                generation: 6,
+                checksum: 0xdead_beef,
+            }),
+        }
+    }
+
+    fn write(keeper: &mut Keeper, index: u64) {
+        keeper.record.last = Some(Position { term: 1, index });
+        keeper.write().unwrap();
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(seal(&record()), GOLDEN);
+        assert_eq!(unseal::<Record>(GOLDEN), Ok(record()));
+    }
+
+    #[test]
+    fn the_newest_slot_counts() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        assert!(!Keeper::open(disk.clone()).unwrap().found);
+        for index in 1..6 {
+            let mut keeper = Keeper::open(disk.clone()).unwrap();
+            assert_eq!(keeper.record.last.map_or(0, |last| last.index), index - 1);
+            write(&mut keeper, index);
+        }
+    }
+
+    #[test]
+    fn a_torn_slot_leaves_the_one_before() {
+        let disk = MemoryDisk::new();
+        let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
+        write(&mut keeper, 1);
+        write(&mut keeper, 2);
+        disk.fail_after(0);
+        keeper.record.last = Some(Position { term: 1, index: 3 });
+        assert!(keeper.write().is_err());
+        disk.crash(0);
+        let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
+        assert_eq!(keeper.record.last, Some(Position { term: 1, index: 2 }));
+        // The damaged slot is the one that is written next.
+        write(&mut keeper, 4);
+        let keeper = Keeper::open(Arc::new(disk)).unwrap();
+        assert_eq!(keeper.record.last, Some(Position { term: 1, index: 4 }));
+    }
+
+    #[test]
+    fn two_damaged_slots_are_refused() {
+        let disk = MemoryDisk::new();
+        disk.write_slot(Slot::A, b"nonsense, twice over").unwrap();
+        disk.write_slot(Slot::B, b"nonsense, twice over").unwrap();
+        assert!(matches!(Keeper::open(Arc::new(disk)), Err(OpenError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_record_fits_into_a_slot() {
+        let position = Some(Position { term: u64::MAX, index: u64::MAX });
+        let largest = Record {
+            sequence: u64::MAX,
+            vote: Some(VoteRecord { term: u64::MAX, committed: true, voted_for: u64::MAX }),
+            last: position,
+            chain: u64::MAX,
+            base: u64::MAX,
+            base_chain: u64::MAX,
+            purged: position,
+            checkpoint: Some(Pointer { last: position, generation: u64::MAX, checksum: u32::MAX }),
+        };
+        assert!(seal(&largest).len() <= SLOT_BYTES / 8);
+    }
+
+    const GOLDEN: &[u8] = &[
+        1, 239, 226, 212, 180, 40, 0, 0, 0, 3, 1, 4, 1, 2, 1, 4, 251, 232, 3, 253, 8, 7, 6, 5, 4,
+        3, 2, 1, 251, 132, 3, 5, 1, 3, 251, 131, 3, 1, 1, 3, 251, 182, 3, 6, 252, 239, 190, 173,
+        222,
+    ];
+}

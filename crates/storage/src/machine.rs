@@ -167,8 +167,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let message = format!("the checkpoint is of another cluster: {cluster}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        let state = self.checkpoints.install(snapshot).await?;
-        self.state = state;
+        let installed = self.checkpoints.install(snapshot).await;
+        self.state = installed.inspect_err(|error| {
+            self.log.fail(&Fatal(format!("installing a checkpoint: {error}")));
+        })?;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.installs += 1;

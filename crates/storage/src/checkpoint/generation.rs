@@ -145,13 +145,11 @@ impl Generations {
         let (encoded, ids) = (stored.manifest, stored.ids);
         let state = OnceLock::new();
         let generation = Generation { number, manifest, encoded, ids, state };
-        let state = self.assemble(&generation).map_err(|error| match error {
-            CheckpointError::Damaged(error) => damaged(format!("{}: {error}", name())),
-            error @ CheckpointError::Io(_) => error,
-        })?;
-        // Nobody else knows of this generation yet.
-        let _ = generation.state.set(state);
-        Ok(generation)
+        match self.state(&generation) {
+            Ok(_) => Ok(generation),
+            Err(CheckpointError::Damaged(error)) => Err(damaged(format!("{}: {error}", name()))),
+            Err(error @ CheckpointError::Io(_)) => Err(error),
+        }
     }
 
     /// Removes what a crash left behind: everything that the current generation does not refer to.
@@ -314,8 +312,17 @@ impl Generations {
         Ok(block)
     }
 
-    /// Puts the state of a generation together and checks it.
-    pub(crate) fn assemble(&self, generation: &Generation) -> Result<State, CheckpointError> {
+    /// The state of a generation, checked.
+    pub(crate) fn state(&self, generation: &Generation) -> Result<State, CheckpointError> {
+        if let Some(state) = generation.state.get() {
+            return Ok(state.clone());
+        }
+        let state = self.assemble(generation)?;
+        Ok(generation.state.get_or_init(|| state).clone())
+    }
+
+    /// Puts a state together and checks it.
+    fn assemble(&self, generation: &Generation) -> Result<State, CheckpointError> {
         let mut builder = Builder::new(generation.manifest.summary.clone());
         for (at, described) in generation.manifest.blocks.iter().enumerate() {
             let block = self.block(generation, at + 1)?;

@@ -106,3 +106,103 @@ impl Manifest {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quorate_core::{
+        Change, ClusterId, Event, Identity, Record, RestoreEpoch, StateHash, Versioned,
+    };
+
+    use super::*;
+    use crate::{checkpoint::block, raft_types::StoredMembership};
+
+    fn versioned() -> Arc<Versioned<Record>> {
+        let (created, modified) = (Revision(2), Revision(3));
+        let value = Record::Entry(Bytes::from_static(b"v"));
+        Arc::new(Versioned { created, modified, version: 2, value })
+    }
+
+    fn records() -> Bytes {
+        let mut encoder = Encoder::new(Kind::Records);
+        encoder.push(&(Key::entry("k"), versioned()));
+        encoder.finish()
+    }
+
+    fn events() -> Bytes {
+        let mut encoder = Encoder::new(Kind::Events);
+        let changes = vec![Change::new(Key::entry("k"), Some(versioned()), None)];
+        encoder.push(&Event { revision: Revision(3), time_ms: 1000, changes });
+        encoder.finish()
+    }
+
+    fn manifest() -> Manifest {
+        let identity = Identity { cluster_id: ClusterId(7), restore_epoch: RestoreEpoch(1) };
+        let (first, last) = (Revision(3), Revision(3));
+        Manifest {
+            summary: Summary {
+                identity,
+                revision: Revision(3),
+                time_ms: 1000,
+                records: 1,
+                events: 1,
+                oldest: Revision(3),
+                hash: StateHash(99),
+            },
+            last: Some(Position { term: 2, index: 40 }),
+            membership: (&StoredMembership::default()).into(),
+            blocks: vec![
+                BlockRef::new(Span::Records { first: Key::entry("k") }, 1, &records()),
+                BlockRef::new(Span::Events { first, last }, 1, &events()),
+            ],
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        assert_eq!(records(), Bytes::from_static(RECORDS));
+        assert_eq!(events(), Bytes::from_static(EVENTS));
+        assert_eq!(manifest().encode(), Bytes::from_static(MANIFEST));
+    }
+
+    #[test]
+    fn everything_comes_back() {
+        assert_eq!(Manifest::decode(&manifest().encode()).unwrap(), manifest());
+        let mut found = Vec::new();
+        block::records(&records(), |item| {
+            found.push(item);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, [(Key::entry("k"), versioned())]);
+        let mut count = 0;
+        block::events(&events(), |event| {
+            assert_eq!((event.revision, event.changes.len()), (Revision(3), 1));
+            count += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let whole = manifest().encode();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&flipped.into()).is_err(), "bit {bit}");
+        }
+        let described = &manifest().blocks[0];
+        assert!(described.check(&records()).is_ok());
+        assert!(described.check(&events()).is_err());
+        assert!(Manifest::decode(&records()).is_err());
+    }
+
+    const RECORDS: &[u8] = b"\x05\xc3\xcd\xe9\x01\x01\x01\x01\0\0\0\x01\x01k\x02\x03\x02\0\x01v";
+    const EVENTS: &[u8] =
+        b"6\xf6\xfd\xb7\x01\x02\x01\x01\0\0\0\x03\xfb\xe8\x03\x01\x01\x01k\x01\x02\x03\x02\0\x01v\0";
+    const MANIFEST: &[u8] =
+        b"\xd3Cv#\x01\0\x01\x01\0\0\0\x07\x01\x03\xfb\xe8\x03\x01\x01\x03c\x01\x02(\0\0\0\x02\0\x01\x01k\x01\x14\xfc\x05\xc3\xcd\xe9\x01\x03\x03\x01\x1b\xfc6\xf6\xfd\xb7";
+}

@@ -37,7 +37,7 @@ use self::{
     manifest::Manifest,
 };
 use crate::{
-    error::CheckpointError,
+    error::{CheckpointError, Fatal},
     format::Position,
     fragment,
     log::Shared,
@@ -226,16 +226,8 @@ impl Checkpoints {
             self.copy(&received).await?
         };
         let generation = received.generation;
-        let this = self.clone();
-        let (generation, state) = run(self.executor, move || {
-            let state = match generation.state.get() {
-                Some(state) => state.clone(),
-                None => this.generations.assemble(&generation)?,
-            };
-            let state = generation.state.get_or_init(|| state).clone();
-            Ok::<_, CheckpointError>((generation, state))
-        })
-        .await??;
+        let (this, whole) = (self.clone(), generation.clone());
+        let state = run(self.executor, move || this.generations.state(&whole)).await??;
         self.adopt(generation).await?;
         Ok(state)
     }
@@ -283,6 +275,13 @@ impl RaftSnapshotBuilder<TypeConfig> for CheckpointBuilder {
         let Some(frozen) = self.frozen.take() else {
             return Err(io::Error::other("a builder builds once"));
         };
-        Ok(self.checkpoints.build(frozen).await?.into_snapshot())
+        let built = self.checkpoints.build(frozen).await;
+        let built = built.inspect_err(|error| {
+            // Closing in between is no failure of the disk.
+            if !self.checkpoints.log.is_closing() {
+                self.checkpoints.log.fail(&Fatal(format!("building a checkpoint: {error}")));
+            }
+        });
+        Ok(built?.into_snapshot())
     }
 }

@@ -41,10 +41,12 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// Ends: all blocks are there. The meta comes from the manifest.
+    /// Ends: all blocks are there. Puts the state together, so that nothing is handed to openraft
+    /// that could not be installed. The meta comes from the manifest.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] when blocks are missing.
+    /// [`CheckpointError::Damaged`] when blocks are missing, or when they do not make the state that
+    /// the manifest describes.
     pub async fn finish(mut self) -> Result<Snapshot, CheckpointError> {
         let Some((manifest, encoded)) = self.head.clone() else {
             return Err(damaged("there is no manifest".into()));
@@ -53,13 +55,15 @@ impl CheckpointWriter {
             let (is, should) = (self.ids.len(), manifest.blocks.len());
             return Err(damaged(format!("{is} of {should} blocks came")));
         }
-        let (home, ids) = (self.home.clone(), self.ids.clone());
+        // They belong to the generation from now on, also when it turns out to be damaged.
+        let (home, ids) = (self.home.clone(), std::mem::take(&mut self.ids));
         let sealed = run(self.home.executor, move || {
-            home.generations.seal(Manifest::clone(&manifest), encoded, ids, None)
+            let manifest = Manifest::clone(&manifest);
+            let generation = home.generations.seal(manifest, encoded, ids, None)?;
+            home.generations.state(&generation)?;
+            Ok::<_, CheckpointError>(generation)
         });
         let generation = sealed.await??;
-        // They belong to the generation now.
-        self.ids.clear();
         Ok(Checkpoint::new(&self.home, generation)?.into_snapshot())
     }
 }

@@ -180,3 +180,75 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     };
     ENTRY_BYTES + payload
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::raft_types::{MemberAddress, Membership};
+
+    fn entries() -> Vec<Entry> {
+        let node = MemberAddress { peer: "p:1".into(), client: "c:2".into() };
+        let membership =
+            Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, node)])).unwrap();
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Proposal::from_bytes(Bytes::from_static(&[1, 2, 3]))),
+            EntryPayload::Membership(membership),
+        ];
+        let entry = |(index, payload)| Entry { log_id: LogId::new_term_index(5, index), payload };
+        (9..).zip(payloads).map(entry).collect()
+    }
+
+    fn block() -> Block {
+        let mut builder = BlockBuilder::new(9, 77);
+        entries().iter().for_each(|entry| builder.push(entry));
+        builder.finish()
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let block = block();
+        assert_eq!((block.first, block.last, block.last_term), (9, 11, 5));
+        assert_eq!(block.chain, GOLDEN_CHAIN);
+        assert_eq!(block.bytes, Bytes::from_static(GOLDEN));
+    }
+
+    #[test]
+    fn blocks_come_back() {
+        let decoded = decode(block().bytes).unwrap();
+        assert_eq!((decoded.first, decoded.chain_before), (9, 77));
+        assert_eq!(decoded.entries.last().map(|(_, chain)| *chain), Some(GOLDEN_CHAIN));
+        let found: Vec<Entry> = decoded.entries.into_iter().map(|(entry, _)| entry).collect();
+        assert_eq!(found, entries());
+    }
+
+    #[test]
+    fn the_chain_does_not_depend_on_the_blocks() {
+        let mut chain = 77;
+        for entry in entries() {
+            let mut builder = BlockBuilder::new(entry.log_id.index(), chain);
+            builder.push(&entry);
+            chain = builder.finish().chain;
+        }
+        assert_eq!(chain, block().chain);
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let whole = block().bytes;
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(flipped.into()).is_err(), "bit {bit}");
+        }
+        for length in 0..whole.len() {
+            assert!(decode(whole.slice(..length)).is_err(), "cut to {length}");
+        }
+    }
+
+    const GOLDEN_CHAIN: u64 = 4_091_108_390_706_116_735;
+    const GOLDEN: &[u8] =
+        b"\x01\xf8\xae\xc7\xea\t\0\0\0\0\0\0\0M\0\0\0\0\0\0\0\x03\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\x03\0\0\0\x01\x02\x03\x05\0\0\0\0\0\0\0\x02\x16\0\0\0\x01\xb2\xd8\xee\x0b\r\0\0\0\x01\x01\x01\x01\x01\x03p:1\x03c:2";
+}

@@ -49,6 +49,9 @@ const BLOCK_BYTES: usize = crate::fragment::SINGLE_BYTES;
 /// The largest entry. A request is far smaller, and so is a batch of them.
 const ENTRY_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of entries that wait for the disk at most; `append` waits while there are more.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
 /// Where the vote is.
 const VOTE_KEY: &[u8] = b"v";
 /// Where the committed position is.
@@ -120,7 +123,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.shared.append(entries.into_iter().collect(), callback)
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        self.shared.room().await;
+        self.shared.append(entries, callback)
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {

@@ -62,6 +62,8 @@ pub(crate) struct LogView {
     /// Whether `committed` is not on disk yet.
     pub(crate) committed_dirty: bool,
     queue: Vec<Op>,
+    /// Bytes of entries in the queue.
+    queued_bytes: usize,
     closing: bool,
     failed: Option<Fatal>,
 }
@@ -77,6 +79,7 @@ impl LogView {
             committed: None,
             committed_dirty: false,
             queue: Vec::new(),
+            queued_bytes: 0,
             closing: false,
             failed: None,
         }
@@ -101,6 +104,8 @@ pub(crate) struct Shared {
     view: Mutex<LogView>,
     wake_thread: Condvar,
     wake_task: Notify,
+    /// Tells that the queue was taken.
+    taken: Notify,
     pub(crate) db: Arc<dyn Database>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fatal: watch::Sender<Option<Fatal>>,
@@ -113,8 +118,15 @@ impl Shared {
         metrics: Arc<Metrics>,
         fatal: watch::Sender<Option<Fatal>>,
     ) -> Self {
-        let (wake_thread, wake_task) = (Condvar::new(), Notify::new());
-        Self { view: Mutex::new(view), wake_thread, wake_task, db, metrics, fatal }
+        Self {
+            view: Mutex::new(view),
+            wake_thread: Condvar::new(),
+            wake_task: Notify::new(),
+            taken: Notify::new(),
+            db,
+            metrics,
+            fatal,
+        }
     }
 
     pub(crate) fn view(&self) -> MutexGuard<'_, LogView> {
@@ -139,6 +151,21 @@ impl Shared {
         self.wake_thread.notify_one();
         self.wake_task.notify_one();
         Ok(())
+    }
+
+    /// Waits until the queue is not overfull: the back-pressure of a disk that is too slow.
+    pub(crate) async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            let full = {
+                let view = self.view.lock();
+                view.queued_bytes >= super::QUEUE_BYTES_MAX && view.failed.is_none()
+            };
+            if !full {
+                return;
+            }
+            taken.await;
+        }
     }
 
     /// Appends entries to the view.
@@ -166,6 +193,7 @@ impl Shared {
                 view.tail.push(entry.clone());
             }
             let bytes: usize = entries.iter().map(entry_bytes).sum();
+            view.queued_bytes += bytes;
             self.metrics.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
             self.metrics.entry_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             self.metrics.tail_bytes.store(view.tail.bytes() as u64, Ordering::Relaxed);
@@ -184,7 +212,7 @@ impl Shared {
     pub(crate) fn take_blocking(&self) -> Option<Vec<Op>> {
         let mut view = self.view.lock();
         loop {
-            match take(&mut view) {
+            match self.take_now(&mut view) {
                 Taken::Ops(ops) => return Some(ops),
                 Taken::Nothing => self.wake_thread.wait(&mut view),
                 Taken::Closed => return None,
@@ -195,7 +223,7 @@ impl Shared {
     /// As [`Self::take_blocking`], in a task.
     pub(crate) async fn take(&self) -> Option<Vec<Op>> {
         loop {
-            match take(&mut self.view.lock()) {
+            match self.take_now(&mut self.view.lock()) {
                 Taken::Ops(ops) => return Some(ops),
                 Taken::Nothing => {}
                 Taken::Closed => return None,
@@ -204,11 +232,28 @@ impl Shared {
         }
     }
 
+    fn take_now(&self, view: &mut LogView) -> Taken {
+        if !view.queue.is_empty() {
+            view.queued_bytes = 0;
+            self.taken.notify_waiters();
+            Taken::Ops(std::mem::take(&mut view.queue))
+        } else if view.closing || view.failed.is_some() {
+            Taken::Closed
+        } else {
+            Taken::Nothing
+        }
+    }
+
     /// Accepts nothing any more; what was accepted is still done.
     pub(crate) fn close(&self) {
         self.view.lock().closing = true;
         self.wake_thread.notify_one();
         self.wake_task.notify_one();
+    }
+
+    /// Whether [`Self::close`] was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.view.lock().closing
     }
 
     /// Ends everything: nothing is accepted any more, everybody who waits and the node are told.
@@ -224,6 +269,7 @@ impl Shared {
             told.get_or_insert_with(|| fatal.clone());
             first
         });
+        self.taken.notify_waiters();
         complete(waiting, &Err(fatal.clone()));
     }
 }
@@ -232,16 +278,6 @@ enum Taken {
     Ops(Vec<Op>),
     Nothing,
     Closed,
-}
-
-fn take(view: &mut LogView) -> Taken {
-    if !view.queue.is_empty() {
-        Taken::Ops(std::mem::take(&mut view.queue))
-    } else if view.closing || view.failed.is_some() {
-        Taken::Closed
-    } else {
-        Taken::Nothing
-    }
 }
 
 /// Tells everybody who waits, in order.

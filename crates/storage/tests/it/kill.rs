@@ -38,7 +38,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(dir: &Path, seed: u64) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::spawn(Command::new(std::env::current_exe().unwrap()), dir, seed)
+    }
+
+    /// Starts a command that ends with the path of this program.
+    fn spawn(mut command: Command, dir: &Path, seed: u64) -> Self {
+        let mut child = command
             .args(["--ignored", "--exact", "kill::child", "--nocapture"])
             .env(DIR, dir)
             .env(SEED, seed.to_string())
@@ -98,4 +103,29 @@ async fn acknowledged_entries_survive_kill_9() {
     }
     println!("{rounds} kills, {} acknowledged entries", model.entries);
     assert!(model.entries > 500, "{} entries are too few", model.entries);
+}
+
+/// fdatasync fails from some call on: nothing is acknowledged any more, what was is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_entries_survive_failing_barriers() {
+    let mut model = Model::default();
+    let dir = tempfile::tempdir().unwrap();
+    for (round, when) in [(0, 9), (1, 30), (2, 64), (3, 151)] {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
+        strace.arg(format!("inject=fdatasync:error=EIO:when={when}+"));
+        strace.arg(std::env::current_exe().unwrap());
+        if let Err(why) = Command::new("strace").arg("-V").stdout(Stdio::null()).status() {
+            return println!("SKIPPED, strace is not there: {why}");
+        }
+        let mut worker = Worker::spawn(strace, dir.path(), round);
+        let lines: Vec<String> = worker.lines.by_ref().map_while(Result::ok).collect();
+        assert!(!worker.child.wait().unwrap().success(), "the child did not notice");
+        lines.iter().filter_map(|line| line.parse().ok()).for_each(|event| model.tell(event));
+        let mut store = Store::open(sled_disk(dir.path())).unwrap();
+        model.check(&mut store).await;
+        store.storage.close().await;
+    }
+    println!("4 failing disks, {} acknowledged entries", model.entries);
+    assert!(model.entries > 50, "{} entries are too few", model.entries);
 }
