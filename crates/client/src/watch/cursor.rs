@@ -154,3 +154,130 @@ impl Cursor {
         self.start = Start::Resume(token);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use quorate_core::{ClusterId, RestoreEpoch};
+
+    use super::*;
+
+    const IDENTITY: Identity =
+        Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(2) };
+
+    /// One connection: how many revisions its messages cover, and how many messages arrive before
+    /// it is lost. Odd revisions match the filter.
+    #[derive(Debug, Clone)]
+    struct Connection {
+        spans: Vec<u64>,
+        repeats: bool,
+    }
+
+    fn connection() -> impl Strategy<Value = Connection> {
+        (vec(1..6_u64, 0..4), any::<bool>())
+            .prop_map(|(spans, repeats)| Connection { spans, repeats })
+    }
+
+    fn changes(revision: u64) -> WatchEvent {
+        WatchEvent::Changes { revision: Revision(revision), changes: vec![] }
+    }
+
+    fn matching(from: u64, to: u64) -> impl Iterator<Item = u64> {
+        (from..=to).filter(|revision| revision % 2 == 1)
+    }
+
+    /// Messages of a coordinator that is asked to start after `at`.
+    fn serve(cursor: &mut Cursor, connection: &Connection, at: u64) -> (Vec<Step>, u64) {
+        let (mut steps, mut at) = (Vec::new(), at);
+        for span in &connection.spans {
+            // A coordinator that repeats begins its message one revision early.
+            let from = if connection.repeats { at.max(1) } else { at + 1 };
+            let events = matching(from, at + span).map(changes).collect();
+            let taken = cursor.take_in(IDENTITY, events, Some(Revision(at + span))).unwrap();
+            steps.extend(taken);
+            at += span;
+        }
+        (steps, at)
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_is_skipped_or_repeated(
+            from in 1..5_u64,
+            connections in vec(connection(), 1..6),
+        ) {
+            let mut cursor = Cursor::new(Start::From(Revision(from)));
+            let (mut told, mut end) = (Vec::new(), from - 1);
+            for connection in connections {
+                let at = match cursor.start() {
+                    Start::From(revision) => revision.get() - 1,
+                    Start::Resume(token) => token.revision.get(),
+                    other => panic!("{other:?}"),
+                };
+                prop_assert_eq!(at, end, "it starts where it stood");
+                let (steps, reached) = serve(&mut cursor, &connection, at);
+                for step in steps {
+                    let revision = step.event.revision();
+                    prop_assert!(step.token.unwrap().revision >= revision);
+                    told.push(revision.get());
+                }
+                end = reached;
+                cursor.lost();
+            }
+            prop_assert_eq!(told, matching(from, end).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_broken_snapshot_is_always_forgotten_first(
+            parts in vec(0..3_usize, 1..5),
+            last in 0..3_usize,
+        ) {
+            let mut cursor = Cursor::new(Start::Snapshot);
+            let mut kept: Vec<Revision> = Vec::new();
+            let mut take = |cursor: &mut Cursor, events: Vec<WatchEvent>| {
+                for step in cursor.take_in(IDENTITY, events, None).unwrap() {
+                    match step.event {
+                        WatchEvent::Resync { .. } => kept.clear(),
+                        WatchEvent::Snapshot { revision, .. } => kept.push(revision),
+                        _ => {}
+                    }
+                }
+            };
+            let part = |number: usize| {
+                let revision = Revision(10 + number as u64);
+                WatchEvent::Snapshot { revision, records: vec![] }
+            };
+            for (number, count) in parts.iter().enumerate() {
+                take(&mut cursor, vec![part(number); *count]);
+                cursor.lost();
+                prop_assert_eq!(cursor.start(), Start::Snapshot);
+            }
+            let number = parts.len();
+            let mut events = vec![part(number); last];
+            let revision = Revision(10 + number as u64);
+            events.push(WatchEvent::SnapshotEnd { revision });
+            take(&mut cursor, events);
+            prop_assert_eq!(kept, vec![revision; last], "records of the last snapshot alone");
+            prop_assert!(matches!(cursor.start(), Start::Resume(token) if token.revision == revision));
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_rules_is_refused() {
+        let revision = Revision(3);
+        let mut following = Cursor::new(Start::From(revision));
+        let end = vec![WatchEvent::SnapshotEnd { revision }];
+        following.take_in(IDENTITY, end, None).unwrap_err();
+        let mut snapshot = Cursor::new(Start::Snapshot);
+        snapshot.take_in(IDENTITY, vec![changes(3)], None).unwrap_err();
+    }
+
+    #[test]
+    fn a_token_in_the_middle_of_a_snapshot_is_not_believed() {
+        let mut cursor = Cursor::new(Start::Snapshot);
+        let events = vec![WatchEvent::Snapshot { revision: Revision(3), records: vec![] }];
+        let steps = cursor.take_in(IDENTITY, events, Some(Revision(3))).unwrap();
+        assert_eq!((steps[0].token, cursor.token()), (None, None));
+        assert_eq!(cursor.start(), Start::Snapshot);
+    }
+}

@@ -81,7 +81,7 @@ async fn networks_and_partitions_are_typed() {
 
 #[tokio::test]
 async fn an_answer_that_makes_no_sense_is_an_error() {
-    let one = Coordinator::start([Step::Answer(header(3))]).await;
+    let one = Coordinator::start((0..100).map(|_| Step::Answer(header(3)))).await;
     let client = client(&[one.endpoint()]);
     // The scripted answer has no network in it.
     let call = client.get_network(&name("net")).timeout(std::time::Duration::from_millis(100));
