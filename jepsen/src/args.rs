@@ -66,7 +66,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// The binary under test [default: beside this program, else target/release, target/debug].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "QUORATE_BIN", hide_env_values = true)]
     pub(crate) quorate: Option<PathBuf>,
     /// Where history, results and logs go; must not hold an earlier run [default: a new directory
     /// in target/jepsen, or in ./jepsen-store].
@@ -91,7 +91,8 @@ pub(crate) struct RunArgs {
     /// Keep the coordinators' data of a valid run too.
     #[arg(long)]
     pub(crate) keep_data: bool,
-    /// Answered operations without which the run means nothing [default: a twentieth of time x rate].
+    /// Answered operations without which the run means nothing [default: five a second,
+    /// or a twentieth of the rate if that is less].
     #[arg(long)]
     pub(crate) min_ops: Option<u64>,
     /// Faults without which the run means nothing [default: one in 12 s, and one of each class].
@@ -138,7 +139,7 @@ impl RunArgs {
         let faults = if self.time < 15 { 1 } else { (self.time / 12).max(classes) };
         let leader_changes = if self.time < 15 { 0 } else { (self.time / 30).max(1) };
         Minimum {
-            ops: self.min_ops.unwrap_or(self.time * self.rate / 20),
+            ops: self.min_ops.unwrap_or(self.time * self.rate.min(OPS_RATE_EXPECTED) / 20),
             faults: self.min_faults.unwrap_or(faults),
             leader_changes: self.min_leader_changes.unwrap_or(leader_changes),
         }
@@ -184,6 +185,9 @@ impl RunArgs {
     }
 }
 
+/// A rate that any machine reaches while nothing is wrong with the cluster.
+const OPS_RATE_EXPECTED: u64 = 100;
+
 /// `target/jepsen` when run from a build, else `./jepsen-store`.
 fn default_stores() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn minimums_follow_the_length() {
         let minimum = run(&["--time", "60"]).minimum();
-        assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (600, 5, 2));
+        assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (300, 5, 2));
         let minimum = run(&["--time", "20", "--min-ops", "7"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (7, 2, 1));
     }
