@@ -33,6 +33,13 @@ pub(crate) struct EndpointIndex(usize);
 pub(crate) struct Tried(Vec<EndpointIndex>);
 
 impl Tried {
+    /// One that needs no trying, because it just failed.
+    pub(crate) fn add(&mut self, index: EndpointIndex) {
+        if !self.0.contains(&index) {
+            self.0.push(index);
+        }
+    }
+
     /// How many.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

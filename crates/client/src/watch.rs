@@ -289,6 +289,7 @@ impl Watch {
         let error = match self.connection.take() {
             Some(Connection { index, .. }) => {
                 self.cursor.lost();
+                self.attempts.tried.add(index);
                 if error.is_retryable() {
                     pool.failed(index);
                 }
