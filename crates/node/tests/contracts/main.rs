@@ -1,0 +1,14 @@
+//! What callers may rely on, over real sockets: three coordinators in one process.
+//!
+//! The numbers in the names of the modules' sections are those of the contract's lines.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clients;
+mod consistency;
+mod errors;
+mod http;
+mod interface;
+mod stream_ends;
+mod streams;
