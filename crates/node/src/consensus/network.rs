@@ -6,6 +6,7 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -130,6 +131,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
             wire::to_append_request(&request, header)
         });
         Box::pin(async move {
+            let mut requests = requests.peekable();
+            // openraft waits out its back-off when the first request is taken. Taken after a
+            // connection was refused, it never would be: a peer that is down would be called in a
+            // tight loop.
+            Pin::new(&mut requests).peek().await;
             let opened = within(self.idle_max, self.bulk.append(requests.boxed())).await?;
             let answers = answers_in_time(opened, waiting, self.idle_max);
             let stream: AppendStream<'s> = Box::pin(answers);
