@@ -19,6 +19,8 @@ pub(crate) struct Counts {
     pub(crate) fail: u64,
     /// Operations of unknown outcome.
     pub(crate) info: u64,
+    /// Operations without an answer, by the first two words of why: code and reason.
+    pub(crate) errors: BTreeMap<String, u64>,
     /// Faults made.
     pub(crate) faults: u64,
     /// Faults made, by kind.
@@ -46,12 +48,7 @@ impl Counts {
     /// Counts one more line.
     pub(crate) fn add(&mut self, line: &Line) {
         match &line.what {
-            What::Op(event) => match event.step {
-                Step::Ok { .. } => self.ok += 1,
-                Step::Fail { .. } => self.fail += 1,
-                Step::Info { .. } => self.info += 1,
-                Step::Invoke => {}
-            },
+            What::Op(event) => self.add_step(&event.step),
             What::Fault(event) => {
                 self.faults += 1;
                 *self.faults_by_kind.entry(event.fault.to_string()).or_default() += 1;
@@ -60,6 +57,26 @@ impl Counts {
             What::Installs(event) => self.installs += event.more,
             _ => {}
         }
+    }
+
+    fn add_step(&mut self, step: &Step) {
+        let error = match step {
+            Step::Invoke => return,
+            Step::Ok { .. } => {
+                self.ok += 1;
+                return;
+            }
+            Step::Fail { error } => {
+                self.fail += 1;
+                error
+            }
+            Step::Info { error } => {
+                self.info += 1;
+                error
+            }
+        };
+        let kind: Vec<&str> = error.split_whitespace().take(2).collect();
+        *self.errors.entry(kind.join(" ")).or_default() += 1;
     }
 
     fn add_status(&mut self, status: &StatusEvent) {
@@ -156,6 +173,8 @@ mod tests {
         history.status(1, 1, 1, 1, 1);
         history.add(What::Installs(InstallsEvent { node: MemberId(1), more: 2 }));
         let counts = count(&history.lines);
+        let errors = BTreeMap::from([("no quorum".to_owned(), 1), ("timeout".to_owned(), 1)]);
+        assert_eq!(counts.errors, errors);
         assert_eq!((counts.checkpoints, counts.installs), (2, 2), "one by each of two nodes");
         assert_eq!((counts.ok, counts.fail, counts.info, counts.ops()), (1, 1, 1, 3));
         assert_eq!(
