@@ -1,0 +1,327 @@
+//! A whole cluster in one thread.
+//!
+//! Invariant: a crashed member's former life reaches neither its disk nor the network again;
+//! what still runs of it is waited for at [`SimCluster::shutdown`].
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use quorate_core::{
+    Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction,
+};
+use quorate_node::{
+    Coordinator, Environment, Replica, StartError,
+    config::{Cluster, Config, Member, Raft},
+    coordinator::Role,
+};
+use quorate_storage::{Executor, MemoryDisk};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::{
+    clock::SimClock,
+    disk::LifeDisk,
+    network::{Conditions, SimNetwork},
+};
+
+/// How often a condition that nobody tells of is looked at, in simulated time.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How long a former life may take to end.
+const END_MAX: Duration = Duration::from_secs(60);
+
+/// What a simulated cluster is like.
+#[derive(Debug, Clone)]
+pub struct SimOptions {
+    /// How many members it has; their ids are 1, 2, and so on.
+    pub members: u64,
+    /// Draws delays, breaks, and what a crash loses.
+    pub seed: u64,
+    /// How good the links are.
+    pub conditions: Conditions,
+    /// Timing of consensus, and how often it makes checkpoints.
+    pub raft: Raft,
+}
+
+/// Three members on good links.
+impl Default for SimOptions {
+    fn default() -> Self {
+        let (conditions, raft) = (Conditions::default(), Raft::default());
+        Self { members: 3, seed: 1, conditions, raft }
+    }
+}
+
+/// The member has crashed or was stopped, or there is no such member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("member {0} is not running")]
+pub struct NotRunning(pub MemberId);
+
+/// Nobody led in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no leader within {0:?}")]
+pub struct NoLeader(pub Duration);
+
+/// The members that run had not the same state in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not the same state everywhere within {within:?}: {members:?}")]
+pub struct NotConverged {
+    /// How long it was waited for.
+    pub within: Duration,
+    /// Where each of them is.
+    pub members: Vec<(MemberId, Agreed)>,
+}
+
+/// A state that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// The last log entry in it.
+    pub index: LogIndex,
+    /// Its revision.
+    pub revision: Revision,
+    /// Its hash.
+    pub hash: StateHash,
+}
+
+/// A cluster. See the crate.
+pub struct SimCluster {
+    network: SimNetwork,
+    members: BTreeMap<MemberId, SimMember>,
+    random: StdRng,
+    /// Former lives that are ending.
+    endings: Vec<JoinHandle<()>>,
+}
+
+struct SimMember {
+    config: Config,
+    /// Survives crashes.
+    disk: MemoryDisk,
+    clock: SimClock,
+    running: Option<Running>,
+}
+
+struct Running {
+    replica: Replica,
+    coordinator: Coordinator,
+    disk: LifeDisk,
+}
+
+impl SimCluster {
+    /// Starts all members and waits until they have formed a cluster. Must be called in a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] of the first member that did not start.
+    pub async fn start(options: SimOptions) -> Result<Self, StartError> {
+        let network = SimNetwork::new(options.seed, options.conditions);
+        let ids = || (1..=options.members).map(MemberId);
+        let cluster =
+            Cluster { initial_members: ids().map(address).collect(), ..Cluster::default() };
+        let member = |id| {
+            let config =
+                Config { raft: options.raft.clone(), ..Config::new(id, "/", cluster.clone()) };
+            let (disk, clock) = (MemoryDisk::new(), SimClock::new());
+            (id, SimMember { config, disk, clock, running: None })
+        };
+        let mut members: BTreeMap<_, _> = ids().map(member).collect();
+        let opened = members.values().map(|member| member.open(&network));
+        let opened = opened.collect::<Result<Vec<_>, _>>()?;
+        let running = try_join_all(opened.into_iter().map(join)).await?;
+        for (member, running) in members.values_mut().zip(running) {
+            member.running = Some(running);
+        }
+        let random = StdRng::seed_from_u64(options.seed.wrapping_add(1));
+        Ok(Self { network, members, random, endings: Vec::new() })
+    }
+
+    /// The network between the members.
+    #[must_use]
+    pub fn network(&self) -> &SimNetwork {
+        &self.network
+    }
+
+    /// All members, running or not.
+    pub fn members(&self) -> impl Iterator<Item = MemberId> {
+        self.members.keys().copied()
+    }
+
+    /// The members that run.
+    pub fn running(&self) -> impl Iterator<Item = MemberId> {
+        self.members.iter().filter(|(_, member)| member.running.is_some()).map(|(id, _)| *id)
+    }
+
+    /// The handle of a member that runs.
+    ///
+    /// # Errors
+    /// [`NotRunning`].
+    pub fn coordinator(&self, id: MemberId) -> Result<&Coordinator, NotRunning> {
+        let running = self.members.get(&id).and_then(|member| member.running.as_ref());
+        running.map(|running| &running.coordinator).ok_or(NotRunning(id))
+    }
+
+    /// A member's wall clock.
+    ///
+    /// # Errors
+    /// [`NotRunning`] when there is no such member.
+    pub fn clock(&self, id: MemberId) -> Result<&SimClock, NotRunning> {
+        self.members.get(&id).map(|member| &member.clock).ok_or(NotRunning(id))
+    }
+
+    /// Waits for a leader among all members that run.
+    ///
+    /// # Errors
+    /// [`NoLeader`].
+    pub async fn leader(&self, within: Duration) -> Result<MemberId, NoLeader> {
+        let running: Vec<_> = self.running().collect();
+        self.leader_among(&running, within).await
+    }
+
+    /// Waits until one of these members leads; of several the one with the highest term. One that
+    /// was cut off leads in its own eyes until it has missed its quorum for long enough.
+    ///
+    /// # Errors
+    /// [`NoLeader`].
+    pub async fn leader_among(
+        &self,
+        members: &[MemberId],
+        within: Duration,
+    ) -> Result<MemberId, NoLeader> {
+        let give_up = Instant::now() + within;
+        loop {
+            let running = members.iter().filter_map(|id| self.coordinator(*id).ok());
+            let statuses = running.map(|it| (it.status(), it.member_id()));
+            let leaders = statuses.filter(|(status, _)| status.role == Role::Leader);
+            if let Some((_, leader)) = leaders.max_by_key(|(status, _)| status.term) {
+                return Ok(leader);
+            }
+            if Instant::now() >= give_up {
+                return Err(NoLeader(within));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until all members that run have applied the same log to the same state.
+    ///
+    /// # Errors
+    /// [`NotConverged`].
+    pub async fn converge(&self, within: Duration) -> Result<Agreed, NotConverged> {
+        let give_up = Instant::now() + within;
+        loop {
+            let members: Vec<_> = self.running().filter_map(|id| self.reached(id)).collect();
+            let logs = |coordinator: &Coordinator| coordinator.status().last_log_index;
+            let ends: Vec<_> =
+                self.running().filter_map(|id| self.coordinator(id).ok().map(logs)).collect();
+            if let Some((_, first)) = members.first()
+                && members.iter().all(|(_, reached)| reached == first)
+                && ends.iter().all(|end| *end == first.index)
+            {
+                return Ok(*first);
+            }
+            if Instant::now() >= give_up {
+                return Err(NotConverged { within, members });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn reached(&self, id: MemberId) -> Option<(MemberId, Agreed)> {
+        let view = self.coordinator(id).ok()?.view();
+        let (revision, hash) = (view.state.revision(), view.state.hash());
+        Some((id, Agreed { index: view.index, revision, hash }))
+    }
+
+    /// A member loses its power: its connections break at once, and of what it had not synced, a
+    /// part that the seed draws is lost. Nothing happens to one that does not run.
+    pub fn crash(&mut self, id: MemberId) {
+        let Some(running) = self.take(id) else { return };
+        self.network.end_life(id);
+        running.disk.crash(self.random.random());
+        tracing::debug!(member = %id, "crashed a member");
+        // Cut off from disk and network, it can only end.
+        self.endings.push(tokio::spawn(end(running.replica)));
+    }
+
+    /// Stops a member as an operator would. Nothing happens to one that does not run.
+    pub async fn stop(&mut self, id: MemberId) {
+        if let Some(running) = self.take(id) {
+            drop(running.coordinator);
+            running.replica.shutdown().await;
+            self.network.end_life(id);
+        }
+    }
+
+    /// Starts a member that does not run, on the disk that it had.
+    ///
+    /// # Errors
+    /// [`StartError`]; the member does not run then.
+    pub async fn restart(&mut self, id: MemberId) -> Result<(), StartError> {
+        self.stop(id).await;
+        let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
+        member.running = Some(join(member.open(&self.network)?).await?);
+        Ok(())
+    }
+
+    /// Stops all members.
+    pub async fn shutdown(mut self) {
+        self.network.heal();
+        let ids: Vec<_> = self.members().collect();
+        for id in ids {
+            self.stop(id).await;
+        }
+        for ending in self.endings {
+            if let Err(error) = ending.await {
+                tracing::warn!(%error, "a former life ended badly");
+            }
+        }
+    }
+
+    fn take(&mut self, id: MemberId) -> Option<Running> {
+        self.members.get_mut(&id).and_then(|member| member.running.take())
+    }
+}
+
+/// A command that writes one entry.
+#[must_use]
+pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
+    let (key, record) = (Key::entry(key), Record::Entry(value.into()));
+    let put = Operation::Put { key, record, return_previous: false };
+    Command::Transaction(Transaction { success: vec![put], ..Transaction::default() })
+}
+
+fn address(id: MemberId) -> Member {
+    Member {
+        id,
+        peer: format!("sim:{}", 7200 + id.get()),
+        client: format!("sim:{}", 7100 + id.get()),
+    }
+}
+
+impl SimMember {
+    /// Begins another life, in which others reach it, but in which it takes no part yet.
+    fn open(&self, network: &SimNetwork) -> Result<(Replica, LifeDisk), StartError> {
+        let (id, disk) = (self.config.node.id, LifeDisk::new(self.disk.clone()));
+        let environment = Environment {
+            disk: Arc::new(disk.clone()),
+            executor: Executor::Tasks,
+            transport: network.begin_life(id),
+            clock: Arc::new(self.clock.clone()),
+            draw_cluster_id: || 0x5EED,
+        };
+        let replica = Replica::open(self.config.clone(), environment)?;
+        network.serve(id, replica.peer());
+        Ok((replica, disk))
+    }
+}
+
+async fn join((replica, disk): (Replica, LifeDisk)) -> Result<Running, StartError> {
+    let coordinator = replica.join().await?;
+    Ok(Running { replica, coordinator, disk })
+}
+
+async fn end(replica: Replica) {
+    let member = replica.member_id();
+    if tokio::time::timeout(END_MAX, replica.shutdown()).await.is_err() {
+        tracing::warn!(%member, "a former life did not end");
+    }
+}

@@ -1,0 +1,109 @@
+//! Recorded workflows, where they are present, and the samples: each is planned and applied, and
+//! every process is in exactly one partition.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use quorate_client::network_file;
+use quorate_core::{
+    ClusterId, Command, ConnectionId, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
+    PartitionId, Record, RestoreEpoch, Stamp, State, apply,
+};
+use quorate_node::network::{Planned, plan_apply, summary};
+use quorate_plan::Strategies;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Partition by process, as it is stored.
+fn placed(state: &State, name: &Name) -> BTreeMap<Name, u32> {
+    let range = KeyRange::Prefix(Kind::Partition, format!("{name}/").into());
+    let mut placed = BTreeMap::new();
+    for (key, record) in state.range(&range) {
+        let id = PartitionId::parse(std::str::from_utf8(&key.bytes).unwrap()).unwrap();
+        let Record::Partition(partition) = &record.value else { panic!("{record:?}") };
+        assert!(!partition.processes.is_empty(), "{id}");
+        for process in &partition.processes {
+            let twice = placed.insert(process.id.clone(), id.index);
+            assert_eq!(twice, None, "{} is in two partitions", process.id);
+        }
+    }
+    placed
+}
+
+/// Applies a network to an empty state, and checks what it made against a count by hand.
+fn check(name: &Name, mut spec: NetworkSpec, partitions: u32) {
+    spec.policy.partitions = partitions;
+    let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
+    let mut state = State::new(identity);
+    let planned = plan_apply(&state, &Strategies::builtin(), name, spec.clone()).unwrap();
+    let Planned::Change(command, numbers) = planned else { panic!("nothing to do") };
+    let applied = apply(&mut state, Stamp { time_ms: 1 }, &command);
+    applied.outcome.result.unwrap();
+    state.check().unwrap();
+    assert_eq!(state.revision().get(), 1, "one revision for all of it");
+    assert_eq!(summary(&state, name), Some(numbers));
+
+    let placed = placed(&state, name);
+    assert_eq!(placed.len(), spec.processes.len());
+    assert!(spec.processes.iter().all(|process| placed.contains_key(&process.id)));
+    let mut crossing: BTreeMap<(u32, u32), Vec<_>> = BTreeMap::new();
+    for edge in &spec.connections {
+        let (from, to) = (placed[&edge.from], placed[&edge.to]);
+        if from != to {
+            crossing.entry((from, to)).or_default().push(edge.clone());
+        }
+    }
+    let range = KeyRange::Prefix(Kind::Connection, format!("{name}/").into());
+    assert_eq!(state.range(&range).count(), crossing.len());
+    for ((from, to), edges) in crossing {
+        let id = ConnectionId { network: name.clone(), from, to };
+        match &state.get(&Key::connection(&id)).unwrap().value {
+            Record::Connection(connection) => assert_eq!(connection.edges, edges),
+            other => panic!("{other:?}"),
+        }
+    }
+    let again = plan_apply(&state, &Strategies::builtin(), name, spec).unwrap();
+    assert!(matches!(again, Planned::Unchanged(_)));
+    apply(&mut state, Stamp { time_ms: 2 }, &Command::DeleteNetwork { name: name.clone() });
+    assert!(state.is_empty());
+}
+
+fn check_all(files: &[PathBuf]) {
+    for file in files {
+        let spec = network_file::read(file).unwrap_or_else(|error| panic!("{error}"));
+        let name = Name::new(file.file_stem().unwrap().to_str().unwrap()).unwrap();
+        let processes = u32::try_from(spec.processes.len()).unwrap();
+        for partitions in [1, 2, 3, 4, 7, processes / 2, processes] {
+            check(&name, spec.clone(), partitions);
+        }
+    }
+}
+
+#[test]
+fn samples_are_partitioned() {
+    check_all(&files(&root().join("config/networks")));
+}
+
+#[test]
+fn recorded_workflows_are_partitioned() {
+    let folder = root().join("../shared/data/workflows");
+    if !folder.is_dir() {
+        println!("skipped: {} is not there", folder.display());
+        return;
+    }
+    let files = files(&folder);
+    assert!(!files.is_empty());
+    check_all(&files);
+}
