@@ -47,6 +47,7 @@ pub fn client_routes(context: &Context) -> Routes {
     let Context { coordinator, config, metrics, tasks, shutdown } = context;
     let limits = &config.limits;
     let bytes_max = limits.request_bytes_max;
+    tasks.spawn(metrics.leaders.clone().follow(coordinator.clone(), shutdown.clone()));
     let reader = Reader::new(coordinator.clone(), limits.clone());
     let writer = Writer::new(coordinator.clone(), limits.clone(), metrics.writes.clone());
     let watches = Watches::start(
@@ -98,6 +99,7 @@ fn add_reflection(routes: Routes) -> Routes {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         SERVICES
             .iter()
+            .chain([&tonic_health::pb::health_server::SERVICE_NAME])
             .filter(|name| !name.is_empty())
             .fold(builder, |builder, name| builder.with_service_name(*name))
     };
