@@ -100,7 +100,7 @@ const FILES: &[(&str, &str, &[&str])] = &[
             [{"id": "twin", "name": "a"}, {"id": "twin", "name": "b"}]}}}"#,
         &["twin", "id"],
     ),
-    ("broken.json", "{\"schemaVersion\": ", &["line"]),
+    ("broken.json", "{\"schemaVersion\": ", &["broken.json:1:"]),
 ];
 
 fn network_files(cluster: &Cluster) -> Result<()> {
