@@ -352,6 +352,19 @@ impl Coordinator {
         }
     }
 
+    /// Waits until the leader known here is another than `known`, and tells it (inner None: nobody
+    /// leads). Outer None: this coordinator has stopped.
+    pub async fn next_leader(&self, known: Option<MemberId>) -> Option<Option<MemberId>> {
+        let mut metrics = self.parts.raft.server_metrics();
+        loop {
+            let leader = metrics.borrow_watched().current_leader.map(MemberId);
+            if leader != known {
+                return Some(leader);
+            }
+            metrics.changed().await.ok()?;
+        }
+    }
+
     /// False when this coordinator has had no contact with a leader (or, leading, with a quorum)
     /// for longer than the largest election timeout, or is stopping. Streams end then.
     #[must_use]

@@ -56,7 +56,6 @@ pub async fn serve(
 }
 
 /// The routes, for a server of an embedder's own.
-#[must_use]
 pub fn routes(shown: Shown) -> Router {
     Router::new()
         .route("/metrics", get(metrics))

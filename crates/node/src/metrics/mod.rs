@@ -7,6 +7,7 @@
 //! Must not know about HTTP.
 
 mod family;
+mod leaders;
 mod rpc;
 mod state;
 mod storage;
@@ -15,6 +16,7 @@ mod writes;
 
 use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
+pub use leaders::LeaderMetrics;
 pub use rpc::RpcMetrics;
 pub use state::StateCollector;
 pub use storage::StorageCollector;
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub streams: StreamMetrics,
     /// Writes from this coordinator's clients.
     pub writes: WriteMetrics,
+    /// Changes of leader.
+    pub leaders: LeaderMetrics,
 }
 
 impl Metrics {
@@ -42,6 +46,7 @@ impl Metrics {
             rpc: RpcMetrics::new(&registry),
             streams: StreamMetrics::new(&registry),
             writes: WriteMetrics::new(&registry),
+            leaders: LeaderMetrics::new(&registry),
             registry,
         }
     }

@@ -251,6 +251,12 @@ impl Tally {
     }
 }
 
+/// What partitions and connections there are, without the memory of earlier scrapes.
+#[cfg(test)]
+pub(super) fn tally_families(state: &State) -> Vec<MetricFamily> {
+    Tally::of(state).families()
+}
+
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }

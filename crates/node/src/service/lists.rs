@@ -1,8 +1,6 @@
 //! `PartitionService` and `ConnectionService`: lists of what belongs to networks.
 
-use std::sync::Arc;
-
-use quorate_core::{ConnectionId, Key, KeyRange, Kind, PartitionId, Record, State, Versioned};
+use quorate_core::{ConnectionId, Key, KeyRange, Kind, PartitionId, State};
 use quorate_proto::{
     ConvertError,
     convert::{self, record::record},
@@ -69,8 +67,7 @@ fn sorted<I: Ord>(
     parse: impl Fn(&str) -> Option<I>,
 ) -> Vec<v1::Record> {
     let id = |key: &Key| std::str::from_utf8(&key.bytes).ok().and_then(&parse);
-    let mut found: Vec<(Option<I>, &Key, &Arc<Versioned<Record>>)> =
-        state.range(range).map(|(key, found)| (id(key), key, found)).collect();
-    found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    found.into_iter().map(|(_, key, found)| record(key, found)).collect()
+    let mut found: Vec<_> = state.range(range).collect();
+    found.sort_by_cached_key(|(key, _)| id(key));
+    found.into_iter().map(|(key, found)| record(key, found)).collect()
 }

@@ -9,13 +9,13 @@
 pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod header;
+pub(crate) mod page;
 
 mod cluster;
 mod health;
 mod layer;
 mod lists;
 mod network;
-mod page;
 mod read;
 mod routes;
 mod store;

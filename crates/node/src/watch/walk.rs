@@ -6,11 +6,12 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use quorate_core::{Filter, Key, KeyRange, KeyedRecord, Kind, MemberId, Record, Revision};
+use quorate_core::{Filter, Key, KeyRange, KeyedRecord, Kind, MemberId, Revision};
 use quorate_proto::encoded::EncodedEvent;
 use quorate_storage::View;
 
 use super::frame::Frame;
+use crate::service::page::weight;
 
 /// A chunk grows to about so many bytes of keys and values. A record is never split.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -129,21 +130,6 @@ fn successor(prefix: &Bytes) -> Bytes {
         *last += 1;
     }
     end.into()
-}
-
-/// About how many bytes a record has.
-fn weight(record: &Record) -> usize {
-    const EACH: usize = 64;
-    match record {
-        Record::Entry(value) => value.len(),
-        Record::Setting(value) => value.len(),
-        Record::Worker(worker) => worker.address.len() + EACH * worker.labels.len(),
-        Record::Network(network) => {
-            EACH * (network.spec.processes.len() + network.spec.connections.len())
-        }
-        Record::Partition(partition) => EACH * partition.processes.len(),
-        Record::Connection(connection) => EACH * connection.edges.len(),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! The numbers in the names of the modules' sections are those of the contract's lines.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
