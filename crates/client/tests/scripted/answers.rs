@@ -81,10 +81,10 @@ async fn networks_and_partitions_are_typed() {
 
 #[tokio::test]
 async fn an_answer_that_makes_no_sense_is_an_error() {
-    let one = Coordinator::start((0..100).map(|_| Step::Answer(header(3)))).await;
+    let one = Coordinator::start((0..10_000).map(|_| Step::Answer(header(3)))).await;
     let client = client(&[one.endpoint()]);
     // The scripted answer has no network in it.
-    let call = client.get_network(&name("net")).timeout(std::time::Duration::from_millis(100));
+    let call = client.get_network(&name("net")).timeout(std::time::Duration::from_secs(2));
     let error = call.await.unwrap_err();
     assert!(error.message().contains("network: required"), "{error}");
 }
