@@ -12,7 +12,7 @@ use crate::{
     coordinator::Coordinator,
     http::{self, Shown},
     metrics::{Metrics, StateCollector, StorageCollector},
-    service::{Context, client_routes},
+    service::{Context, client_routes, connections},
 };
 
 /// What is served, and what is counted meanwhile.
@@ -57,7 +57,6 @@ impl Frontend {
     ) -> Result<JoinHandle<()>, prometheus::Error> {
         self.metrics.add(StateCollector::new(coordinator.clone()))?;
         self.shown.coordinator.get_or_init(|| coordinator.clone());
-        self.shown.coordinator.get_or_init(|| coordinator.clone());
         let tasks = TaskTracker::new();
         let context = Context {
             coordinator: coordinator.clone(),
@@ -66,7 +65,11 @@ impl Frontend {
             tasks: tasks.clone(),
             shutdown: stop.clone(),
         };
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = connections::limit(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            self.config.limits.connections_max,
+            self.metrics.connections.clone(),
+        );
         let server = Server::builder()
             .max_concurrent_streams(self.config.limits.connection_streams_max)
             .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))

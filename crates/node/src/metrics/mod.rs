@@ -6,6 +6,7 @@
 //!
 //! Must not know about HTTP.
 
+mod connections;
 mod family;
 mod leaders;
 mod rpc;
@@ -16,6 +17,7 @@ mod writes;
 
 use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 
+pub use connections::ConnectionMetrics;
 pub use leaders::LeaderMetrics;
 pub use rpc::RpcMetrics;
 pub use state::StateCollector;
@@ -33,6 +35,8 @@ pub struct Metrics {
     pub streams: StreamMetrics,
     /// Writes from this coordinator's clients.
     pub writes: WriteMetrics,
+    /// Client connections.
+    pub connections: ConnectionMetrics,
     /// Changes of leader.
     pub leaders: LeaderMetrics,
 }
@@ -46,6 +50,7 @@ impl Metrics {
             rpc: RpcMetrics::new(&registry),
             streams: StreamMetrics::new(&registry),
             writes: WriteMetrics::new(&registry),
+            connections: ConnectionMetrics::new(&registry),
             leaders: LeaderMetrics::new(&registry),
             registry,
         }

@@ -6,6 +6,7 @@
 //!
 //! Must not know how a write is committed or how fresh a view is.
 
+pub(crate) mod connections;
 pub(crate) mod deadline;
 pub(crate) mod error;
 pub(crate) mod header;

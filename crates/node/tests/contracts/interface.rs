@@ -133,7 +133,7 @@ async fn a_network_is_applied_seen_everywhere_and_deleted() {
         let got = one.network.clone().get(get).await.unwrap().into_inner();
         assert_eq!(got.summary.as_ref(), Some(&summary));
         let list = one.network.clone().list(v1::ListNetworksRequest { read: None }).await.unwrap();
-        assert_eq!(list.into_inner().networks, [summary.clone()]);
+        assert_eq!(list.into_inner().networks, std::slice::from_ref(&summary));
     }
     let node = cluster.node(1);
     let partitions = crate::http::metric(node, "quorate_partitions{network=\"net\"}").await;
