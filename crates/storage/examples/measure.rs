@@ -49,8 +49,8 @@ async fn append(started: &mut Started, entries: Vec<Entry>) {
 
 fn report(what: &str, mut took: Vec<Duration>) {
     took.sort();
-    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_micros();
-    println!("{what}: p50 {} us, p99 {} us, max {} us", at(0.5), at(0.99), at(1.0));
+    let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_micros();
+    println!("{what}: p50 {} us, p99 {} us, max {} us", at(50), at(99), at(100));
 }
 
 fn open(dir: &Path) -> (Storage, Started) {
@@ -76,7 +76,7 @@ async fn barriers(dir: &Path) {
     }
     storage.close().await;
     let disk = SledDisk::new(dir.join("slots"), SledOptions::default()).unwrap();
-    let slot = |n: u32| if n % 2 == 0 { Slot::A } else { Slot::B };
+    let slot = |n: u32| if n.is_multiple_of(2) { Slot::A } else { Slot::B };
     let took = (0..500).map(|n| {
         let began = Instant::now();
         disk.write_slot(slot(n), &[1; 100]).unwrap();

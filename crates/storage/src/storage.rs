@@ -146,7 +146,7 @@ impl Storage {
         }
         let (log, state) = (disk.open(LOG)?, disk.open(STATE)?);
         if !keeper.found {
-            if holds_log(&*log)? || !state.scan(&[0], &[0xff], 1)?.is_empty() {
+            if holds_log(&*log)? || !state.scan(b"a", b"z", 1)?.is_empty() {
                 return Err(OpenError::Damaged("the durability record is missing".into()));
             }
             log.sync()?;

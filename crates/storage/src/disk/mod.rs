@@ -16,7 +16,8 @@ pub use sled::{SledDisk, SledOptions};
 
 use crate::error::OpenError;
 
-/// Changes to a database, applied in order and all or nothing.
+/// Changes to a database, applied in order. Those to keys that begin with a capital letter come
+/// before the others; each of the two parts is applied all or nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// None deletes.
@@ -44,7 +45,8 @@ impl Batch {
 /// A key with its value.
 pub type KeyValue = (Bytes, Bytes);
 
-/// An ordered database of small values (see [`VALUE_BYTES_MAX`]).
+/// An ordered database of small values (see [`VALUE_BYTES_MAX`]). Keys that begin with a capital
+/// letter are for what is overwritten often; a scan stays on one side.
 pub trait Database: Send + Sync {
     /// Applies a batch. Seen by every later read; durable after the next [`Database::sync`].
     ///
@@ -58,7 +60,8 @@ pub trait Database: Send + Sync {
     /// Of the disk.
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>>;
 
-    /// The first keys at or after `from` and before `to`, in order, at most `limit`.
+    /// The first keys at or after `from` and before `to`, in order, at most `limit`. Both begin with a
+    /// capital letter, or neither does.
     ///
     /// # Errors
     /// Of the disk.

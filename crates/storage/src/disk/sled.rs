@@ -35,8 +35,12 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// values again after every 10 changes, so that this makes less than 4 MiB in its file.
 const UNSYNCED_BYTES_MAX: usize = 1 << 20;
 
-/// How often sled writes what nobody flushed, and collects garbage: it does neither otherwise.
-const BACKGROUND_MS: u64 = 500;
+/// How often sled writes what nobody flushed, collects garbage for half of that time, and then
+/// fsyncs: it does none of these otherwise. Short, so that it moves little between two fsyncs.
+const BACKGROUND_MS: u64 = 100;
+
+/// The tree of the small keys.
+const SMALL: &str = "small";
 
 /// How often a lock that another process holds is tried.
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -135,6 +139,9 @@ impl Disk for SledDisk {
     fn open(&self, name: &str) -> Result<Arc<dyn Database>, OpenError> {
         let path = self.dir.join(name);
         let db = self.open_sled(&path)?;
+        let small = fence("open", || db.open_tree(SMALL));
+        let small =
+            small.map_err(|fault| OpenError::Damaged(format!("{}: {fault}", path.display())))?;
         let file = OpenOptions::new().read(true).write(true).open(path.join("db"))?;
         let blobs = path.join("blobs");
         file.sync_all()?;
@@ -143,10 +150,11 @@ impl Disk for SledDisk {
         sync_dir(&path)?;
         sync_dir(&self.dir)?;
         Ok(Arc::new(SledDatabase {
-            db: RwLock::new(Some(db)),
+            trees: RwLock::new(Some(Trees { large: db, small })),
             file,
             blobs,
             unsynced: AtomicUsize::new(0),
+            typical: AtomicUsize::new(0),
         }))
     }
 
@@ -190,28 +198,44 @@ impl Disk for SledDisk {
     }
 }
 
+/// sled writes a whole node again after every few changes to it, so what is small and changes often
+/// must not be a neighbour of what is large.
+struct Trees {
+    large: sled::Db,
+    /// Keys that begin with a capital letter.
+    small: sled::Tree,
+}
+
+impl Trees {
+    fn of(&self, key: &[u8]) -> &sled::Tree {
+        if is_small(key) { &self.small } else { &self.large }
+    }
+}
+
+fn is_small(key: &[u8]) -> bool {
+    key.first().is_some_and(u8::is_ascii_uppercase)
+}
+
 struct SledDatabase {
     /// None: closed.
-    db: RwLock<Option<sled::Db>>,
+    trees: RwLock<Option<Trees>>,
     /// A descriptor of sled's file, for barriers.
     file: File,
     /// Where sled puts what is too large for its file.
     blobs: PathBuf,
-    /// Bytes of values since the last barrier.
+    /// Bytes given to sled since the last barrier, about.
     unsynced: AtomicUsize,
+    /// Bytes of a value, about: what a deletion costs, since its neighbours are written again.
+    typical: AtomicUsize,
 }
 
 impl SledDatabase {
-    fn with<T>(
-        &self,
-        what: &str,
-        use_it: impl FnOnce(&sled::Db) -> sled::Result<T>,
-    ) -> io::Result<T> {
-        let db = self.db.read();
-        let Some(db) = db.as_ref() else {
+    fn with<T>(&self, what: &str, use_it: impl FnOnce(&Trees) -> sled::Result<T>) -> io::Result<T> {
+        let trees = self.trees.read();
+        let Some(trees) = trees.as_ref() else {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the database is closed"));
         };
-        fence(what, || use_it(db)).map_err(io::Error::from)
+        fence(what, || use_it(trees)).map_err(io::Error::from)
     }
 
     /// Syncs the files in which sled keeps large values: none, as long as all values are small.
@@ -232,31 +256,46 @@ impl SledDatabase {
 impl Database for SledDatabase {
     fn apply(&self, batch: Batch) -> io::Result<()> {
         let mut bytes = 0;
-        let mut sled_batch = sled::Batch::default();
+        let (mut large, mut small) = (sled::Batch::default(), None);
         for (key, value) in batch.changes {
+            let into = if is_small(&key) {
+                small.get_or_insert_with(sled::Batch::default)
+            } else {
+                &mut large
+            };
+            let typical = self.typical.load(Ordering::Relaxed);
             match value {
                 Some(value) => {
                     debug_assert!(value.len() <= VALUE_BYTES_MAX);
                     bytes += key.len() + value.len();
-                    sled_batch.insert(key, &*value);
+                    self.typical.store((typical * 7 + value.len()) / 8, Ordering::Relaxed);
+                    into.insert(key, &*value);
                 }
-                None => sled_batch.remove(key),
+                None => {
+                    bytes += key.len() + typical;
+                    into.remove(key);
+                }
             }
         }
-        self.with("apply", |db| db.apply_batch(sled_batch))?;
+        self.with("apply", |trees| {
+            if let Some(small) = small {
+                trees.small.apply_batch(small)?;
+            }
+            trees.large.apply_batch(large)
+        })?;
         let unsynced = self.unsynced.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if unsynced > UNSYNCED_BYTES_MAX { self.sync() } else { Ok(()) }
     }
 
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
-        let value = self.with("get", |db| db.get(key))?;
+        let value = self.with("get", |trees| trees.of(key).get(key))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<KeyValue>> {
-        self.with("scan", |db| {
+        self.with("scan", |trees| {
             let mut found = Vec::new();
-            for item in db.range(from..to).take(limit) {
+            for item in trees.of(from).range(from..to).take(limit) {
                 let (key, value) = item?;
                 found.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
             }
@@ -265,17 +304,17 @@ impl Database for SledDatabase {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.with("flush", |db| db.flush())?;
+        self.with("flush", |trees| trees.large.flush())?;
         self.unsynced.store(0, Ordering::Relaxed);
         rustix::fs::fdatasync(&self.file)?;
         self.sync_blobs()
     }
 
     fn close(&self) {
-        let db = self.db.write().take();
+        let trees = self.trees.write().take();
         // A database that met damage may panic once more when it is dropped.
         let closed = fence("close", || {
-            drop(db);
+            drop(trees);
             Ok(())
         });
         if let Err(fault) = closed {

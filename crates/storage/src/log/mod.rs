@@ -53,9 +53,9 @@ const ENTRY_BYTES_MAX: usize = 64 << 20;
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// Where the vote is.
-const VOTE_KEY: &[u8] = b"v";
+const VOTE_KEY: &[u8] = b"V";
 /// Where the committed position is.
-const COMMITTED_KEY: &[u8] = b"c";
+const COMMITTED_KEY: &[u8] = b"C";
 /// What the keys of blocks begin with.
 const BLOCK_PREFIX: u8 = b'b';
 

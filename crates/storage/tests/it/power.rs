@@ -91,7 +91,7 @@ async fn cuts() {
     let mut draw = Draw(2);
     for cut in 0..cuts {
         let mut worker = Worker::start(&data, cut);
-        worker.follow(20 + draw.below(200), &mut model);
+        worker.follow(10 + draw.below(90), &mut model);
         volume.cut().unwrap();
         worker.kill(&mut model);
         volume.unmount().unwrap();
@@ -103,7 +103,7 @@ async fn cuts() {
         store.storage.close().await;
     }
     println!("\n{cuts} power cuts, {} acknowledged entries", model.entries);
-    assert!(model.entries > 20 * cuts, "{} entries are too few", model.entries);
+    assert!(model.entries > 10 * cuts, "{} entries are too few", model.entries);
 }
 
 #[test]

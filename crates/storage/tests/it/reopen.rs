@@ -83,8 +83,6 @@ fn truncation_and_purge_cut_anywhere() {
                 store.log.get_log_state().await.unwrap().last_purged_log_id,
                 Some(id(term, upto))
             );
-
-            // Beyond the end, as after an install.
             store.storage.close().await;
         });
     }
