@@ -40,7 +40,8 @@ Examples:
   quorate status                                who leads, and how far everybody is
   quorate kv put greeting hello                 write
   quorate kv get greeting                       read, linearizable
-  quorate network apply config/network.toml     register a network and partition it
+  quorate network apply config/networks/clickstream.toml
+                                                register a network and partition it
   quorate watch                                 follow every change
   quorate status --output json | jq .role       one JSON object a line, for programs
 
@@ -56,7 +57,8 @@ Exit codes: 0 done, 1 rejected, 2 usage, 3 not found, 4 unavailable and not appl
     long_about = ABOUT,
     after_help = EXAMPLES,
     propagate_version = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    args_override_self = true
 )]
 pub(crate) struct Cli {
     /// What every command understands.

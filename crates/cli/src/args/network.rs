@@ -51,8 +51,8 @@ The network, its partitions and the connections between them appear at one revis
 file again changes nothing; a changed one makes a new generation.
 
 Examples:
-  quorate network apply config/network.toml
-  quorate network apply workflow.json --name genome --partitions 8";
+  quorate network apply config/networks/clickstream.toml
+  quorate network apply config/networks/survey.json --name survey --partitions 8";
 
 const GET_EXAMPLES: &str = "\
 Examples:

@@ -17,7 +17,8 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging")]
 pub(crate) struct Logging {
-    /// What to log: a level, or levels by module (error, warn, info, debug, trace)
+    /// What to log: a level (error, warn, info, debug, trace), or levels by module, such as
+    /// info,quorate_node=debug; openraft logs errors only, unless it is named
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
     /// How logs look

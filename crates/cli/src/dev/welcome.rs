@@ -69,7 +69,7 @@ impl Welcome {
         for step in self.steps() {
             let _ = writeln!(text, "  {step}");
         }
-        text.push_str("\nCtrl-C stops it. What happens from here on:\n");
+        text.push_str("\nCtrl-C stops it. What happens from here on:");
         text
     }
 
@@ -84,7 +84,7 @@ impl Welcome {
                 "quorate kv put greeting hello",
                 "quorate kv get greeting",
                 "quorate watch --snapshot",
-                "quorate network apply config/network.toml --partitions 3",
+                "quorate network apply config/networks/clickstream.toml --partitions 3",
             ]
             .map(str::to_owned),
         );

@@ -1,0 +1,12 @@
+//! The built command against real processes: what it prints, in tables and JSON, and how it exits.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers too")]
+
+mod cluster;
+mod dev;
+mod harness;
+mod kv;
+mod network;
+mod offline;
+mod serve;
+mod watch;
