@@ -52,7 +52,8 @@ pub struct Options {
     pub tail_bytes_max: usize,
     /// Bytes of entries in one replication payload, unless a single entry is larger.
     pub payload_bytes_max: usize,
-    /// Bytes of encoded records at which a checkpoint block is split.
+    /// Bytes of encoded records at which a checkpoint block is split. A quarter more should fit into
+    /// one value of the database.
     pub checkpoint_block_bytes: usize,
     /// How long a barrier takes with [`Executor::Tasks`], in the runtime's time.
     pub simulated_barrier: Duration,
@@ -63,7 +64,7 @@ impl Default for Options {
         Self {
             tail_bytes_max: 64 << 20,
             payload_bytes_max: 1 << 20,
-            checkpoint_block_bytes: 60 << 10,
+            checkpoint_block_bytes: 48 << 10,
             simulated_barrier: Duration::ZERO,
         }
     }

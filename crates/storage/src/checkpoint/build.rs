@@ -2,9 +2,10 @@
 //! changed.
 //!
 //! Records: every block of the older checkpoint that holds a changed key is encoded again from the
-//! new state, together with changed neighbours; what gets larger than the target is split, and a
-//! rest that is smaller than a quarter of it takes the next block along. Events: whole blocks are
-//! kept, the front is trimmed, the end grows.
+//! new state, together with changed neighbours; what gets larger than the target is split. A rest
+//! that is smaller than a quarter of it is put together with the next block, which is not split
+//! again then: or the rests would push each other through all blocks to the end. Events: whole
+//! blocks are kept, the front is trimmed, the end grows.
 
 use bytes::Bytes;
 use quorate_core::{Key, Kind as RecordKind, Revision, State};
@@ -65,19 +66,22 @@ fn records<E>(
     let mut run = RecordRun { state, block_bytes, open: None };
     // Without an older block, one run covers everything.
     if old.is_empty() {
-        run.encode(None, None, emit)?;
+        run.encode(None, None, block_bytes, emit)?;
         return run.close(emit);
     }
-    for (number, first) in old.iter().enumerate() {
+    for (number, &first) in old.iter().enumerate() {
         let end = old.get(number + 1).copied();
         let before_end = |key: &&Key| end.is_none_or(|end| *key < end);
         let mut dirty = false;
         while changed.next_if(before_end).is_some() {
             dirty = true;
         }
-        if dirty || run.is_small() {
-            // The first block begins where all keys begin.
-            run.encode((number > 0).then_some(first), end, emit)?;
+        // The first block begins where all keys begin.
+        let from = (number > 0).then_some(first);
+        if dirty {
+            run.encode(from, end, block_bytes, emit)?;
+        } else if run.is_small() {
+            run.encode(from, end, block_bytes * 2, emit)?;
         } else {
             run.close(emit)?;
             emit(Piece::Kept(number))?;
@@ -103,6 +107,7 @@ impl RecordRun<'_> {
         &mut self,
         from: Option<&Key>,
         to: Option<&Key>,
+        block_bytes_max: usize,
         emit: &mut impl FnMut(Piece) -> Result<(), E>,
     ) -> Result<(), E> {
         let lowest = Key { kind: RecordKind::ALL[0], bytes: Bytes::new() };
@@ -113,7 +118,7 @@ impl RecordRun<'_> {
             let (_, open) =
                 self.open.get_or_insert_with(|| (key.clone(), Encoder::new(Kind::Records)));
             open.push(&(key, record));
-            if open.len() >= self.block_bytes {
+            if open.len() >= block_bytes_max {
                 self.close(emit)?;
             }
         }

@@ -82,6 +82,30 @@ async fn incremental_checkpoints_equal_full_ones() {
     assert_eq!(store.published.load().installs, 0);
 }
 
+/// One changed record costs a few blocks, wherever it is and however the sizes fall.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_change_writes_few_blocks() {
+    let (_, mut store) = memory();
+    let bytes = |n: u64| vec![1; usize::try_from(100 + n % 150).unwrap()];
+    let put = |index: u64, key: u64, bytes: Vec<u8>| quorate_storage::Entry {
+        log_id: id(1, index),
+        payload: openraft::EntryPayload::Normal(put(format!("key-{key:05}"), bytes)),
+    };
+    let all = (1..1000).map(|index| put(index, index, bytes(index))).collect();
+    store.apply_entries(all).await;
+    store.checkpoint().await;
+    let metrics = store.storage.metrics();
+    let written = || metrics.checkpoint_bytes_written.load(std::sync::atomic::Ordering::Relaxed);
+    for index in 1000..1100 {
+        let before = written();
+        let key = index * 7 % 1000;
+        store.apply_entries(vec![put(index, key, bytes(index * 31))]).await;
+        store.checkpoint().await;
+        // Target 1 KiB: the block, its rest with the next one, the last block of events.
+        assert!(written() - before < 6 << 10, "{} bytes for one record", written() - before);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn old_generations_go_unless_they_are_held() {
     let (disk, mut store) = memory();
