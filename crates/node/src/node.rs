@@ -223,7 +223,7 @@ fn serve_peers(
     let server = Server::builder()
         .initial_connection_window_size(8 << 20)
         .initial_stream_window_size(4 << 20)
-        .add_routes(server::routes(replica.peer()));
+        .add_routes(server::routes(replica.peer(), stop.clone()));
     tokio::spawn(async move {
         let served = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await;
         if let Err(error) = served {

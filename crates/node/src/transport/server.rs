@@ -8,23 +8,29 @@ use quorate_proto::v1::{
     forward_service_server::{ForwardService, ForwardServiceServer},
     raft_service_server::{RaftService, RaftServiceServer},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use super::{Peer, PeerStream, grpc::MESSAGE_BYTES_MAX};
 
-/// The gRPC services of a coordinator for its peers.
+/// The gRPC services of a coordinator for its peers. Streams end when `stop` is cancelled.
 #[must_use]
-pub fn routes(peer: Arc<dyn Peer>) -> Routes {
-    let raft = RaftServiceServer::new(PeerServer(peer.clone()))
+pub fn routes(peer: Arc<dyn Peer>, stop: CancellationToken) -> Routes {
+    let server = PeerServer { peer, stop };
+    let raft = RaftServiceServer::new(server.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let forward = ForwardServiceServer::new(PeerServer(peer))
+    let forward = ForwardServiceServer::new(server)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     Routes::new(raft).add_service(forward)
 }
 
-struct PeerServer(Arc<dyn Peer>);
+#[derive(Clone)]
+struct PeerServer {
+    peer: Arc<dyn Peer>,
+    stop: CancellationToken,
+}
 
 /// A request stream ends at its first error: the sender learns of it by its responses ending.
 fn requests<T: Send + 'static>(stream: Request<Streaming<T>>) -> BoxStream<'static, T> {
@@ -37,8 +43,12 @@ async fn ok<T>(item: Result<T, Status>) -> Option<T> {
 
 type Outgoing<T> = BoxStream<'static, Result<T, Status>>;
 
-fn outgoing<T: Send + 'static>(stream: PeerStream<T>) -> Response<Outgoing<T>> {
-    Response::new(stream.map(|item| item.map_err(Status::from)).boxed())
+impl PeerServer {
+    /// Peers keep their streams open, so a stream ends with this coordinator.
+    fn outgoing<T: Send + 'static>(&self, stream: PeerStream<T>) -> Response<Outgoing<T>> {
+        let stopped = self.stop.clone().cancelled_owned();
+        Response::new(stream.map(|item| item.map_err(Status::from)).take_until(stopped).boxed())
+    }
 }
 
 #[tonic::async_trait]
@@ -49,56 +59,56 @@ impl RaftService for PeerServer {
         &self,
         request: Request<Streaming<v1::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        Ok(outgoing(self.0.append(requests(request)).await?))
+        Ok(self.outgoing(self.peer.append(requests(request)).await?))
     }
 
     async fn heartbeat(
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
-        Ok(Response::new(self.0.heartbeat(request.into_inner()).await?))
+        Ok(Response::new(self.peer.heartbeat(request.into_inner()).await?))
     }
 
     async fn vote(
         &self,
         request: Request<v1::VoteRequest>,
     ) -> Result<Response<v1::VoteResponse>, Status> {
-        Ok(Response::new(self.0.vote(request.into_inner()).await?))
+        Ok(Response::new(self.peer.vote(request.into_inner()).await?))
     }
 
     async fn pre_vote(
         &self,
         request: Request<v1::VoteRequest>,
     ) -> Result<Response<v1::VoteResponse>, Status> {
-        Ok(Response::new(self.0.pre_vote(request.into_inner()).await?))
+        Ok(Response::new(self.peer.pre_vote(request.into_inner()).await?))
     }
 
     async fn transfer_leader(
         &self,
         request: Request<v1::PeerTransferRequest>,
     ) -> Result<Response<v1::PeerTransferResponse>, Status> {
-        Ok(Response::new(self.0.transfer_leader(request.into_inner()).await?))
+        Ok(Response::new(self.peer.transfer_leader(request.into_inner()).await?))
     }
 
     async fn install(
         &self,
         request: Request<Streaming<v1::InstallChunk>>,
     ) -> Result<Response<v1::InstallResponse>, Status> {
-        Ok(Response::new(self.0.install(requests(request)).await?))
+        Ok(Response::new(self.peer.install(requests(request)).await?))
     }
 
     async fn identify(
         &self,
         request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
-        Ok(Response::new(self.0.identify(request.into_inner()).await?))
+        Ok(Response::new(self.peer.identify(request.into_inner()).await?))
     }
 
     async fn prepare(
         &self,
         request: Request<v1::PrepareRequest>,
     ) -> Result<Response<v1::PrepareResponse>, Status> {
-        Ok(Response::new(self.0.prepare(request.into_inner()).await?))
+        Ok(Response::new(self.peer.prepare(request.into_inner()).await?))
     }
 }
 
@@ -110,20 +120,20 @@ impl ForwardService for PeerServer {
         &self,
         request: Request<Streaming<v1::ProposeRequest>>,
     ) -> Result<Response<Self::ProposeStream>, Status> {
-        Ok(outgoing(self.0.propose(requests(request)).await?))
+        Ok(self.outgoing(self.peer.propose(requests(request)).await?))
     }
 
     async fn read_index(
         &self,
         request: Request<v1::ReadIndexRequest>,
     ) -> Result<Response<v1::ReadIndexResponse>, Status> {
-        Ok(Response::new(self.0.read_index(request.into_inner()).await?))
+        Ok(Response::new(self.peer.read_index(request.into_inner()).await?))
     }
 
     async fn hand_over(
         &self,
         request: Request<v1::HandOverRequest>,
     ) -> Result<Response<v1::HandOverResponse>, Status> {
-        Ok(Response::new(self.0.hand_over(request.into_inner()).await?))
+        Ok(Response::new(self.peer.hand_over(request.into_inner()).await?))
     }
 }
