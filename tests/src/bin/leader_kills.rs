@@ -26,8 +26,15 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let Arguments { kills, writes, clients } = Arguments::parse();
+async fn main() -> ExitCode {
+    run(Arguments::parse()).await.unwrap_or_else(|error| {
+        // The chain of causes, without where in this program it was noticed.
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(Arguments { kills, writes, clients }: Arguments) -> Result<ExitCode> {
     let mut cluster = Cluster::start(3).await?;
     let report = leader_kills(&mut cluster, Settings { kills, writes, clients }).await?;
     say(&report.to_string());
