@@ -22,11 +22,15 @@ pub(super) async fn report(
 ) {
     let mut contact = coordinator.in_contact();
     let mut applied = coordinator.applied();
+    let mut told = None;
     loop {
         contact.mark_unchanged();
         applied.mark_unchanged();
         let serving = is_serving(&coordinator);
-        set(&reporter, services, serving).await;
+        // Those who watch are told of changes only.
+        if told.replace(serving) != Some(serving) {
+            set(&reporter, services, serving).await;
+        }
         let waits_for_first = coordinator.view().index == LogIndex(0);
         let changed = tokio::select! {
             changed = contact.changed() => changed.is_ok(),
@@ -34,8 +38,18 @@ pub(super) async fn report(
             () = shutdown.cancelled() => false,
         };
         if !changed {
-            return set(&reporter, services, false).await;
+            if told != Some(false) {
+                set(&reporter, services, false).await;
+            }
+            return end(reporter, services).await;
         }
+    }
+}
+
+/// Ends the streams of those who watch: they would keep the server from stopping.
+async fn end(mut reporter: HealthReporter, services: &[&str]) {
+    for service in services {
+        reporter.clear_service_status(service).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The standard services beside our own, and the shapes of answers.
 
+use std::time::{Duration, Instant};
+
 use quorate_proto::{Reason, v1};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -33,6 +35,15 @@ async fn health_follows_contact_with_the_majority() {
     assert_eq!(stream.message().await.unwrap().unwrap().status, NOT_SERVING);
     cluster.restart(2).await;
     assert_eq!(stream.message().await.unwrap().unwrap().status, SERVING);
+    let began = Instant::now();
+    cluster.stop(1).await;
+    let mut last = SERVING;
+    while let Some(told) = stream.message().await.unwrap() {
+        assert_ne!(told.status, last, "only changes are told");
+        last = told.status;
+    }
+    assert_eq!(last, NOT_SERVING);
+    assert!(began.elapsed() < Duration::from_secs(5), "who watches must not hold up the end");
     cluster.shutdown().await;
 }
 
