@@ -21,11 +21,15 @@ pub(super) enum Event {
     NoLeader,
     /// A coordinator stopped answering.
     Lost {
+        /// Who it was.
+        member_id: Option<u64>,
         /// Where it was.
         endpoint: String,
     },
     /// A coordinator answers again.
     Back {
+        /// Who it is.
+        member_id: Option<u64>,
         /// Where it is.
         endpoint: String,
     },
@@ -39,10 +43,18 @@ impl Event {
                 format!("member {member_id} leads, in term {term}")
             }
             Self::NoLeader => "no member leads".to_owned(),
-            Self::Lost { endpoint } => format!("{endpoint} does not answer any more"),
-            Self::Back { endpoint } => format!("{endpoint} answers again"),
+            Self::Lost { member_id, endpoint } => {
+                format!("{} at {endpoint} does not answer any more", member(*member_id))
+            }
+            Self::Back { member_id, endpoint } => {
+                format!("{} at {endpoint} answers again", member(*member_id))
+            }
         }
     }
+}
+
+fn member(id: Option<u64>) -> String {
+    id.map_or_else(|| "the coordinator".to_owned(), |id| format!("member {id}"))
 }
 
 /// What happened between two looks. Rows are by endpoint, in the same order.
@@ -51,8 +63,12 @@ pub(super) fn between(before: &[StatusRow], after: &[StatusRow]) -> Vec<Event> {
         .iter()
         .zip(after)
         .filter_map(|(before, after)| match (answers(before), answers(after)) {
-            (true, false) => Some(Event::Lost { endpoint: after.endpoint.clone() }),
-            (false, true) => Some(Event::Back { endpoint: after.endpoint.clone() }),
+            (true, false) => {
+                Some(Event::Lost { member_id: before.member_id, endpoint: after.endpoint.clone() })
+            }
+            (false, true) => {
+                Some(Event::Back { member_id: after.member_id, endpoint: after.endpoint.clone() })
+            }
             _ => None,
         })
         .collect();
@@ -101,10 +117,13 @@ mod tests {
         assert_eq!(between(&calm, &calm), []);
         assert_eq!(
             between(&calm, &killed),
-            [Event::Lost { endpoint: "127.0.0.1:1".into() }, Event::NoLeader]
+            [Event::Lost { member_id: Some(1), endpoint: "127.0.0.1:1".into() }, Event::NoLeader]
         );
         assert_eq!(between(&killed, &elected), [Event::Leader { member_id: 2, term: 2 }]);
-        assert_eq!(between(&elected, &back), [Event::Back { endpoint: "127.0.0.1:1".into() }]);
+        assert_eq!(
+            between(&elected, &back),
+            [Event::Back { member_id: Some(1), endpoint: "127.0.0.1:1".into() }]
+        );
     }
 
     #[test]
@@ -117,6 +136,8 @@ mod tests {
     fn events_have_names_for_programs() {
         let json = serde_json::to_string(&Event::Leader { member_id: 2, term: 3 }).unwrap();
         assert_eq!(json, r#"{"event":"leader","member_id":2,"term":3}"#);
+        let lost = Event::Lost { member_id: Some(1), endpoint: "127.0.0.1:1".into() };
+        assert_eq!(lost.line(), "member 1 at 127.0.0.1:1 does not answer any more");
         assert_eq!(serde_json::to_string(&Event::NoLeader).unwrap(), r#"{"event":"no_leader"}"#);
     }
 }

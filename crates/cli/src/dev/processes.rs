@@ -78,8 +78,15 @@ impl Processes {
     }
 }
 
+/// Without the environment's settings, which are those of one coordinator and not of three.
 fn spawn(member: &Member, log_arguments: &[String]) -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("QUORATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
         .arg("serve")
         .arg("--config")
         .arg(&member.file)

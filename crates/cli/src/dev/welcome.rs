@@ -13,9 +13,8 @@ pub(super) struct Welcome {
     endpoints: Vec<String>,
     dir: String,
     temporary: bool,
+    leader_id: u64,
     members: Vec<Line>,
-    #[serde(skip)]
-    leader: Option<u64>,
 }
 
 /// One coordinator.
@@ -34,7 +33,7 @@ impl Welcome {
     pub(super) fn new(
         layout: &Layout,
         pids: &[(quorate_core::MemberId, u32)],
-        leader: u64,
+        leader_id: u64,
     ) -> Self {
         let line = |member: &super::layout::Member| Line {
             member_id: member.id().get(),
@@ -48,8 +47,8 @@ impl Welcome {
             endpoints: layout.endpoints(),
             dir: layout.dir.display().to_string(),
             temporary: layout.is_temporary(),
+            leader_id,
             members: layout.members.iter().map(line).collect(),
-            leader: Some(leader),
         }
     }
 
@@ -59,7 +58,7 @@ impl Welcome {
         for line in &self.members {
             let Line { member_id, endpoint, metrics, .. } = line;
             let pid = line.pid.map(|pid| format!("  pid {pid}")).unwrap_or_default();
-            let leads = if Some(*member_id) == self.leader { "  leads" } else { "" };
+            let leads = if *member_id == self.leader_id { "  leads" } else { "" };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  member {member_id}  {endpoint}  {metrics}{pid}{leads}");
         }
@@ -88,7 +87,7 @@ impl Welcome {
             ]
             .map(str::to_owned),
         );
-        let leader = self.members.iter().find(|line| Some(line.member_id) == self.leader);
+        let leader = self.members.iter().find(|line| line.member_id == self.leader_id);
         if let Some(Line { pid: Some(pid), config, member_id, .. }) = leader {
             steps.push(format!("kill -9 {pid}                        # the leader; see it go on"));
             steps
