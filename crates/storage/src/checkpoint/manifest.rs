@@ -200,6 +200,29 @@ mod tests {
         assert!(Manifest::decode(&records()).is_err());
     }
 
+    proptest::proptest! {
+        /// Whatever passes the checksum is decoded or refused, never a panic.
+        #[test]
+        fn any_bytes_are_decoded_or_refused(
+            which in 0usize..3,
+            at in 4usize..80,
+            with: u8,
+            cut in 11usize..120,
+        ) {
+            let mut bytes = [manifest().encode(), records(), events()][which].to_vec();
+            bytes.truncate(cut);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = with;
+            }
+            let sum = crc32fast::hash(&bytes[4..]);
+            bytes[..4].copy_from_slice(&sum.to_le_bytes());
+            let bytes = Bytes::from(bytes);
+            let _ = Manifest::decode(&bytes);
+            let _ = block::records(&bytes, |_| Ok(()));
+            let _ = block::events(&bytes, |_| Ok(()));
+        }
+    }
+
     const RECORDS: &[u8] = b"\x05\xc3\xcd\xe9\x01\x01\x01\x01\0\0\0\x01\x01k\x02\x03\x02\0\x01v";
     const EVENTS: &[u8] =
         b"6\xf6\xfd\xb7\x01\x02\x01\x01\0\0\0\x03\xfb\xe8\x03\x01\x01\x01k\x01\x02\x03\x02\0\x01v\0";

@@ -248,6 +248,33 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever passes the checksum is decoded or refused, never a panic.
+        #[test]
+        fn any_bytes_are_decoded_or_refused(
+            mut bytes: Vec<u8>,
+            cut in 0usize..200,
+            at in 25usize..120,
+            with: u8,
+        ) {
+            if bytes.len() % 2 == 0 {
+                bytes = block().bytes.to_vec();
+                bytes.truncate(cut.max(HEADER_BYTES));
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = with;
+                }
+            }
+            if bytes.len() >= HEADER_BYTES {
+                bytes[0] = VERSION;
+                let sum = crc32fast::hash(&bytes[5..]);
+                bytes[1..5].copy_from_slice(&sum.to_le_bytes());
+            }
+            if let Ok(decoded) = decode(bytes.into()) {
+                proptest::prop_assert!(!decoded.entries.is_empty());
+            }
+        }
+    }
+
     const GOLDEN_CHAIN: u64 = 4_091_108_390_706_116_735;
     const GOLDEN: &[u8] =
         b"\x01\xf8\xae\xc7\xea\t\0\0\0\0\0\0\0M\0\0\0\0\0\0\0\x03\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\x03\0\0\0\x01\x02\x03\x05\0\0\0\0\0\0\0\x02\x16\0\0\0\x01\xb2\xd8\xee\x0b\r\0\0\0\x01\x01\x01\x01\x01\x03p:1\x03c:2";

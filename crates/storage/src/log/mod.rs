@@ -110,8 +110,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        let view = self.shared.view();
-        Ok(view.committed.min(view.last))
+        Ok(self.shared.view().committed_in_log())
     }
 
     async fn append<I>(

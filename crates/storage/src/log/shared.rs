@@ -93,6 +93,23 @@ impl LogView {
         }
     }
 
+    /// How far the log is known to be committed.
+    ///
+    /// The position may have been saved before the entries that it speaks of: after a crash the log
+    /// can still hold other entries at these indices, which were never committed. So it counts only
+    /// as far as the log is the one that it speaks of: the entry itself is there, or the log ends
+    /// earlier in the same term (then both come from the one leader of that term).
+    pub(crate) fn committed_in_log(&self) -> Option<LogId> {
+        let (committed, last) = (self.committed?, self.last?);
+        if committed.committed_leader_id() == last.committed_leader_id() {
+            return Some(committed.min(last));
+        }
+        let index = committed.index();
+        let entry = self.tail.range(index, index + 1, usize::MAX);
+        let same = entry.first().is_some_and(|entry| entry.log_id == committed);
+        (same || self.purged == Some(committed)).then_some(committed)
+    }
+
     /// The index of the entry to come; None: any, since the log never held one.
     pub(crate) fn next(&self) -> Option<u64> {
         self.last.map(|last| last.index() + 1)
@@ -299,5 +316,42 @@ pub(crate) async fn wait(done: oneshot::Receiver<Result<(), Fatal>>) -> io::Resu
     match done.await {
         Ok(result) => Ok(result?),
         Err(_) => Err(io::Error::other("the flusher of the log is gone")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::{EntryPayload, entry::RaftEntry};
+
+    use super::*;
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId::new_term_index(term, index)
+    }
+
+    /// A log with one entry for each term given, from index 1 on.
+    fn log(terms: &[u64], committed: LogId) -> LogView {
+        let mut view = LogView::new(Tail::new(1));
+        for (index, term) in (1..).zip(terms) {
+            view.tail.push(Entry::new(id(*term, index), EntryPayload::Blank));
+            view.last = Some(id(*term, index));
+        }
+        view.committed = Some(committed);
+        view
+    }
+
+    #[test]
+    fn what_is_committed_is_in_the_log_or_before_it_in_the_same_term() {
+        assert_eq!(log(&[1, 1, 2], id(1, 2)).committed_in_log(), Some(id(1, 2)));
+        assert_eq!(log(&[1, 2, 2], id(2, 9)).committed_in_log(), Some(id(2, 3)));
+        assert_eq!(log(&[1, 2, 2], id(2, 2)).committed_in_log(), Some(id(2, 2)));
+    }
+
+    #[test]
+    fn entries_that_a_crash_brought_back_are_not_taken_for_committed() {
+        // Term 3 had replaced entry 2 on, which did not reach the disk; its commit position did.
+        assert_eq!(log(&[1, 2, 2, 2], id(3, 2)).committed_in_log(), None);
+        assert_eq!(log(&[1, 2], id(3, 9)).committed_in_log(), None);
+        assert_eq!(log(&[], id(3, 9)).committed_in_log(), None);
     }
 }

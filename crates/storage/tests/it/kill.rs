@@ -105,27 +105,39 @@ async fn acknowledged_entries_survive_kill_9() {
     assert!(model.entries > 500, "{} entries are too few", model.entries);
 }
 
-/// fdatasync fails from some call on: nothing is acknowledged any more, what was is there.
+/// A call of the operating system fails from some time on (a disk that breaks, a disk that is
+/// full): the child ends by itself, and everything that it told of is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_entries_survive_failing_barriers() {
+async fn acknowledged_entries_survive_a_failing_disk() {
+    if let Err(why) = Command::new("strace").arg("-V").stdout(Stdio::null()).status() {
+        return println!("SKIPPED, strace is not there: {why}");
+    }
     let mut model = Model::default();
     let dir = tempfile::tempdir().unwrap();
-    for (round, when) in [(0, 9), (1, 30), (2, 64), (3, 151)] {
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"]);
-        strace.arg(format!("inject=fdatasync:error=EIO:when={when}+"));
+    let faults = [
+        ("fdatasync", "EIO", 9),
+        ("fdatasync", "EIO", 64),
+        ("fdatasync", "EIO", 151),
+        ("pwrite64", "ENOSPC", 30),
+        ("pwrite64", "ENOSPC", 100),
+        ("pwrite64", "EIO", 200),
+    ];
+    for (round, (call, error, when)) in (0..).zip(faults) {
+        let mut strace = Command::new("timeout");
+        strace.args(["60", "strace", "-f", "-qq", "-o", "/dev/null", "-e"]);
+        strace.args([format!("trace={call}"), "-e".into()]);
+        strace.arg(format!("inject={call}:error={error}:when={when}+"));
         strace.arg(std::env::current_exe().unwrap());
-        if let Err(why) = Command::new("strace").arg("-V").stdout(Stdio::null()).status() {
-            return println!("SKIPPED, strace is not there: {why}");
-        }
         let mut worker = Worker::spawn(strace, dir.path(), round);
         let lines: Vec<String> = worker.lines.by_ref().map_while(Result::ok).collect();
-        assert!(!worker.child.wait().unwrap().success(), "the child did not notice");
+        let status = worker.child.wait().unwrap();
+        assert!(!status.success(), "{call} {error}: the child did not notice");
+        assert_ne!(status.code(), Some(124), "{call} {error}: the child did not end");
         lines.iter().filter_map(|line| line.parse().ok()).for_each(|event| model.tell(event));
         let mut store = Store::open(sled_disk(dir.path())).unwrap();
         model.check(&mut store).await;
         store.storage.close().await;
     }
-    println!("4 failing disks, {} acknowledged entries", model.entries);
+    println!("{} failing disks, {} acknowledged entries", faults.len(), model.entries);
     assert!(model.entries > 50, "{} entries are too few", model.entries);
 }
