@@ -38,7 +38,7 @@ pub use log::{LogReader, LogStore};
 pub use machine::StateMachine;
 pub use metrics::{Histogram, Metrics};
 pub use raft_types::{
-    Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot, SnapshotMeta,
+    EncodedCommand, Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot, SnapshotMeta,
     StoredMembership, TypeConfig, Vote,
 };
 pub use storage::{Executor, Options, Started, Storage};

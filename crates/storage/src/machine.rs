@@ -169,7 +169,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         let installed = self.checkpoints.install(snapshot).await;
         self.state = installed.inspect_err(|error| {
-            self.log.fail(&Fatal(format!("installing a checkpoint: {error}")));
+            self.log.fail_unless_closing("installing a checkpoint", error);
         })?;
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();

@@ -1,11 +1,10 @@
 //! The types that openraft is used with. They stay inside `storage` and `node`: wire and disk
 //! formats have their own.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use bytes::Bytes;
 use quorate_core::{Batch, Command, LogIndex, Outcome, Term, codec};
-use serde::Serialize;
 
 openraft::declare_raft_types!(
     /// Quorate's choice of openraft types. One leader per term: `leader_id_std`.
@@ -36,6 +35,51 @@ pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>
 pub type Snapshot =
     openraft::type_config::alias::SnapshotOf<TypeConfig, crate::checkpoint::Checkpoint>;
 
+/// A command, encoded once by whoever takes it. A clone shares the bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncodedCommand(Bytes);
+
+impl EncodedCommand {
+    /// Encodes a command.
+    #[must_use]
+    pub fn new(command: &Command) -> Self {
+        Self(codec::encode(command).into())
+    }
+
+    /// Takes bytes that came from a peer.
+    ///
+    /// # Errors
+    /// When they are no command of a format that this build reads.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, codec::DecodeError> {
+        codec::decode::<Command>(&bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// The encoded bytes, for a peer.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// How many bytes it takes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "an encoded command is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Without the format version, which the whole batch has once.
+    fn body(&self) -> &[u8] {
+        self.0.get(1..).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for EncodedCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncodedCommand({} bytes)", self.0.len())
+    }
+}
+
 /// An encoded [`Batch`]. Encoded once by the leader; the same bytes go to the log, to the
 /// followers and to apply. A clone shares them.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,17 +92,18 @@ impl Proposal {
         Self(codec::encode(batch).into())
     }
 
-    /// Encodes commands that are shared with whoever waits for them: the same bytes as
-    /// [`Proposal::new`] of a batch of them.
+    /// Joins commands that were encoded one by one: the same bytes as [`Proposal::new`] of a batch
+    /// of them, since a list is encoded as its length and its elements.
     #[must_use]
-    pub fn from_commands(time_ms: u64, commands: &[Arc<Command>]) -> Self {
-        /// Encoded like a [`Batch`].
-        #[derive(Serialize)]
-        struct Shared<'a> {
-            time_ms: u64,
-            commands: &'a [Arc<Command>],
+    pub fn join(time_ms: u64, commands: &[EncodedCommand]) -> Self {
+        let count = commands.len() as u64;
+        let bytes = commands.iter().map(EncodedCommand::len).sum::<usize>();
+        let mut joined = codec::encode(&(time_ms, count));
+        joined.reserve_exact(bytes);
+        for command in commands {
+            joined.extend_from_slice(command.body());
         }
-        Self(codec::encode(&Shared { time_ms, commands }).into())
+        Self(joined.into())
     }
 
     /// Wraps bytes that came from a log or a peer.
@@ -124,5 +169,39 @@ pub struct MemberAddress {
 impl fmt::Display for MemberAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "peer {} client {}", self.peer, self.client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::{Key, Operation, Record, Transaction};
+
+    use super::*;
+
+    fn put(number: usize) -> Command {
+        let key = Key::entry(format!("key-{number}"));
+        let record = Record::Entry(vec![7u8; number].into());
+        let operation = Operation::Put { key, record, return_previous: number % 2 == 0 };
+        Command::Transaction(Transaction { success: vec![operation], ..Transaction::default() })
+    }
+
+    #[test]
+    fn joined_commands_are_the_batch() {
+        for count in [0, 1, 2, 300] {
+            let commands: Vec<Command> = (0..count).map(put).collect();
+            let encoded: Vec<_> = commands.iter().map(EncodedCommand::new).collect();
+            let batch = Batch { time_ms: 1_700_000_000_123, commands };
+            let joined = Proposal::join(batch.time_ms, &encoded);
+            assert_eq!(joined, Proposal::new(&batch));
+            assert_eq!(joined.decode().unwrap(), batch);
+        }
+    }
+
+    #[test]
+    fn a_peers_bytes_must_be_a_command() {
+        let encoded = EncodedCommand::new(&put(3));
+        assert_eq!(EncodedCommand::from_bytes(encoded.bytes().clone()).unwrap(), encoded);
+        assert!(EncodedCommand::from_bytes(Bytes::from_static(b"\x01\xff")).is_err());
+        assert!(EncodedCommand::from_bytes(Bytes::new()).is_err());
     }
 }

@@ -37,7 +37,7 @@ use self::{
     manifest::Manifest,
 };
 use crate::{
-    error::{CheckpointError, Fatal},
+    error::CheckpointError,
     format::Position,
     fragment,
     log::Shared,
@@ -277,10 +277,7 @@ impl RaftSnapshotBuilder<TypeConfig> for CheckpointBuilder {
         };
         let built = self.checkpoints.build(frozen).await;
         let built = built.inspect_err(|error| {
-            // Closing in between is no failure of the disk.
-            if !self.checkpoints.log.is_closing() {
-                self.checkpoints.log.fail(&Fatal(format!("building a checkpoint: {error}")));
-            }
+            self.checkpoints.log.fail_unless_closing("building a checkpoint", error);
         });
         Ok(built?.into_snapshot())
     }

@@ -268,9 +268,11 @@ impl Shared {
         self.wake_task.notify_one();
     }
 
-    /// Whether [`Self::close`] was called.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.view.lock().closing
+    /// As [`Self::fail`], unless the log is being closed: what fails then fails because of that.
+    pub(crate) fn fail_unless_closing(&self, what: &str, error: &dyn std::fmt::Display) {
+        if !self.view.lock().closing {
+            self.fail(&Fatal(format!("{what}: {error}")));
+        }
     }
 
     /// Ends everything: nothing is accepted any more, everybody who waits and the node are told.
