@@ -305,11 +305,14 @@ impl<'a, O: Operation> Attempts<'a, O> {
             wait = delay(self.call.client.config().backoff, self.rounds);
             self.rounds += 1;
         }
-        let until = Instant::now() + wait.max(error.retry_after().unwrap_or_default());
-        if until >= self.deadline {
+        let now = Instant::now();
+        let wait = wait.max(error.retry_after().unwrap_or_default());
+        if now + wait >= self.deadline {
             return false;
         }
-        sleep_until(until).await;
+        if wait > Duration::ZERO {
+            sleep_until(now + wait).await;
+        }
         true
     }
 

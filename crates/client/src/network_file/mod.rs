@@ -1,6 +1,6 @@
 //! Network files: from a text that a person or another program wrote to a [`NetworkSpec`].
 //!
-//! Two formats: Quorate's own TOML (its keys are in [`from_toml`]'s rules, samples are in
+//! Two formats: Quorate's own TOML (its keys are in `from_toml`'s rules, samples are in
 //! `config/networks`) and WfFormat 1.5, the JSON of recorded scientific workflows.
 //!
 //! ```text
