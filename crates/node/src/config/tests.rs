@@ -1,3 +1,5 @@
+//! Defaults, precedence, and what is refused with which words.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a scrape shows, and that it follows the state.
+
 use std::time::Duration;
 
 use prometheus::proto::MetricFamily;

@@ -4,10 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod clients;
+mod cluster;
+mod common;
 mod consistency;
 mod errors;
 mod http;

@@ -1,7 +1,5 @@
 //! A cluster of real nodes in this process, in a temporary directory.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
-
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_core::{Command, Key, MemberId, Operation, Record, Transaction};

@@ -1,13 +1,12 @@
 //! Three coordinators in one process, on real sockets and sled: forming, writing, reading,
 //! leadership, restart.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{TestCluster, deadline, put};
 use quorate_core::{Key, MemberId, Record};
 use quorate_node::coordinator::{Fate, Freshness, Unanswered};
+
+use crate::common::{TestCluster, deadline, put};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_member_answers_every_call() {
