@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::join_all;
-use quorate_client::{Client, Endpoint};
+use quorate_client::{Backoff, Client, ClientConfig, Endpoint, Error};
 
 use super::Context;
 use crate::{
@@ -14,8 +14,9 @@ use crate::{
 
 /// Asks every endpoint and shows a row each.
 pub(super) async fn run(context: &Context) -> Result<()> {
-    let client = context.client()?;
-    let rows = ask_all(&client, context.global.timeout).await;
+    let config = context.client_config();
+    let probe = Probe::new(config).map_err(|error| context.explain(&error))?;
+    let rows = probe.ask_all(context.global.timeout).await;
     context.output.rows(&rows)?;
     if rows.iter().all(|row| row.error.is_some()) {
         let first = rows.iter().find_map(|row| row.error.clone()).unwrap_or_default();
@@ -27,9 +28,28 @@ pub(super) async fn run(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// A row for each of the client's endpoints, in their order, asked at the same time.
-pub(crate) async fn ask_all(client: &Client, timeout: Duration) -> Vec<StatusRow> {
-    join_all(client.endpoints().iter().map(|endpoint| ask(client, endpoint, timeout))).await
+/// Asks coordinators how they are: each once, since one that is down is an answer too.
+#[derive(Debug)]
+pub(crate) struct Probe(Client);
+
+impl Probe {
+    /// How long this client waits before it tries again: longer than any call may take.
+    const NEVER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+    /// A probe of these endpoints.
+    ///
+    /// # Errors
+    /// When the endpoints make no sense.
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, Error> {
+        let backoff = Backoff { min: Self::NEVER, max: Self::NEVER };
+        Client::new(ClientConfig { backoff, ..config }).map(Self)
+    }
+
+    /// A row for each endpoint, in their order, asked at the same time.
+    pub(crate) async fn ask_all(&self, timeout: Duration) -> Vec<StatusRow> {
+        let Self(client) = self;
+        join_all(client.endpoints().iter().map(|endpoint| ask(client, endpoint, timeout))).await
+    }
 }
 
 async fn ask(client: &Client, endpoint: &Endpoint, timeout: Duration) -> StatusRow {

@@ -22,7 +22,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use self::{coordinators::Coordinators, events::leader, layout::Layout, welcome::Welcome};
 use crate::{
     args::{Dev, LogFormat},
-    commands::{Context, status::ask_all},
+    commands::{Context, status::Probe},
     failure::{Exit, Failure},
     logging,
     output::cluster::StatusRow,
@@ -67,9 +67,10 @@ pub(crate) async fn run(context: Context, args: Dev) -> Result<()> {
 async fn follow(context: &Context, layout: &Layout, coordinators: &mut Coordinators) -> Result<()> {
     let mut config = context.client_config();
     config.endpoints = layout.endpoints();
+    let probe = Probe::new(config.clone()).map_err(|error| context.explain(&error))?;
     let client = Client::new(config).map_err(|error| context.explain(&error))?;
     let mut rows = tokio::select! {
-        rows = ready(&client) => rows?,
+        rows = ready(&probe, &client) => rows?,
         failure = coordinators.failed() => return Err(failure.into()),
     };
     let leads = leader(&rows).map_or(0, |(member_id, _)| member_id);
@@ -81,7 +82,7 @@ async fn follow(context: &Context, layout: &Layout, coordinators: &mut Coordinat
     loop {
         tokio::select! {
             _ = looks.tick() => {
-                let now = ask_all(&client, LOOK_TIMEOUT).await;
+                let now = probe.ask_all(LOOK_TIMEOUT).await;
                 for event in events::between(&rows, &now) {
                     context.output.one(&event.line(), &event)?;
                 }
@@ -93,10 +94,10 @@ async fn follow(context: &Context, layout: &Layout, coordinators: &mut Coordinat
 }
 
 /// Waits until all coordinators answer, and one of them serves a linearizable read.
-async fn ready(client: &Client) -> Result<Vec<StatusRow>> {
+async fn ready(probe: &Probe, client: &Client) -> Result<Vec<StatusRow>> {
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
-        let rows = ask_all(client, LOOK_TIMEOUT).await;
+        let rows = probe.ask_all(LOOK_TIMEOUT).await;
         let answering = rows.iter().all(|row| row.error.is_none());
         if answering
             && leader(&rows).is_some()

@@ -1,5 +1,7 @@
 //! `status`, `member` and `bench`.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::harness::{Cluster, fields};
@@ -24,7 +26,9 @@ fn status(cluster: &Cluster) {
     }
 
     let endpoints = format!("{},127.0.0.1:1", cluster.endpoints);
+    let start = Instant::now();
     let rows = cluster.json(&["--endpoints", &endpoints, "status"]);
+    assert!(start.elapsed() < Duration::from_secs(10), "one that is down is asked only once");
     assert_eq!(rows[3]["role"], "unreachable");
     assert!(rows[3]["error"].as_str().unwrap().contains("refused"), "{}", rows[3]);
 }
