@@ -38,8 +38,8 @@ pub use log::{LogReader, LogStore};
 pub use machine::StateMachine;
 pub use metrics::{Histogram, Metrics};
 pub use raft_types::{
-    EncodedCommand, Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot, SnapshotMeta,
-    StoredMembership, TypeConfig, Vote,
+    EncodedCommand, Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot,
+    SnapshotMeta, StoredMembership, TypeConfig, Vote,
 };
 pub use storage::{Executor, Options, Started, Storage};
 pub use view::{Published, View};

@@ -52,6 +52,8 @@ pub(crate) struct Flusher {
     vote: Option<VoteRecord>,
     /// The checkpoint that is to be current.
     checkpoint: Option<Pointer>,
+    /// How far the log is committed, when that is not given to the database yet.
+    committed: Option<Option<Position>>,
     /// Entries that are not given to the database yet.
     open: Option<BlockBuilder>,
 }
@@ -62,7 +64,17 @@ impl Flusher {
         let record = &keeper.record;
         let (last, chain) = (record.last, record.chain);
         let (vote, checkpoint) = (record.vote, record.checkpoint);
-        Self { shared, keeper, tail_bytes_max, last, chain, vote, checkpoint, open: None }
+        Self {
+            shared,
+            keeper,
+            tail_bytes_max,
+            last,
+            chain,
+            vote,
+            checkpoint,
+            committed: None,
+            open: None,
+        }
     }
 
     /// Runs on the current thread until the log is closed.
@@ -70,7 +82,6 @@ impl Flusher {
         while let Some(ops) = self.shared.take_blocking() {
             self.flush(ops);
         }
-        self.end();
     }
 
     /// Runs as a task until the log is closed; each barrier takes so long.
@@ -83,7 +94,6 @@ impl Flusher {
             }
             self.flush(ops);
         }
-        self.end();
     }
 
     /// Writes and syncs, and tells everybody.
@@ -100,25 +110,14 @@ impl Flusher {
         complete(ops, &result);
     }
 
-    /// Leaves the committed position behind, which nobody waited for.
-    fn end(mut self) {
-        if self.shared.fatal.borrow().is_some() {
-            return;
-        }
-        let saved = self.save_committed().and_then(|()| self.shared.db.sync());
-        if let Err(error) = saved {
-            tracing::warn!(%error, "saving the committed position");
-        }
-    }
-
     fn write_all(&mut self, ops: &[Op]) -> io::Result<()> {
-        self.save_committed()?;
         for op in ops {
             match op {
                 Op::Append(entries, _) => self.append(entries)?,
                 Op::Vote(vote, _) => self.save_vote(VoteRecord::from(vote))?,
                 Op::Truncate(from) => self.truncate(*from)?,
                 Op::Purge(upto) => self.purge(*upto)?,
+                Op::Committed(committed) => self.committed = Some(committed.map(Position::from)),
                 // An older build never replaces a newer install.
                 Op::Checkpoint(pointer, _) => self.checkpoint = self.checkpoint.max(Some(*pointer)),
             }
@@ -130,6 +129,7 @@ impl Flusher {
     /// Makes everything so far durable. Recorded with the next write of the record.
     fn sync(&mut self) -> io::Result<()> {
         self.write_open()?;
+        self.save_committed()?;
         self.shared.db.sync()?;
         let record = &mut self.keeper.record;
         (record.last, record.chain) = (self.last, self.chain);
@@ -145,16 +145,11 @@ impl Flusher {
         self.shared.db.apply(batch)
     }
 
+    /// After the entries that it speaks of: what a crash leaves of the database is a beginning.
     fn save_committed(&mut self) -> io::Result<()> {
-        let committed = {
-            let mut view = self.shared.view();
-            if !std::mem::take(&mut view.committed_dirty) {
-                return Ok(());
-            }
-            view.committed
-        };
+        let Some(committed) = self.committed.take() else { return Ok(()) };
         let mut batch = Batch::default();
-        batch.put(COMMITTED_KEY, seal(&committed.map(Position::from)));
+        batch.put(COMMITTED_KEY, seal(&committed));
         self.shared.db.apply(batch)
     }
 

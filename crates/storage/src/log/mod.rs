@@ -103,9 +103,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// In memory; it reaches the disk with the next barrier, or at close. One that is lost makes a
     /// restart apply a little less until a leader says what is committed.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let mut view = self.shared.view();
-        view.committed = committed;
-        view.committed_dirty = true;
+        self.shared.save_committed(committed);
         Ok(())
     }
 

@@ -36,6 +36,9 @@ pub(crate) enum Op {
     Truncate(u64),
     /// Remove the entries up to this one.
     Purge(LogId),
+    /// Save how far the log is committed. No reason to wake the flusher: it goes with what comes
+    /// next. In the queue, so that it is on disk only if the entries that it speaks of are.
+    Committed(Option<LogId>),
     /// Make a checkpoint the current one, unless that is as new. Everything submitted before is
     /// durable before it.
     Checkpoint(Pointer, Done),
@@ -59,8 +62,6 @@ pub(crate) struct LogView {
     pub(crate) purged: Option<LogId>,
     pub(crate) last: Option<LogId>,
     pub(crate) committed: Option<LogId>,
-    /// Whether `committed` is not on disk yet.
-    pub(crate) committed_dirty: bool,
     queue: Vec<Op>,
     /// Bytes of entries in the queue.
     queued_bytes: usize,
@@ -77,7 +78,6 @@ impl LogView {
             purged: None,
             last: None,
             committed: None,
-            committed_dirty: false,
             queue: Vec::new(),
             queued_bytes: 0,
             closing: false,
@@ -95,10 +95,10 @@ impl LogView {
 
     /// How far the log is known to be committed.
     ///
-    /// The position may have been saved before the entries that it speaks of: after a crash the log
-    /// can still hold other entries at these indices, which were never committed. So it counts only
-    /// as far as the log is the one that it speaks of: the entry itself is there, or the log ends
-    /// earlier in the same term (then both come from the one leader of that term).
+    /// The position is on disk only after the entries that it speaks of. As a second line it counts
+    /// only as far as the log is the one that it speaks of: the entry itself is there, or the log
+    /// ends earlier in the same term (then both come from the one leader of that term). What is no
+    /// longer in memory is not looked up.
     pub(crate) fn committed_in_log(&self) -> Option<LogId> {
         let (committed, last) = (self.committed?, self.last?);
         if committed.committed_leader_id() == last.committed_leader_id() {
@@ -107,7 +107,7 @@ impl LogView {
         let index = committed.index();
         let entry = self.tail.range(index, index + 1, usize::MAX);
         let same = entry.first().is_some_and(|entry| entry.log_id == committed);
-        (same || self.purged == Some(committed)).then_some(committed)
+        (same || index < self.tail.first()).then_some(committed)
     }
 
     /// The index of the entry to come; None: any, since the log never held one.
@@ -168,6 +168,18 @@ impl Shared {
         self.wake_thread.notify_one();
         self.wake_task.notify_one();
         Ok(())
+    }
+
+    /// Notes how far the log is committed: see [`Op::Committed`].
+    pub(crate) fn save_committed(&self, committed: Option<LogId>) {
+        let mut view = self.view.lock();
+        view.committed = committed;
+        if matches!(view.queue.last(), Some(Op::Committed(_))) {
+            view.queue.pop();
+        }
+        if view.failed.is_none() {
+            view.queue.push(Op::Committed(committed));
+        }
     }
 
     /// Waits until the queue is not overfull: the back-pressure of a disk that is too slow.
@@ -250,11 +262,13 @@ impl Shared {
     }
 
     fn take_now(&self, view: &mut LogView) -> Taken {
-        if !view.queue.is_empty() {
+        let ended = view.closing || view.failed.is_some();
+        let idle = view.queue.iter().all(|op| matches!(op, Op::Committed(_)));
+        if !idle || (ended && !view.queue.is_empty()) {
             view.queued_bytes = 0;
             self.taken.notify_waiters();
             Taken::Ops(std::mem::take(&mut view.queue))
-        } else if view.closing || view.failed.is_some() {
+        } else if ended {
             Taken::Closed
         } else {
             Taken::Nothing
@@ -308,7 +322,7 @@ pub(crate) fn complete(ops: Vec<Op>, result: &Result<(), Fatal>) {
             }
             // Nobody waits any more when the receiver is gone.
             Op::Vote(_, done) | Op::Checkpoint(_, done) => drop(done.send(result.clone())),
-            Op::Truncate(_) | Op::Purge(_) => {}
+            Op::Truncate(_) | Op::Purge(_) | Op::Committed(_) => {}
         }
     }
 }

@@ -137,7 +137,8 @@ impl<'a, F: FnMut(Event)> Work<'a, F> {
                 let to = self.applied + 1 + draw.below(self.next - self.applied - 1);
                 self.store.apply(self.applied + 1..to + 1).await;
                 self.applied = to;
-                self.store.log.save_committed(Some(id(self.term, to))).await
+                let committed = self.position(Some(id(self.term, to))).await?;
+                self.store.log.save_committed(committed).await
             }
             88..93 if self.applied > self.checkpoint => self.build().await,
             93..96 if self.checkpoint > self.purged => {
@@ -280,6 +281,13 @@ impl Model {
         }
         for (&index, &term) in self.floor.terms.range(purged + 1..safe.max(purged + 1)) {
             assert_eq!(there.get(&index), Some(&term), "acknowledged entry {index} is lost");
+        }
+        // What is committed is in the log: openraft applies it without asking anybody.
+        if let Some(committed) = store.log.read_committed().await.unwrap()
+            && committed.index() > purged
+        {
+            let term = committed.committed_leader_id().term;
+            assert_eq!(there.get(&committed.index()), Some(&term), "another entry is committed");
         }
         let vote = store.vote().await.map_or(0, |vote| vote.leader_id.term);
         assert!(vote >= self.floor.vote, "acknowledged vote {} is lost", self.floor.vote);
