@@ -7,15 +7,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use quorate_core::{
-    Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction,
-};
 use quorate_node::{
     Coordinator, Environment, Replica, StartError,
     config::{Cluster, Config, Member, Raft},
     coordinator::Role,
+    core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
+    storage::{Executor, MemoryDisk},
 };
-use quorate_storage::{Executor, MemoryDisk};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinHandle, time::Instant};
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_storage::{Database, Disk, MemoryDisk, OpenError, disk::Slot};
+use quorate_node::storage::{Database, Disk, MemoryDisk, OpenError, disk::Slot};
 
 /// A view of a disk that can be taken away.
 #[derive(Clone)]

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use quorate_core::MemberId;
+//! use quorate_node::core::MemberId;
 //! use quorate_node::coordinator::Freshness;
 //! use quorate_testkit::{SimCluster, SimOptions, put};
 //! use tokio::time::Instant;

@@ -15,8 +15,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quorate_core::MemberId;
-use quorate_node::transport::{Peer, PeerError, PeerErrorKind, Transport};
+use quorate_node::{
+    core::MemberId,
+    transport::{Peer, PeerError, PeerErrorKind, Transport},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use quorate_core::MemberId;
-use quorate_node::transport::{Lane, Peer, PeerError, PeerErrorKind, PeerStream, Transport};
-use quorate_proto::v1;
+use quorate_node::{
+    core::MemberId,
+    proto::v1,
+    transport::{Lane, Peer, PeerError, PeerErrorKind, PeerStream, Transport},
+};
 
 use crate::{
     network::{End, SimNetwork},

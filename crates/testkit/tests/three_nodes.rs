@@ -3,10 +3,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_core::{Key, MemberId, Record, State};
 use quorate_node::{
     Coordinator,
+    config::Raft,
     coordinator::{Fate, Freshness, Role, Unanswered},
+    core::{Key, MemberId, Record, State},
 };
 use quorate_testkit::{Conditions, SimCluster, SimOptions, put};
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ async fn write(coordinator: &Coordinator, key: &str, value: &str) {
 fn fate(error: &Unanswered) -> Fate {
     match error {
         Unanswered::Unavailable { fate, .. } | Unanswered::Stopped { fate } => *fate,
-        Unanswered::Overloaded { .. } | Unanswered::NotReached { .. } => Fate::NotApplied,
+        _ => Fate::NotApplied,
     }
 }
 
@@ -217,6 +218,31 @@ fn what_was_acknowledged_survives_crashes_that_lose_unsynced_writes() {
             .unwrap();
         runtime.block_on(crash_under_load(seed));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_missed_what_was_purged_gets_a_checkpoint() {
+    let raft =
+        Raft { checkpoint_entries: 20, kept_entries: 5, purge_entries: 1, ..Raft::default() };
+    let options = SimOptions { seed: 5, raft, ..SimOptions::default() };
+    let mut cluster = SimCluster::start(options).await.unwrap();
+    let leader = cluster.leader(10 * SECOND).await.unwrap();
+    let away = cluster.members().find(|id| *id != leader).unwrap();
+    cluster.crash(away);
+    let (written, _) = write_many(cluster.coordinator(leader).unwrap().clone(), 200).await;
+    assert_eq!(written.len(), 200);
+    cluster.restart(away).await.unwrap();
+    cluster.converge(30 * SECOND).await.unwrap();
+    let view = cluster.coordinator(away).unwrap().view();
+    assert!(view.installs > 0, "it was brought up entry by entry");
+    for (key, expected) in &written {
+        assert_eq!(value(&view.state, key).as_ref(), Some(expected), "{key}");
+    }
+    // What it got is durable.
+    cluster.crash(away);
+    cluster.restart(away).await.unwrap();
+    cluster.converge(30 * SECOND).await.unwrap();
+    cluster.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,11 +8,13 @@ use std::{
 };
 
 use quorate_client::network_file;
-use quorate_core::{
-    ClusterId, Command, ConnectionId, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
-    PartitionId, Record, RestoreEpoch, Stamp, State, apply,
+use quorate_node::{
+    core::{
+        ClusterId, Command, ConnectionId, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
+        PartitionId, Record, RestoreEpoch, Stamp, State, apply,
+    },
+    network::{Planned, plan_apply, summary},
 };
-use quorate_node::network::{Planned, plan_apply, summary};
 use quorate_plan::Strategies;
 
 fn root() -> PathBuf {
