@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use quorate_core::{ClusterId, Command, LogIndex, MemberId, Outcome, Revision, Term};
-use quorate_storage::{LogId, Published, View};
+use quorate_storage::{EncodedCommand, LogId, Published, View};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -72,6 +72,14 @@ pub enum Unanswered {
         limit: usize,
         /// When to try again.
         retry_after: Duration,
+    },
+    /// The command is too large for a log entry. gRPC `INVALID_ARGUMENT`, reason `LIMIT_EXCEEDED`.
+    #[error("the command takes {bytes} bytes, {max} are allowed")]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+        /// What is allowed.
+        max: usize,
     },
     /// `AtLeast` asked for a revision that did not come in time. gRPC `DEADLINE_EXCEEDED`... with
     /// reason `FUTURE_REVISION`.
@@ -176,7 +184,7 @@ impl Coordinator {
         command: Command,
         deadline: Instant,
     ) -> Result<Committed, Unanswered> {
-        let command = Arc::new(command);
+        let command = EncodedCommand::new(&command);
         let patience = deadline.min(Instant::now() + self.parts.election_max);
         let mut backoff = Duration::from_millis(5);
         loop {
@@ -194,7 +202,7 @@ impl Coordinator {
         }
     }
 
-    async fn propose_once(&self, command: Arc<Command>, deadline: Instant) -> Answer {
+    async fn propose_once(&self, command: EncodedCommand, deadline: Instant) -> Answer {
         let mut waiting = self.parts.proposer.submit(command, Origin::Here)?;
         let unknown = |message: &str| {
             let (fate, leader) = (Fate::Unknown, self.status().leader);
@@ -288,13 +296,18 @@ impl Coordinator {
             return Ok(view);
         }
         let mut applied = self.published.subscribe();
-        let reached = applied.wait_for(|applied| *applied >= index);
-        match tokio::time::timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(Unanswered::Stopped { fate: Fate::NotApplied }),
-            Err(_) => return Err(self.no_leader("the read index was not applied here in time")),
+        tokio::select! {
+            reached = applied.wait_for(|applied| *applied >= index) => match reached {
+                Ok(_) => Ok(self.view()),
+                Err(_) => Err(Unanswered::Stopped { fate: Fate::NotApplied }),
+            },
+            () = tokio::time::sleep_until(deadline) => {
+                Err(self.no_leader("the read index was not applied here in time"))
+            }
+            () = self.parts.contact.lost() => {
+                Err(self.no_leader("contact with a quorum was lost while the read waited"))
+            }
         }
-        Ok(self.view())
     }
 
     async fn wait_for_revision(
@@ -381,6 +394,22 @@ impl Coordinator {
         target: Option<MemberId>,
         deadline: Instant,
     ) -> Result<MemberId, Unanswered> {
-        transfer::transfer(&self.parts, target, deadline).await
+        let patience = deadline.min(Instant::now() + self.parts.election_max);
+        loop {
+            self.wait_for_leader(patience).await?;
+            let refused = match transfer::transfer(&self.parts, target, deadline).await {
+                Err(error) if error.is_worth_another_try() => error,
+                answer => return answer,
+            };
+            // Leadership was just changing, perhaps as asked.
+            if target.is_some_and(|target| !self.is_voter(target)) || Instant::now() >= patience {
+                return Err(refused);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn is_voter(&self, member: MemberId) -> bool {
+        self.parts.raft.voter_ids().any(|voter| voter == member.get())
     }
 }

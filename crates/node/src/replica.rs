@@ -8,9 +8,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use openraft::SnapshotPolicy;
-use quorate_core::MemberId;
-use quorate_storage::{Disk, Executor, Fatal, MemberAddress, OpenError, Options, Started, Storage};
+use openraft::{SnapshotPolicy, async_runtime::watch::WatchReceiver};
+use quorate_core::{ClusterId, MemberId};
+use quorate_storage::{
+    Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Started, Storage,
+};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,7 +23,7 @@ use crate::{
     config::Config,
     consensus::{
         Raft,
-        contact::{self, LeaderHeard},
+        contact::{self, Contact, LeaderHeard},
         forward::Links,
         network::NetworkFactory,
         peer::{PeerService, Serving},
@@ -79,6 +81,7 @@ pub struct Replica {
     tasks: TaskTracker,
     stop: CancellationToken,
     raft: std::sync::OnceLock<Raft>,
+    fatal: watch::Sender<Option<Fatal>>,
 }
 
 /// More entries in flight than this gain nothing: what waits is batched.
@@ -110,7 +113,8 @@ impl Replica {
             stop.clone(),
         ));
         let raft = std::sync::OnceLock::new();
-        Ok(Self { config, environment, storage, introduction, peer, tasks, stop, raft })
+        let fatal = watch::Sender::new(None);
+        Ok(Self { config, environment, storage, introduction, peer, tasks, stop, raft, fatal })
     }
 
     /// What its peers call. Serve it before [`Replica::join`].
@@ -119,10 +123,10 @@ impl Replica {
         self.peer.clone()
     }
 
-    /// Becomes Some once, when the storage has failed: this coordinator must stop.
+    /// Becomes Some once, when storage or consensus has failed: this coordinator must stop.
     #[must_use]
     pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
-        self.storage.fatal()
+        self.fatal.subscribe()
     }
 
     /// What storage counts.
@@ -158,32 +162,41 @@ impl Replica {
         // The replica joins once: a second value would be of the same member.
         drop(self.raft.set(raft.clone()));
 
-        let (tasks, stop) = (&self.tasks, &self.stop);
+        self.tasks.spawn(watch_failures(
+            raft.clone(),
+            self.storage.fatal(),
+            self.fatal.clone(),
+            self.stop.clone(),
+        ));
+        let parts = self.start_parts(raft.clone(), cluster, started.checkpoints);
+        if joined.initialise {
+            self.initialise(&raft).await?;
+        }
+        tracing::info!(member = %me, %cluster, "consensus started");
+        Ok(Coordinator::new(parts, started.published))
+    }
+
+    /// Starts everything that stands between callers, peers and openraft.
+    fn start_parts(&self, raft: Raft, cluster: ClusterId, checkpoints: Checkpoints) -> Parts {
+        let (tasks, stop, me) = (&self.tasks, &self.stop, self.config.node.id);
+        let transport = self.environment.transport.clone();
         let election_max = self.config.raft.election_max();
-        let links =
+        let heard = Arc::new(LeaderHeard::new());
+        let timing =
+            contact::Timing { limit: election_max, every: self.config.raft.heartbeat() / 2 };
+        let contact = Contact::start(raft.clone(), heard.clone(), timing, tasks, stop.clone());
+        let link =
             Links::new(transport.clone(), (cluster, me), election_max, tasks.clone(), stop.clone());
-        let limits = proposer::Limits {
-            queue: self.config.limits.proposals_max,
-            batch: self.config.raft.batch_commands_max,
-            batch_bytes: self.config.raft.batch_bytes_max,
-            in_flight: ENTRIES_IN_FLIGHT,
-        };
         let clock = self.environment.clock.clone();
-        let proposer = proposer::start(raft.clone(), links, clock, limits, tasks, stop.clone());
+        let limits = self.limits();
+        let dispatcher =
+            proposer::Dispatcher::new(raft.clone(), link, clock, contact.clone(), limits, tasks);
+        let proposer = dispatcher.start(stop.clone());
         let reads = reads::start(
             raft.clone(),
             transport.clone(),
             cluster,
             election_max,
-            tasks,
-            stop.clone(),
-        );
-
-        let heard = Arc::new(LeaderHeard::new());
-        let contact = contact::Contact::start(
-            raft.clone(),
-            heard.clone(),
-            contact::Timing { limit: election_max, every: self.config.raft.heartbeat() / 2 },
             tasks,
             stop.clone(),
         );
@@ -196,17 +209,22 @@ impl Replica {
         self.peer.serve(Serving {
             cluster,
             raft: raft.clone(),
-            checkpoints: started.checkpoints,
+            checkpoints,
             heard,
             proposer: proposer.clone(),
             reads: reads.clone(),
+            install_idle_max: Duration::from_millis(self.config.raft.install_idle_ms_max),
         });
-        if joined.initialise {
-            self.initialise(&raft).await?;
+        Parts { me, cluster, raft, proposer, reads, contact, transport, election_max }
+    }
+
+    fn limits(&self) -> proposer::Limits {
+        proposer::Limits {
+            queue: self.config.limits.proposals_max,
+            batch: self.config.raft.batch_commands_max,
+            batch_bytes: self.config.raft.batch_bytes_max,
+            in_flight: ENTRIES_IN_FLIGHT,
         }
-        tracing::info!(member = %me, %cluster, "consensus started");
-        let parts = Parts { me, cluster, raft, proposer, reads, contact, transport, election_max };
-        Ok(Coordinator::new(parts, started.published))
     }
 
     /// Loads log and checkpoint: long for a large state.
@@ -232,10 +250,10 @@ impl Replica {
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.close();
-        if let Some(raft) = self.raft.get() {
-            if let Err(error) = raft.shutdown().await {
-                tracing::warn!(%error, "consensus did not stop cleanly");
-            }
+        if let Some(raft) = self.raft.get()
+            && let Err(error) = raft.shutdown().await
+        {
+            tracing::warn!(%error, "consensus did not stop cleanly");
         }
         self.tasks.wait().await;
         self.storage.close().await;
@@ -245,6 +263,34 @@ impl Replica {
     #[must_use]
     pub fn member_id(&self) -> MemberId {
         self.config.node.id
+    }
+}
+
+/// Tells of a failure of storage or of openraft, which ends for good when it meets one.
+async fn watch_failures(
+    raft: Raft,
+    mut storage: watch::Receiver<Option<Fatal>>,
+    fatal: watch::Sender<Option<Fatal>>,
+    stop: CancellationToken,
+) {
+    let mut metrics = raft.metrics();
+    let ended = async {
+        loop {
+            if let Err(error) = &metrics.borrow_and_update().running_state {
+                return Fatal(format!("consensus ended: {error}"));
+            }
+            if metrics.changed().await.is_err() {
+                return Fatal("consensus ended".into());
+            }
+        }
+    };
+    let failed = tokio::select! {
+        () = stop.cancelled() => return,
+        failed = storage.wait_for(Option::is_some) => failed.ok().and_then(|failed| failed.clone()),
+        failed = ended => Some(failed),
+    };
+    if !stop.is_cancelled() {
+        fatal.send_replace(failed);
     }
 }
 
@@ -266,8 +312,6 @@ fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(raft.checkpoint_entries),
         max_in_snapshot_log_to_keep: raft.kept_entries,
         purge_batch_size: raft.purge_entries,
-        // Only a member that needs what was purged gets a checkpoint.
-        replication_lag_threshold: u64::MAX,
         install_snapshot_timeout: raft.install_idle_ms_max,
         // A restarted leader must be elected again: it may not know what was committed.
         enable_leader_restore: Some(false),

@@ -63,6 +63,12 @@ impl Introduction {
     /// Checks that a record found on disk is of this member and cluster.
     pub(super) fn check(&self, found: NodeIdentity) -> Result<NodeIdentity, BootstrapError> {
         if found.member_id == self.me && found.cluster_name == self.cluster.name.as_str() {
+            if !self.storage.has_data() && found.members_hash != self.members_hash {
+                return Err(BootstrapError::Foreign {
+                    found: "a cluster that was to be formed of other initial members".to_owned(),
+                    wanted: "the ones in cluster.initial_members".to_owned(),
+                });
+            }
             return Ok(found);
         }
         Err(BootstrapError::Foreign {
@@ -121,15 +127,20 @@ impl Introduction {
     ) -> Result<v1::IdentifyResponse, PeerError> {
         self.meant(request.to)?;
         let identity = self.storage.identity();
-        let initialized = identity.as_ref().is_some_and(|identity| identity.initialized);
         Ok(v1::IdentifyResponse {
             member_id: self.me.get(),
             cluster_id: identity.map_or(0, |identity| identity.cluster_id.get()),
-            initialized: initialized || self.storage.has_data() || self.has_members(),
+            initialized: self.formed(),
             knows_sender: self.knows(MemberId(request.from)),
             cluster_name: self.cluster.name.as_str().to_owned(),
             members_hash: self.members_hash,
         })
+    }
+
+    /// Whether the cluster was initialised, as far as this member can tell.
+    fn formed(&self) -> bool {
+        let recorded = self.storage.identity().is_some_and(|identity| identity.initialized);
+        recorded || self.storage.has_data() || self.has_members()
     }
 
     /// Whether a membership was applied here since the start: the cluster was initialised.
@@ -164,6 +175,12 @@ impl Introduction {
         };
         if let Err(reason) = self.compare(&request.cluster_name, request.members_hash) {
             return Ok(refused(reason, 0));
+        }
+        if self.formed() {
+            let id = self.storage.identity().map_or(0, |identity| identity.cluster_id.get());
+            let message = "its cluster is formed already, so the data of the member that asks was \
+                           lost or replaced by an old copy: run `quorate member rejoin`";
+            return Ok(refused(message.to_owned(), id));
         }
         let found = self.record(ClusterId(request.cluster_id)).map_err(|error| {
             let message = format!("member {} cannot record the cluster id: {error}", self.me);

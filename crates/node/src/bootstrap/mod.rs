@@ -179,10 +179,10 @@ impl<'a> Peers<'a> {
             let silent: Vec<_> = answers.iter().filter(|(_, answer)| answer.is_err()).collect();
             said.waiting(self.introduction.me(), &silent);
             let proposal = recorded.wait_for(Option::is_some);
-            if let Ok(Ok(identity)) = tokio::time::timeout(ASK_AGAIN, proposal).await {
-                if let Some(identity) = identity.clone() {
-                    return Ok(identity);
-                }
+            if let Ok(Ok(identity)) = tokio::time::timeout(ASK_AGAIN, proposal).await
+                && let Some(identity) = identity.clone()
+            {
+                return Ok(identity);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Whether this coordinator may believe what it knows.
 //!
-//! A follower is in contact while its leader's messages come, a leader while a quorum answers:
-//! both within the largest election timeout. Out of contact, waiting writes are answered
+//! A leader is in contact while its messages come or, to itself, while a quorum answers: within the
+//! largest election timeout. This coordinator is out of contact when there has been no such leader
+//! for half as long again, so an election or a transfer that succeeds is none. Out of contact, waiting writes are answered
 //! `UNKNOWN`, reads fail and streams end.
 
 use std::{
@@ -85,11 +86,9 @@ impl Contact {
         let (leader_to, leader) = watch::channel(None);
         let (there_to, there) = watch::channel(false);
         tasks.spawn(async move {
-            look(&raft, &heard, timing, &stop, |now| {
-                there_to.send_if_modified(|before| {
-                    std::mem::replace(before, now.is_some()) != now.is_some()
-                });
-                leader_to.send_if_modified(|before| std::mem::replace(before, now) != now)
+            look(&raft, &heard, timing, &stop, |leader, is_there| {
+                there_to.send_if_modified(|before| std::mem::replace(before, is_there) != is_there);
+                leader_to.send_if_modified(|before| std::mem::replace(before, leader) != leader)
             })
             .await;
         });
@@ -112,9 +111,9 @@ impl Contact {
         drop(self.there.clone().wait_for(|there| !there).await);
     }
 
-    /// Returns true when there is contact, false when this coordinator stops.
+    /// Returns true when a leader is in contact, false when this coordinator stops.
     pub(crate) async fn regained(&self) -> bool {
-        self.there.clone().wait_for(|there| *there).await.is_ok()
+        self.leader.clone().wait_for(Option::is_some).await.is_ok()
     }
 }
 
@@ -123,15 +122,21 @@ async fn look(
     heard: &LeaderHeard,
     timing: Timing,
     stop: &CancellationToken,
-    tell: impl Fn(Option<MemberId>) -> bool,
+    tell: impl Fn(Option<MemberId>, bool) -> bool,
 ) {
     let mut tick = tokio::time::interval(timing.every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut server = raft.server_metrics();
+    let mut last_good: Option<Instant> = None;
     loop {
-        let now = leader_in_contact(raft, heard, timing.limit);
-        if tell(now) {
-            tracing::info!(leader = now.map_or(0, MemberId::get), "contact changed");
+        let leader = leader_in_contact(raft, heard, timing.limit);
+        if leader.is_some() {
+            last_good = Some(Instant::now());
+        }
+        // An election is no loss of contact until it takes too long.
+        let there = last_good.is_some_and(|at| at.elapsed() <= timing.limit / 2);
+        if tell(leader, there) {
+            tracing::info!(leader = leader.map_or(0, MemberId::get), there, "contact changed");
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -139,5 +144,5 @@ async fn look(
             changed = server.changed() => if changed.is_err() { break },
         }
     }
-    tell(None);
+    tell(None, false);
 }

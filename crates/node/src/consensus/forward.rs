@@ -11,8 +11,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream::BoxStream};
-use quorate_core::{ClusterId, Command, LogIndex, MemberId, Outcome, Term, codec};
+use quorate_core::{ClusterId, LogIndex, MemberId, Outcome, Term, codec};
 use quorate_proto::v1::{self, forwarded_reply::Result as Wire};
+use quorate_storage::EncodedCommand;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Batches that wait for the stream to take them, at most.
-const BATCHES_MAX: usize = 64;
+const BATCHES_MAX: usize = 1024;
 
 /// The link to whoever leads. A clone is another handle.
 #[derive(Clone)]
@@ -145,6 +146,8 @@ impl LinkTask {
         }
     }
 
+    /// Sends what waits and takes replies, until the stream breaks or nothing more will wait and
+    /// everything sent is answered.
     async fn pump(
         &mut self,
         mut replies: PeerStream<v1::ProposeResponse>,
@@ -152,30 +155,31 @@ impl LinkTask {
         waiting: &mut mpsc::Receiver<Vec<Pending>>,
         stop: &CancellationToken,
     ) {
-        loop {
+        let mut next: Option<Vec<Pending>> = None;
+        let mut more = true;
+        while more || next.is_some() || !self.sent.is_empty() {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 reply = replies.next() => match reply {
                     Some(Ok(reply)) => reply.replies.into_iter().for_each(|one| self.answer(one)),
                     Some(Err(error)) => {
                         tracing::debug!(leader = %self.leader, %error, "the link broke");
-                        return;
+                        break;
                     }
-                    None => return,
+                    None => break,
                 },
-                permit = requests.reserve(), if !waiting.is_empty() => {
-                    let (Ok(permit), Ok(batch)) = (permit, waiting.try_recv()) else { return };
+                permit = requests.reserve(), if next.is_some() => {
+                    let (Ok(permit), Some(batch)) = (permit, next.take()) else { break };
                     permit.send(self.request(batch));
                 }
-                batch = waiting.recv(), if waiting.is_empty() => {
-                    let Some(batch) = batch else { return };
-                    let Ok(permit) = requests.reserve().await else {
-                        batch.into_iter().for_each(|p| fail(p, not_sent(self.leader, false)));
-                        return;
-                    };
-                    permit.send(self.request(batch));
-                }
+                batch = waiting.recv(), if more && next.is_none() => match batch {
+                    Some(batch) => next = Some(batch),
+                    None => more = false,
+                },
             }
+        }
+        for pending in next.into_iter().flatten() {
+            fail(pending, not_sent(self.leader, false));
         }
     }
 
@@ -186,7 +190,7 @@ impl LinkTask {
             .map(|pending| {
                 self.next_id += 1;
                 self.sent.insert(self.next_id, pending.answer);
-                let command = codec::encode(pending.command.as_ref()).into();
+                let command = pending.command.bytes().clone();
                 v1::ForwardedCommand { id: self.next_id, command }
             })
             .collect();
@@ -238,7 +242,9 @@ pub(super) fn to_wire(error: &Unanswered) -> v1::ForwardError {
     let (fate, leader) = match error {
         Unanswered::Unavailable { fate, leader, .. } => (*fate, *leader),
         Unanswered::Stopped { fate } => (*fate, None),
-        Unanswered::Overloaded { .. } | Unanswered::NotReached { .. } => (Fate::NotApplied, None),
+        Unanswered::Overloaded { .. }
+        | Unanswered::TooLarge { .. }
+        | Unanswered::NotReached { .. } => (Fate::NotApplied, None),
     };
     v1::ForwardError {
         outcome_unknown: fate == Fate::Unknown,
@@ -285,13 +291,13 @@ pub(super) fn serve(
 type Submitted = (u64, Result<oneshot::Receiver<Answer>, Unanswered>);
 
 fn submit(one: v1::ForwardedCommand, proposer: &Proposer) -> Submitted {
-    let waiting = codec::decode::<Command>(&one.command)
+    let waiting = EncodedCommand::from_bytes(one.command)
         .map_err(|error| Unanswered::Unavailable {
             fate: Fate::NotApplied,
             leader: None,
             message: format!("a forwarded command cannot be read: {error}"),
         })
-        .and_then(|command| proposer.submit(Arc::new(command), Origin::Forwarded));
+        .and_then(|command| proposer.submit(command, Origin::Forwarded));
     (one.id, waiting)
 }
 

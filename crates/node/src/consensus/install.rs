@@ -15,9 +15,6 @@ use quorate_storage::{Checkpoint, CheckpointError, Checkpoints, Snapshot, Vote};
 use super::wire;
 use crate::transport::{Peer, PeerError, PeerErrorKind};
 
-/// A transfer in which nothing moves for so long is given up.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-
 /// Sends a checkpoint and waits until it is installed.
 pub(super) async fn send(
     peer: &dyn Peer,
@@ -87,8 +84,9 @@ pub(super) struct Received {
 /// Reads the description at the head of a transfer.
 pub(super) async fn receive_header(
     chunks: &mut BoxStream<'static, v1::InstallChunk>,
+    idle_max: Duration,
 ) -> Result<v1::InstallHeader, PeerError> {
-    match next(chunks).await? {
+    match next(chunks, idle_max).await? {
         Chunk::Header(header) => Ok(header),
         Chunk::Block(_) | Chunk::End(_) => Err(invalid("a transfer begins with its header")),
     }
@@ -99,13 +97,14 @@ pub(super) async fn receive_blocks(
     header: v1::InstallHeader,
     mut chunks: BoxStream<'static, v1::InstallChunk>,
     checkpoints: &Checkpoints,
+    idle_max: Duration,
 ) -> Result<Received, PeerError> {
     let vote = wire::vote(header.vote)?;
     let membership = wire::stored_membership(header.membership_log_id, header.membership)?;
     let mut writer = checkpoints.receive();
     let mut received = 0u64;
     loop {
-        match next(&mut chunks).await? {
+        match next(&mut chunks, idle_max).await? {
             Chunk::Header(_) => return Err(invalid("a transfer has one header")),
             Chunk::Block(block) => {
                 writer.push(block).await.map_err(|error| invalid(&error.to_string()))?;
@@ -128,8 +127,11 @@ pub(super) async fn receive_blocks(
     Ok(Received { vote, snapshot })
 }
 
-async fn next(chunks: &mut BoxStream<'static, v1::InstallChunk>) -> Result<Chunk, PeerError> {
-    match tokio::time::timeout(IDLE_MAX, chunks.next()).await {
+async fn next(
+    chunks: &mut BoxStream<'static, v1::InstallChunk>,
+    idle_max: Duration,
+) -> Result<Chunk, PeerError> {
+    match tokio::time::timeout(idle_max, chunks.next()).await {
         Ok(Some(v1::InstallChunk { chunk: Some(chunk) })) => Ok(chunk),
         Ok(Some(_)) => Err(invalid("an empty chunk")),
         Ok(None) => Err(invalid("the transfer broke off")),

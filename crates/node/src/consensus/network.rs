@@ -204,7 +204,7 @@ fn last_of(request: &AppendEntriesRequest<TypeConfig>) -> Option<quorate_storage
     request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
 }
 
-/// Passes answers on; ends the stream when requests wait and no answer came for `idle_max`.
+/// Passes answers on; ends the stream when a request has waited for its answer for `idle_max`.
 fn answers_in_time(
     answers: PeerStream<v1::AppendResponse>,
     waiting: Arc<AtomicU64>,
@@ -214,10 +214,14 @@ fn answers_in_time(
         let waiting = waiting.clone();
         async move {
             let mut answers = state?;
+            // Looked at twice per limit: a request that waits at two looks in a row, without an
+            // answer in between, has waited for half of it at least and all of it at most.
+            let mut waited_before = false;
             let answer = loop {
-                match tokio::time::timeout(idle_max, answers.next()).await {
+                match tokio::time::timeout(idle_max / 2, answers.next()).await {
                     Ok(answer) => break answer?,
-                    Err(_) if waiting.load(Ordering::Relaxed) == 0 => {}
+                    Err(_) if waiting.load(Ordering::Relaxed) == 0 => waited_before = false,
+                    Err(_) if !waited_before => waited_before = true,
                     Err(_) => {
                         let message = format!("no answer to an append for {idle_max:?}");
                         break Err(PeerError::new(PeerErrorKind::Timeout, message));

@@ -49,6 +49,8 @@ pub(crate) struct Serving {
     pub(crate) proposer: Proposer,
     /// Gives read indexes.
     pub(crate) reads: Reads,
+    /// A transfer of a checkpoint in which nothing comes for so long is given up.
+    pub(crate) install_idle_max: Duration,
 }
 
 /// This coordinator, as its peers see it.
@@ -175,10 +177,11 @@ impl Peer for PeerService {
         &self,
         mut chunks: BoxStream<'static, v1::InstallChunk>,
     ) -> Result<v1::InstallResponse, PeerError> {
-        self.serving()?;
-        let header = install::receive_header(&mut chunks).await?;
+        let idle_max = self.serving()?.install_idle_max;
+        let header = install::receive_header(&mut chunks, idle_max).await?;
         let serving = self.checked(header.header)?;
-        let received = install::receive_blocks(header, chunks, &serving.checkpoints).await?;
+        let received =
+            install::receive_blocks(header, chunks, &serving.checkpoints, idle_max).await?;
         let installed = serving.raft.install_full_snapshot(received.vote, received.snapshot);
         let answer = installed.await.map_err(stopped)?;
         serving.heard.now();
@@ -211,12 +214,7 @@ impl Peer for PeerService {
         request: v1::ReadIndexRequest,
     ) -> Result<v1::ReadIndexResponse, PeerError> {
         let serving = self.checked(request.header)?;
-        // Not forwarded again: whoever asks believes that this coordinator leads.
-        let index = if serving.raft.is_leader() {
-            serving.reads.index().await
-        } else {
-            Err(super::proposer::not_leader(super::leader_of(&serving.raft).map(|(id, _)| id)))
-        };
+        let index = serving.reads.index_as_leader().await;
         let result = match index {
             Ok(index) => ReadAnswer::Index(index.get()),
             Err(error) => ReadAnswer::Error(forward::to_wire(&error)),

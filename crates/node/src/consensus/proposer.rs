@@ -10,15 +10,22 @@
 //! taken gets an answer, and `NotApplied` is only said of one that never reached a log. A command
 //! that was forwarded to this coordinator is not forwarded again.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use openraft::{errors::ClientWriteError, impls::ProgressResponder, raft::ClientWriteResult};
-use quorate_core::{Command, MemberId, Operation, Record};
-use quorate_storage::{Proposal, TypeConfig};
+use quorate_core::MemberId;
+use quorate_storage::{EncodedCommand, Proposal, TypeConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Raft, forward::Links, leader_of};
+use super::{Raft, contact::Contact, forward::Links, leader_of};
 use crate::{
     clock::Clock,
     coordinator::{Committed, Fate, Unanswered},
@@ -31,12 +38,31 @@ pub(crate) type Answer = Result<Committed, Unanswered>;
 #[derive(Debug)]
 pub(crate) struct Pending {
     /// The command.
-    pub(crate) command: Arc<Command>,
+    pub(crate) command: EncodedCommand,
     /// Where it came from.
     pub(crate) origin: Origin,
     /// Who waits.
     pub(crate) answer: oneshot::Sender<Answer>,
+    _room: Room,
 }
+
+/// The bytes that a waiting command takes of the queue's budget.
+#[derive(Debug)]
+struct Room {
+    bytes: usize,
+    used: Arc<AtomicUsize>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The largest command, encoded. Far below the largest log entry, of which it may be the last part.
+pub(crate) const COMMAND_BYTES_MAX: usize = 32 << 20;
+/// Bytes of commands that wait at most, unless there is only one.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
 
 /// Where a command came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,22 +91,31 @@ pub(crate) struct Limits {
 pub(crate) struct Proposer {
     queue: mpsc::Sender<Pending>,
     limit: usize,
+    bytes_used: Arc<AtomicUsize>,
 }
 
 impl Proposer {
     /// Takes a command, or says that too many wait.
     pub(crate) fn submit(
         &self,
-        command: Arc<Command>,
+        command: EncodedCommand,
         origin: Origin,
     ) -> Result<oneshot::Receiver<Answer>, Unanswered> {
+        let bytes = command.len();
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(Unanswered::TooLarge { bytes, max: COMMAND_BYTES_MAX });
+        }
+        let overloaded =
+            Unanswered::Overloaded { limit: self.limit, retry_after: Duration::from_millis(50) };
+        let before = self.bytes_used.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { bytes, used: self.bytes_used.clone() };
+        if before > 0 && before + bytes > QUEUE_BYTES_MAX {
+            return Err(overloaded);
+        }
         let (answer, waiting) = oneshot::channel();
-        match self.queue.try_send(Pending { command, origin, answer }) {
+        match self.queue.try_send(Pending { command, origin, answer, _room: room }) {
             Ok(()) => Ok(waiting),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Unanswered::Overloaded {
-                limit: self.limit,
-                retry_after: Duration::from_millis(50),
-            }),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => {
                 Err(Unanswered::Stopped { fate: Fate::NotApplied })
             }
@@ -93,38 +128,39 @@ impl Proposer {
     }
 }
 
-/// Makes the proposer and the dispatcher behind it, which runs until `stop`.
-pub(crate) fn start(
+/// Takes what is submitted to the log, or to the leader.
+pub(crate) struct Dispatcher {
     raft: Raft,
     links: Links,
     clock: Arc<dyn Clock>,
-    limits: Limits,
-    tasks: &TaskTracker,
-    stop: CancellationToken,
-) -> Proposer {
-    let (queue, received) = mpsc::channel(limits.queue);
-    let dispatcher = Dispatcher {
-        raft,
-        links,
-        clock,
-        limits,
-        in_flight: Arc::new(Semaphore::new(limits.in_flight)),
-        tasks: tasks.clone(),
-    };
-    tasks.spawn(dispatcher.run(received, stop));
-    Proposer { queue, limit: limits.queue }
-}
-
-struct Dispatcher {
-    raft: Raft,
-    links: Links,
-    clock: Arc<dyn Clock>,
+    contact: Contact,
     limits: Limits,
     in_flight: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Dispatcher {
+    /// Not started yet.
+    pub(crate) fn new(
+        raft: Raft,
+        links: Links,
+        clock: Arc<dyn Clock>,
+        contact: Contact,
+        limits: Limits,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let in_flight = Arc::new(Semaphore::new(limits.in_flight));
+        Self { raft, links, clock, contact, limits, in_flight, tasks: tasks.clone() }
+    }
+
+    /// Runs until `stop`. Gives the way in.
+    pub(crate) fn start(self, stop: CancellationToken) -> Proposer {
+        let limit = self.limits.queue;
+        let (queue, received) = mpsc::channel(limit);
+        self.tasks.clone().spawn(self.run(received, stop));
+        Proposer { queue, limit, bytes_used: Arc::default() }
+    }
+
     async fn run(self, mut queue: mpsc::Receiver<Pending>, stop: CancellationToken) {
         let mut waiting = VecDeque::with_capacity(self.limits.batch);
         loop {
@@ -139,11 +175,14 @@ impl Dispatcher {
                 // Whatever comes while earlier entries are under way goes into the next one.
                 let permit = tokio::select! {
                     () = stop.cancelled() => break,
-                    permit = self.in_flight.clone().acquire_owned() => permit,
+                    permit = self.in_flight.clone().acquire_owned() => permit.ok(),
+                    () = self.contact.lost() => None,
                 };
-                let Ok(permit) = permit else { break };
                 self.gather(&mut queue, &mut waiting);
-                self.propose(waiting.drain(..), permit).await;
+                match permit {
+                    Some(permit) => self.propose(waiting.drain(..), permit).await,
+                    None => waiting.drain(..).for_each(|pending| fail(pending, no_quorum())),
+                }
             } else {
                 self.gather(&mut queue, &mut waiting);
                 self.forward(waiting.drain(..).collect());
@@ -156,11 +195,11 @@ impl Dispatcher {
     }
 
     fn gather(&self, queue: &mut mpsc::Receiver<Pending>, waiting: &mut VecDeque<Pending>) {
-        let mut bytes: usize = waiting.iter().map(|pending| weight(&pending.command)).sum();
+        let mut bytes: usize = waiting.iter().map(|pending| pending.command.len()).sum();
         while waiting.len() < self.limits.batch && bytes < self.limits.batch_bytes {
             match queue.try_recv() {
                 Ok(pending) => {
-                    bytes += weight(&pending.command);
+                    bytes += pending.command.len();
                     waiting.push_back(pending);
                 }
                 Err(_) => break,
@@ -177,17 +216,28 @@ impl Dispatcher {
         if commands.is_empty() {
             return;
         }
-        let proposal = Proposal::from_commands(self.clock.unix_ms(), &commands);
+        let proposal = Proposal::join(self.clock.unix_ms(), &commands);
         let (responder, outcome) = ProgressResponder::complete_only();
         if self.raft.write(proposal).responder(responder).await.is_err() {
             let stopped = || Err(Unanswered::Stopped { fate: Fate::NotApplied });
             answers.into_iter().for_each(|answer| drop(answer.send(stopped())));
             return;
         }
+        let contact = self.contact.clone();
         self.tasks.spawn(async move {
-            let outcome = outcome.await;
+            let mut outcome = outcome;
+            tokio::select! {
+                biased;
+                outcome = &mut outcome => deliver(outcome.ok(), answers),
+                () = contact.lost() => {
+                    // Nobody waits for a quorum that may not come back; the entry may still be
+                    // committed. Its place is taken until it is settled.
+                    let lost = || Err(quorum_lost());
+                    answers.into_iter().for_each(|answer| drop(answer.send(lost())));
+                    drop(outcome.await);
+                }
+            }
             drop(permit);
-            deliver(outcome.ok(), answers);
         });
     }
 
@@ -203,27 +253,6 @@ impl Dispatcher {
             Some((id, address)) if id != me => self.links.send(id, &address, mine),
             _ => mine.into_iter().for_each(|pending| fail(pending, not_leader(None))),
         }
-    }
-}
-
-/// About how many bytes a command takes in a log entry.
-fn weight(command: &Command) -> usize {
-    const FRAME: usize = 32;
-    let operation = |operation: &Operation| match operation {
-        Operation::Put { key, record: Record::Entry(value), .. } => {
-            FRAME + key.bytes.len() + value.len()
-        }
-        _ => 2 * FRAME,
-    };
-    match command {
-        Command::Transaction(transaction) => {
-            let operations = transaction.success.iter().chain(&transaction.failure);
-            2 * FRAME * transaction.preconditions.len() + operations.map(operation).sum::<usize>()
-        }
-        Command::ApplyNetwork(network) => {
-            4 * FRAME * (network.spec.processes.len() + network.spec.connections.len())
-        }
-        Command::DeleteNetwork { .. } => 2 * FRAME,
     }
 }
 
@@ -270,4 +299,20 @@ pub(crate) fn not_leader(leader: Option<MemberId>) -> Unanswered {
         None => "there is no leader".to_owned(),
     };
     Unanswered::Unavailable { fate: Fate::NotApplied, leader, message }
+}
+
+fn no_quorum() -> Unanswered {
+    Unanswered::Unavailable {
+        fate: Fate::NotApplied,
+        leader: None,
+        message: "this coordinator leads without a quorum".into(),
+    }
+}
+
+fn quorum_lost() -> Unanswered {
+    Unanswered::Unavailable {
+        fate: Fate::Unknown,
+        leader: None,
+        message: "contact with a quorum was lost; the write may still be committed".into(),
+    }
 }

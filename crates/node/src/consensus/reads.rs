@@ -33,22 +33,40 @@ type Index = Result<LogIndex, Unanswered>;
 /// Gives read indexes. A clone is another handle.
 #[derive(Clone)]
 pub(crate) struct Reads {
-    waiting: Arc<Waiting>,
+    here: Arc<Waiting>,
+    peers: Arc<Waiting>,
 }
 
+/// The readers of the next round.
 #[derive(Default)]
 struct Waiting {
     readers: Mutex<Vec<oneshot::Sender<Index>>>,
     arrived: Notify,
 }
 
+impl Waiting {
+    async fn wait(&self) -> Index {
+        let (reader, index) = oneshot::channel();
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        self.arrived.notify_one();
+        index.await.unwrap_or(Err(Unanswered::Stopped { fate: Fate::NotApplied }))
+    }
+
+    fn take(&self) -> Vec<oneshot::Sender<Index>> {
+        mem::take(&mut *self.readers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl Reads {
     /// The index that a read which begins now must wait for.
     pub(crate) async fn index(&self) -> Index {
-        let (reader, index) = oneshot::channel();
-        self.waiting.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-        self.waiting.arrived.notify_one();
-        index.await.unwrap_or(Err(Unanswered::Stopped { fate: Fate::NotApplied }))
+        self.here.wait().await
+    }
+
+    /// The same for another coordinator, which takes this one for the leader. It is not asked
+    /// further: two that take each other for the leader would wait for each other.
+    pub(crate) async fn index_as_leader(&self) -> Index {
+        self.peers.wait().await
     }
 }
 
@@ -61,10 +79,13 @@ pub(crate) fn start(
     tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> Reads {
-    let waiting = Arc::new(Waiting::default());
-    let rounds = Rounds { raft, transport, cluster, round_max, leader: None };
-    tasks.spawn(rounds.run(waiting.clone(), stop));
-    Reads { waiting }
+    let reads = Reads { here: Arc::default(), peers: Arc::default() };
+    for (waiting, asks) in [(&reads.here, true), (&reads.peers, false)] {
+        let (raft, transport) = (raft.clone(), transport.clone());
+        let rounds = Rounds { raft, transport, cluster, round_max, asks, leader: None };
+        tasks.spawn(rounds.run(waiting.clone(), stop.clone()));
+    }
+    reads
 }
 
 struct Rounds {
@@ -72,6 +93,8 @@ struct Rounds {
     transport: Arc<dyn Transport>,
     cluster: ClusterId,
     round_max: Duration,
+    /// Whether to ask the leader when this coordinator does not lead.
+    asks: bool,
     /// The leader that was asked last, and the handle to it.
     leader: Option<(MemberId, String, Arc<dyn Peer>)>,
 }
@@ -83,7 +106,7 @@ impl Rounds {
                 () = stop.cancelled() => break,
                 () = waiting.arrived.notified() => {}
             }
-            let readers = take(&waiting);
+            let readers = waiting.take();
             if readers.is_empty() {
                 continue;
             }
@@ -96,7 +119,7 @@ impl Rounds {
                 drop(reader.send(index.clone()));
             }
         }
-        for reader in take(&waiting) {
+        for reader in waiting.take() {
             drop(reader.send(Err(Unanswered::Stopped { fate: Fate::NotApplied })));
         }
     }
@@ -104,7 +127,11 @@ impl Rounds {
     async fn round(&mut self) -> Index {
         let limit = self.round_max;
         let round = async {
-            if self.raft.is_leader() { confirm(&self.raft).await } else { self.ask().await }
+            if self.asks && !self.raft.is_leader() {
+                self.ask().await
+            } else {
+                confirm(&self.raft).await
+            }
         };
         match tokio::time::timeout(limit, round).await {
             Ok(index) => index,
@@ -137,10 +164,6 @@ impl Rounds {
             None => Err(no_quorum(Some(leader), "an empty answer".into())),
         }
     }
-}
-
-fn take(waiting: &Waiting) -> Vec<oneshot::Sender<Index>> {
-    mem::take(&mut *waiting.readers.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// The leader's own round: a quorum answers heartbeats sent after this call.

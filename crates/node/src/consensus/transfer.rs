@@ -21,11 +21,11 @@ pub(crate) async fn transfer(
     target: Option<MemberId>,
     deadline: Instant,
 ) -> Result<MemberId, Unanswered> {
-    if let Some(target) = target {
-        if !parts.raft.voter_ids().any(|voter| voter == target.get()) {
-            let message = format!("target_id: member {target} is no voter of this cluster");
-            return Err(refused(&parts.raft, message));
-        }
+    if let Some(target) = target
+        && !parts.raft.voter_ids().any(|voter| voter == target.get())
+    {
+        let message = format!("target_id: member {target} is no voter of this cluster");
+        return Err(refused(&parts.raft, message));
     }
     match leader_of(&parts.raft) {
         Some((leader, address)) if leader != parts.me => {

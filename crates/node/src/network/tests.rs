@@ -164,7 +164,7 @@ async fn the_numbers_of_a_plan_are_those_of_what_it_makes() {
         panic!("nothing was committed")
     };
     assert_eq!(Some(&numbers), summary(&store.state(), &name("net")).as_ref());
-    assert_eq!(summaries(&store.state()), [numbers.clone()]);
+    assert_eq!(summaries(&store.state()), std::slice::from_ref(&numbers));
     let connections = KeyRange::Prefix(Kind::Connection, "".into());
     let stored = store.state().range(&connections).count();
     assert_eq!(usize::try_from(numbers.connections).unwrap(), stored);

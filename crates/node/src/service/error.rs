@@ -31,6 +31,9 @@ fn details(unanswered: &Unanswered) -> ErrorDetails {
         Unanswered::Overloaded { retry_after, .. } => {
             ErrorDetails::new(Reason::Overloaded, message).with_retry_after(*retry_after)
         }
+        Unanswered::TooLarge { max, .. } => ErrorDetails::new(Reason::LimitExceeded, message)
+            .with_outcome(WriteOutcome::NotApplied)
+            .with_field("", format!("at most {max} bytes as a command")),
         Unanswered::NotReached { .. } => {
             ErrorDetails::new(Reason::FutureRevision, message).with_code(Code::DeadlineExceeded)
         }

@@ -102,6 +102,13 @@ impl Clients {
         self.get("no such key", None).await.unwrap().1
     }
 
+    /// The oldest revision from which a watch can start, once this revision is applied here.
+    pub(crate) async fn oldest_at(&self, applied: Revision) -> Revision {
+        assert!(self.revision().await >= applied);
+        let status = self.cluster.clone().status(v1::StatusRequest {}).await.unwrap();
+        Revision(status.into_inner().oldest_revision)
+    }
+
     pub(crate) async fn watch(&self, spec: WatchSpec) -> Result<Watched, Status> {
         let request = v1::WatchRequest::from(spec);
         let stream = self.watch.clone().watch(request).await?.into_inner();

@@ -134,7 +134,10 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, self.payload_bytes_max).await
+        // What a follower is sent must begin where it ends: nothing when that was purged meanwhile.
+        let entries = self.read(start, end, self.payload_bytes_max).await?;
+        let begins = entries.first().is_some_and(|entry| entry.log_id.index() == start);
+        Ok(if begins { entries } else { Vec::new() })
     }
 
     async fn entries_stream<RB>(
