@@ -37,6 +37,17 @@ impl Rejection {
         Self { reason: Reason::LimitExceeded, field, rule, message }
     }
 
+    /// The same, told to a caller whose request is only the part of the command at `path`:
+    /// `success[0].put.value` becomes `value` within `success[0].put`.
+    #[must_use]
+    pub fn seen_from(mut self, path: &str) -> Self {
+        if let Some(rest) = self.field.strip_prefix(path).and_then(|rest| rest.strip_prefix('.')) {
+            self.message = self.message.replacen(&self.field, rest, 1);
+            self.field = rest.to_owned();
+        }
+        self
+    }
+
     /// Any other rejection.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {

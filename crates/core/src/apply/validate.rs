@@ -34,6 +34,17 @@ impl Path {
     }
 }
 
+impl Transaction {
+    /// Checks what can be checked without looking at records: what apply refuses whatever the
+    /// records are. For callers who would not write a hopeless command to the log.
+    ///
+    /// # Errors
+    /// The rejection that apply would give.
+    pub fn validate(&self, settings: &Settings) -> Result<(), Rejection> {
+        transaction(settings, self)
+    }
+}
+
 pub(super) fn transaction(settings: &Settings, all: &Transaction) -> Result<(), Rejection> {
     let Transaction { preconditions, success, failure } = all;
     let count = (preconditions.len() + success.len() + failure.len()) as u64;

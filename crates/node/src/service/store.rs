@@ -16,6 +16,11 @@ use super::{
     write::Writer,
 };
 
+/// Where a put is in the transaction that it becomes.
+const PUT: &str = "success[0].put";
+/// Where a delete is.
+const DELETE: &str = "success[0].delete";
+
 /// `StoreService`.
 pub(super) struct Store {
     pub(super) reader: Reader,
@@ -57,7 +62,7 @@ impl StoreService for Store {
         let (request, deadline) = self.writer.open(request);
         let transaction = Transaction::try_from(request)?;
         let keys = PutKeys::of(&transaction);
-        let (header, reply) = self.writer.transaction(transaction, deadline).await?;
+        let (header, reply) = self.writer.transaction(transaction, PUT, deadline).await?;
         Ok(Response::new(put_response(header, &keys, &reply)))
     }
 
@@ -67,7 +72,7 @@ impl StoreService for Store {
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         let (request, deadline) = self.writer.open(request);
         let transaction = Transaction::try_from(request)?;
-        let (header, reply) = self.writer.transaction(transaction, deadline).await?;
+        let (header, reply) = self.writer.transaction(transaction, DELETE, deadline).await?;
         Ok(Response::new(delete_response(header, &reply)))
     }
 
@@ -78,7 +83,7 @@ impl StoreService for Store {
         let (request, deadline) = self.writer.open(request);
         let transaction = Transaction::try_from(request)?;
         let keys = PutKeys::of(&transaction);
-        let (header, reply) = self.writer.transaction(transaction, deadline).await?;
+        let (header, reply) = self.writer.transaction(transaction, "", deadline).await?;
         Ok(Response::new(transaction_response(header, &keys, &reply)))
     }
 }

@@ -1,6 +1,6 @@
 //! Writes, as every service makes them.
 
-use quorate_core::{Command, Reply, Transaction, TransactionReply};
+use quorate_core::{Command, Rejection, Reply, Transaction, TransactionReply};
 use quorate_proto::{ErrorDetails, convert::Header};
 use tokio::time::Instant;
 use tonic::{Request, Status};
@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 use super::{deadline, error, header};
 use crate::{
     config::Limits,
-    coordinator::{Committed, Coordinator},
+    coordinator::{Committed, Coordinator, Freshness},
     metrics::WriteMetrics,
 };
 
@@ -47,15 +47,28 @@ impl Writer {
         Ok((header, committed.outcome.result.map_err(ErrorDetails::from)?))
     }
 
-    /// Commits a transaction; a rejection is a status.
+    /// Commits a transaction; a rejection is a status, which names fields as seen from `path` (empty:
+    /// the transaction itself). What apply would refuse whatever the records are is not written to
+    /// the log.
     pub(super) async fn transaction(
         &self,
         transaction: Transaction,
+        path: &str,
         deadline: Instant,
     ) -> Result<(Header, TransactionReply), Status> {
-        match self.commit(Command::Transaction(transaction), deadline).await? {
-            (header, Reply::Transaction(reply)) => Ok((header, reply)),
-            (_, reply) => Err(wrong_reply(&reply)),
+        let told =
+            |rejection: Rejection| Status::from(ErrorDetails::from(rejection.seen_from(path)));
+        if transaction.validate(self.coordinator.view().state.settings()).is_err() {
+            // The settings here may be old: only the newest ones count.
+            let view = self.coordinator.read(Freshness::Linearizable, deadline).await;
+            let view = view.map_err(|unanswered| error::read(&unanswered))?;
+            transaction.validate(view.state.settings()).map_err(told)?;
+        }
+        let committed = self.propose(Command::Transaction(transaction), deadline).await?;
+        let header = header::of_write(&self.coordinator, &committed);
+        match committed.outcome.result.map_err(told)? {
+            Reply::Transaction(reply) => Ok((header, reply)),
+            reply => Err(wrong_reply(&reply)),
         }
     }
 
