@@ -96,12 +96,16 @@ impl<'a, F: FnMut(Event)> Work<'a, F> {
         let state = store.log.get_log_state().await.unwrap();
         let vote = store.vote().await.map_or(0, |vote| vote.leader_id.term);
         let last = state.last_log_id.map_or(0, |last| last.committed_leader_id().term);
-        let applied = store.published.load().index.0;
+        let checkpoint = store.published.load().index.0;
+        // As openraft does: what is committed is applied, and never truncated any more.
+        let committed = store.log.read_committed().await.unwrap();
+        let applied = committed.map_or(0, |committed| committed.index()).max(checkpoint);
+        store.apply(checkpoint + 1..applied + 1).await;
         Self {
             term: vote.max(last) + 1,
             next: state.last_log_id.map_or(1, |last| last.index() + 1),
             applied,
-            checkpoint: applied,
+            checkpoint,
             purged: state.last_purged_log_id.map_or(0, |purged| purged.index()),
             submitted: 0,
             pending: Vec::new(),
