@@ -27,10 +27,12 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Measures deliveries. Every watcher must be told every write, in order and exactly once.
 pub(crate) async fn watch(load: &Load) -> Result<Measured> {
     let channels = connect(&load.endpoints, load.connections()).await?;
-    writes(load, &channels, load.warmup()).await?;
+    let warm = writes(load, &channels, load.warmup()).await?;
+    // Named, since a member that lags would take "from now" for an earlier revision.
+    let first = warm.writes.iter().map(|write| write.0).max().unwrap_or(0) + 1;
     let mut watchers = JoinSet::new();
     for number in 0..load.watchers as usize {
-        let watcher = Watcher::start(&channels[number % channels.len()]).await?;
+        let watcher = Watcher::start(&channels[number % channels.len()], first).await?;
         watchers.spawn(watcher.run(load.total, Payload::new(load.value_size)));
     }
     let start = Instant::now();
@@ -55,9 +57,9 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn start(channel: &Channel) -> Result<Self> {
+    async fn start(channel: &Channel, start_revision: i64) -> Result<Self> {
         let (key, range_end) = all_keys();
-        let create = WatchCreateRequest { key, range_end, start_revision: 0 };
+        let create = WatchCreateRequest { key, range_end, start_revision };
         let request_union = Some(RequestUnion::CreateRequest(create));
         let (requests, receiver) = mpsc::channel(1);
         requests.send(WatchRequest { request_union }).await?;
