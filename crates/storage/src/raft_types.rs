@@ -181,7 +181,7 @@ mod tests {
     fn put(number: usize) -> Command {
         let key = Key::entry(format!("key-{number}"));
         let record = Record::Entry(vec![7u8; number].into());
-        let operation = Operation::Put { key, record, return_previous: number % 2 == 0 };
+        let operation = Operation::Put { key, record, return_previous: number.is_multiple_of(2) };
         Command::Transaction(Transaction { success: vec![operation], ..Transaction::default() })
     }
 

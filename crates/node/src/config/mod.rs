@@ -90,14 +90,14 @@ impl Config {
     }
 
     /// One of several members on loopback in one process or on one machine, on whatever ports are
-    /// free, with short election times. Serve it with [`Listeners::local`].
+    /// free, with election times that a busy machine keeps. Serve it with [`Listeners::local`].
     #[must_use]
     pub fn local(id: MemberId, members: &[Member], data_dir: impl Into<PathBuf>) -> Self {
         let cluster = Cluster { initial_members: members.to_vec(), ..Cluster::default() };
         let raft = Raft {
-            heartbeat_ms: 60,
-            election_ms_min: 300,
-            election_ms_max: 600,
+            heartbeat_ms: 100,
+            election_ms_min: 1_000,
+            election_ms_max: 2_000,
             ..Raft::default()
         };
         Self {
