@@ -36,6 +36,10 @@ use crate::{
     raft_types::{Entry, LogId},
 };
 
+/// How many barriers share one write of the commit position. One that is old costs a restart that
+/// it applies a little less until a leader says what is committed; writing it costs every barrier.
+const BARRIERS_PER_COMMITTED: u32 = 32;
+
 /// Blocks that are deleted in one batch.
 const DELETES_PER_BATCH: usize = 64;
 
@@ -54,6 +58,8 @@ pub(crate) struct Flusher {
     checkpoint: Option<Pointer>,
     /// How far the log is committed, when that is not given to the database yet.
     committed: Option<Option<Position>>,
+    /// Barriers since it was given to the database.
+    barriers: u32,
     /// Entries that are not given to the database yet.
     open: Option<BlockBuilder>,
 }
@@ -73,6 +79,7 @@ impl Flusher {
             vote,
             checkpoint,
             committed: None,
+            barriers: 0,
             open: None,
         }
     }
@@ -122,6 +129,13 @@ impl Flusher {
                 Op::Checkpoint(pointer, _) => self.checkpoint = self.checkpoint.max(Some(*pointer)),
             }
         }
+        self.barriers += 1;
+        // At close it is all that is left to do.
+        let nothing_else = ops.iter().all(|op| matches!(op, Op::Committed(_)));
+        if nothing_else || self.barriers >= BARRIERS_PER_COMMITTED {
+            self.write_open()?;
+            self.save_committed()?;
+        }
         self.sync()?;
         self.keeper.write()
     }
@@ -129,7 +143,6 @@ impl Flusher {
     /// Makes everything so far durable. Recorded with the next write of the record.
     fn sync(&mut self) -> io::Result<()> {
         self.write_open()?;
-        self.save_committed()?;
         self.shared.db.sync()?;
         let record = &mut self.keeper.record;
         (record.last, record.chain) = (self.last, self.chain);
@@ -148,6 +161,7 @@ impl Flusher {
     /// After the entries that it speaks of: what a crash leaves of the database is a beginning.
     fn save_committed(&mut self) -> io::Result<()> {
         let Some(committed) = self.committed.take() else { return Ok(()) };
+        self.barriers = 0;
         let mut batch = Batch::default();
         batch.put(COMMITTED_KEY, seal(&committed));
         self.shared.db.apply(batch)
