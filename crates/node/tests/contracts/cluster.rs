@@ -86,3 +86,14 @@ async fn a_whole_cluster_comes_back_with_everything() {
     }
     cluster.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_too_large_for_the_log_is_refused_and_harms_nobody() {
+    let cluster = TestCluster::start(1).await;
+    let coordinator = cluster.node(1).coordinator();
+    let huge = put("k", &"x".repeat(33 << 20));
+    let refused = coordinator.propose(huge, deadline()).await.unwrap_err();
+    assert!(matches!(refused, Unanswered::TooLarge { .. }), "{refused}");
+    coordinator.propose(put("k", "v"), deadline()).await.unwrap().outcome.result.unwrap();
+    cluster.shutdown().await;
+}

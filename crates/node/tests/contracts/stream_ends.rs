@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quorate_core::{Filter, RestoreEpoch, Revision};
+use quorate_core::{Filter, MemberId, RestoreEpoch, Revision};
 use quorate_proto::{
     Reason,
     convert::{ResumeToken, Start, WatchEvent, WatchSpec},
@@ -11,7 +11,7 @@ use tonic::Code;
 
 use crate::{
     clients::{Clients, Story, assert_error},
-    common::TestCluster,
+    common::{TestCluster, deadline},
     http::metric,
 };
 
@@ -70,6 +70,27 @@ async fn line_9_streams_end_when_contact_with_the_majority_is_lost() {
     cluster.restart(2).await;
     let mut again = clients.watch_from(Revision(1)).await.unwrap();
     assert_eq!(again.story(Revision(1)).await.len(), 1, "and begin again when it is back");
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn line_9_a_change_of_leader_ends_no_stream() {
+    let cluster = TestCluster::start(3).await;
+    let clients = Clients::all(cluster.nodes()).await;
+    let mut streams = Vec::new();
+    for one in &clients {
+        streams.push(one.watch_from(Revision(1)).await.unwrap());
+    }
+    let mut last = Revision(0);
+    for target in [2, 3, 1] {
+        let leads =
+            cluster.node(1).coordinator().transfer_leader(Some(MemberId(target)), deadline());
+        assert_eq!(leads.await, Ok(MemberId(target)));
+        last = clients[0].put("k", "v").await.unwrap();
+    }
+    for stream in &mut streams {
+        assert_eq!(stream.story(last).await.len(), 3, "every write, on the stream it began with");
+    }
     cluster.shutdown().await;
 }
 
