@@ -81,7 +81,7 @@ pub enum Unanswered {
         /// What is allowed.
         max: usize,
     },
-    /// `AtLeast` asked for a revision that did not come in time. gRPC `DEADLINE_EXCEEDED`... with
+    /// `AtLeast` asked for a revision that did not come in time. gRPC `DEADLINE_EXCEEDED`,
     /// reason `FUTURE_REVISION`.
     #[error("revision {wanted} was not reached in time, this coordinator is at {current}")]
     NotReached {
@@ -378,8 +378,9 @@ impl Coordinator {
         }
     }
 
-    /// False when this coordinator has had no contact with a leader (or, leading, with a quorum)
-    /// for longer than the largest election timeout, or is stopping. Streams end then.
+    /// False when this coordinator has had no leader in contact (heard from, or, leading, backed by
+    /// a quorum, within the largest election timeout) for half as long again, or is stopping.
+    /// Streams end then; an election that succeeds in time ends none.
     #[must_use]
     pub fn in_contact(&self) -> watch::Receiver<bool> {
         self.parts.contact.subscribe()

@@ -1,4 +1,11 @@
-//! The embeddable coordinator of Quorate.
+//! The embeddable coordinator of Quorate: consensus, reads, change streams and services.
+//!
+//! Start a [`Node`] with a [`config::Config`]; read and write in this process through its
+//! [`Coordinator`], or over gRPC through its sockets. [`Replica`] is the same without sockets, for
+//! simulations.
+//!
+//! Invariants: no globals, several nodes run in one process; nothing but the log changes the state;
+//! an error of a write says whether it was applied. Must not know about command lines.
 
 pub mod clock;
 pub mod config;

@@ -69,7 +69,7 @@ pub(crate) struct Serve {
     /// The configuration file
     #[arg(long, value_name = "FILE", env = "QUORATE_CONFIG", hide_env_values = true)]
     pub(crate) config: PathBuf,
-    /// Where the data is; overrides the file's [node] data_dir
+    /// Where the data is; overrides the file's node.data_dir
     #[arg(long, value_name = "DIR", env = "QUORATE_DATA_DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Stop when standard input ends: for a parent process whose end must be ours

@@ -5,7 +5,8 @@
 //! its readers. A reader then waits until that index is applied here and answers from its own
 //! state.
 //!
-//! Invariants: a round begins after the reads that it serves arrived; one round at a time.
+//! Invariants: a round begins after the reads that it serves arrived; one round at a time for the
+//! readers here, and one for the coordinators that ask this one.
 
 use std::{
     mem,

@@ -6,15 +6,15 @@
 //!                                  └──frame──> body ──> HTTP/2
 //! ```
 //!
-//! Owns where a stream starts ([`start`]), what it is sent next ([`cursor`], [`walk`], [`scan`]:
-//! pure, given a view), when it looks again ([`hub`], [`subscription`]), and the bytes on the wire
-//! ([`frame`], [`server`]).
+//! Owns where a stream starts (`start`), what it is sent next (`cursor`, `walk`, `scan`:
+//! pure, given a view), when it looks again (`hub`, `subscription`), and the bytes on the wire
+//! (`frame`, `server`).
 //!
 //! Invariants:
 //! - A subscriber pulls. It holds a revision and no queue, so a slow one costs nothing that grows
 //!   with its lag. A snapshot in progress pins one state.
 //! - Everything up to a message's resume token was delivered; a revision is never split.
-//! - Subscribers with equal filters at equal revisions are sent the very same bytes ([`group`]).
+//! - Subscribers with equal filters at equal revisions are sent the very same bytes (`group`).
 //! - A stream never ends or jumps in silence: it ends with a status, or says `RESYNC`.
 //!
 //! Must not know about Raft, or how a view comes about.

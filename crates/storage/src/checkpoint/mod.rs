@@ -4,11 +4,11 @@
 //! (summary, position, membership, checksums of all blocks); the others hold records in key order,
 //! then the history. They are sent to a follower in this order, as they are.
 //!
-//! - [`block`]: the form of a block
-//! - [`manifest`]: the form of block 0
-//! - [`build`]: which blocks a state needs, and which of an older checkpoint it can keep
-//! - [`generation`]: the checkpoints on disk, what is current and what can go
-//! - [`transfer`]: collecting blocks from a peer
+//! - `block`: the form of a block
+//! - `manifest`: the form of block 0
+//! - `build`: which blocks a state needs, and which of an older checkpoint it can keep
+//! - `generation`: the checkpoints on disk, what is current and what can go
+//! - `transfer`: collecting blocks from a peer
 //!
 //! ```text
 //! blocks, manifest -> sync -> log barrier -> durability record -> old generations go

@@ -7,12 +7,12 @@
 //!        |                      | tail in memory ............... | last
 //! ```
 //!
-//! - [`block`]: runs of entries as they are on disk
-//! - [`tail`]: the newest entries in memory
-//! - [`shared`]: the log as readers see it, and the queue to the flusher
-//! - [`flush`]: writes the queue, one barrier for all that waits
-//! - [`reader`]: what apply and replication read
-//! - [`recover`]: what is on disk at open, checked against the durability record
+//! - `block`: runs of entries as they are on disk
+//! - `tail`: the newest entries in memory
+//! - `shared`: the log as readers see it, and the queue to the flusher
+//! - `flush`: writes the queue, one barrier for all that waits
+//! - `reader`: what apply and replication read
+//! - `recover`: what is on disk at open, checked against the durability record
 //!
 //! Invariants: votes and entries go through one queue, in order; entries are readable as soon as
 //! `append` returns; nothing is reported durable before its barrier. Must not know what an entry
