@@ -1,22 +1,34 @@
-//! The durability record: what the log must still hold after a crash.
+//! The durability record: what the log must still hold after a crash, and the newest of it.
 //!
-//! sled can lose its newest writes without a word when its file is damaged. The record, kept apart
-//! from sled in two slots that are overwritten in turn, names the last vote, the last durable entry
-//! and a chained hash of the log up to it, so that such a loss is noticed at the next open.
+//! sled can lose its newest writes without a word when its file is damaged, and takes several
+//! writes and a change of its file's metadata for each barrier. So an acknowledgement rests on two
+//! things that are kept apart from sled:
 //!
-//! Invariants: a slot is written after the log barrier that it describes and before anybody is
-//! told of it; except that what is going to be removed from the log (truncated, purged) is
-//! recorded as gone before it goes. A crash during a write damages that slot only, and what it
-//! would have said was told to nobody.
+//! ```text
+//! barrier:    frame of the journal: record after it, the log blocks since the last barrier
+//! settlement: databases synced, then the record into the older of two slots, journal empty
+//! ```
+//!
+//! The record names the last vote, the last durable entry and a chained hash of the log up to it.
+//! A settlement is made when the journal is full, and for everything that is more than an append
+//! or a vote. At open the databases must hold all that the newest slot says; the journal has the
+//! rest.
+//!
+//! Invariants: slots and frames share one sequence; nobody is told of a barrier before its frame
+//! or its slot is durable; a slot is written after the sync that it describes, except that what is
+//! going to be removed from the log (truncated, purged) is recorded as gone before it goes. A crash
+//! during a write damages that slot or frame only, and what it would have said was told to nobody.
 
 use std::{io, sync::Arc};
 
+use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     disk::{Disk, SLOT_BYTES, Slot},
     error::OpenError,
     format::{Position, VoteRecord, seal, unseal},
+    journal::{self, JOURNAL_BYTES},
 };
 
 /// What the log must hold.
@@ -51,13 +63,20 @@ pub(crate) struct Pointer {
     pub(crate) checksum: u32,
 }
 
-/// Keeps the record.
+/// Keeps the record and the journal.
 pub(crate) struct Keeper {
     disk: Arc<dyn Disk>,
-    /// Where the next write goes: the slot that does not hold the newest record.
+    /// Where the next settlement goes: the slot that does not hold the newest record.
     next: Slot,
-    /// The record as it is written next. Changed freely, durable after [`Keeper::write`].
+    /// Where the next frame goes.
+    at: usize,
+    /// The record as it is written next. Changed freely, durable after [`Keeper::settle`] or
+    /// [`Keeper::journal`].
     pub(crate) record: Record,
+    /// At open: what the databases must hold.
+    pub(crate) settled: Record,
+    /// At open: the log blocks from there to the record, in order.
+    pub(crate) blocks: Vec<Bytes>,
     /// Whether a record was found.
     pub(crate) found: bool,
 }
@@ -65,45 +84,106 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Reads the newest record.
     pub(crate) fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        let mut newest: Option<(Record, Slot)> = None;
-        let mut damaged = Vec::new();
-        for slot in [Slot::A, Slot::B] {
-            let Some(bytes) = disk.read_slot(slot)? else { continue };
-            match unseal::<Record>(&bytes) {
-                Ok(record) => {
-                    if newest.as_ref().is_none_or(|(other, _)| other.sequence < record.sequence) {
-                        newest = Some((record, slot));
-                    }
-                }
-                Err(error) => damaged.push(format!("slot {slot:?}: {error}")),
+        let newest = newest_slot(&*disk)?;
+        let found = newest.is_some();
+        let (settled, slot) = newest.unwrap_or((Record::default(), Slot::B));
+        let (mut record, mut blocks) = (settled.clone(), Vec::new());
+        if found {
+            let journal = disk.read_journal()?.filter(|bytes| bytes.len() == JOURNAL_BYTES);
+            let Some(journal) = journal else {
+                return Err(OpenError::Damaged("the journal is missing or cut off".into()));
+            };
+            for frame in journal::scan(&journal, settled.sequence).map_err(OpenError::Damaged)? {
+                (record, blocks) = read_frame(frame.into(), blocks)?;
             }
+        } else {
+            disk.create_journal(JOURNAL_BYTES)?;
         }
-        match newest {
-            Some((record, slot)) => {
-                if !damaged.is_empty() {
-                    tracing::warn!(?damaged, "a slot of the durability record was being written");
-                }
-                Ok(Self { disk, next: other(slot), record, found: true })
-            }
-            None if damaged.is_empty() => {
-                Ok(Self { disk, next: Slot::A, record: Record::default(), found: false })
-            }
-            None => Err(OpenError::Damaged(format!(
-                "the durability record cannot be read: {}",
-                damaged.join(", ")
-            ))),
-        }
+        Ok(Self { disk, next: other(slot), at: JOURNAL_BYTES, record, settled, blocks, found })
     }
 
-    /// Writes the record. Durable when it returns.
-    pub(crate) fn write(&mut self) -> io::Result<()> {
+    /// Records a settlement: the databases hold all that the record says. Durable when it returns.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         self.record.sequence += 1;
         let bytes = seal(&self.record);
         debug_assert!(bytes.len() <= SLOT_BYTES);
         self.disk.write_slot(self.next, &bytes)?;
         self.next = other(self.next);
+        self.at = 0;
         Ok(())
     }
+
+    /// Writes a frame with the record and the log blocks since the last frame or settlement.
+    /// Durable when it returns true; false: there is no room, settle.
+    pub(crate) fn journal(&mut self, blocks: &[Bytes]) -> io::Result<bool> {
+        let bytes: usize = blocks.iter().map(|block| LENGTH_BYTES + block.len()).sum();
+        if journal::frame_bytes(RECORD_BYTES_MAX + bytes) > JOURNAL_BYTES - self.at {
+            return Ok(false);
+        }
+        self.record.sequence += 1;
+        let mut payload = Vec::with_capacity(RECORD_BYTES_MAX + bytes);
+        let record = seal(&self.record);
+        debug_assert!(LENGTH_BYTES + record.len() <= RECORD_BYTES_MAX);
+        for part in std::iter::once(&Bytes::from(record)).chain(blocks) {
+            payload.put_u32_le(u32::try_from(part.len()).map_err(io::Error::other)?);
+            payload.put_slice(part);
+        }
+        let frame = journal::encode(self.record.sequence, &payload);
+        self.disk.write_journal(self.at, &frame)?;
+        self.at += frame.len();
+        Ok(true)
+    }
+}
+
+/// Bytes in front of each part of a frame.
+const LENGTH_BYTES: usize = 4;
+
+/// Bytes that a record takes in a frame at most.
+const RECORD_BYTES_MAX: usize = 512;
+
+/// The newest record in a slot; None: none was ever written.
+fn newest_slot(disk: &dyn Disk) -> Result<Option<(Record, Slot)>, OpenError> {
+    let mut newest: Option<(Record, Slot)> = None;
+    let mut damaged = Vec::new();
+    for slot in [Slot::A, Slot::B] {
+        let Some(bytes) = disk.read_slot(slot)? else { continue };
+        match unseal::<Record>(&bytes) {
+            Ok(record) => {
+                if newest.as_ref().is_none_or(|(other, _)| other.sequence < record.sequence) {
+                    newest = Some((record, slot));
+                }
+            }
+            Err(error) => damaged.push(format!("slot {slot:?}: {error}")),
+        }
+    }
+    let say = damaged.join(", ");
+    if damaged.len() > 1 {
+        return Err(OpenError::Damaged(format!("the durability record cannot be read: {say}")));
+    }
+    if !damaged.is_empty() {
+        // Also the very first write of a slot, before which there was nothing.
+        tracing::warn!(damaged = say, "a slot of the durability record was being written");
+    }
+    Ok(newest)
+}
+
+/// The record of a frame, and the blocks so far with those of the frame.
+fn read_frame(mut frame: Bytes, mut blocks: Vec<Bytes>) -> Result<(Record, Vec<Bytes>), OpenError> {
+    let record = next_part(&mut frame).and_then(|record| unseal(&record).ok());
+    let Some(record) = record else { return Err(unreadable()) };
+    while !frame.is_empty() {
+        blocks.push(next_part(&mut frame).ok_or_else(unreadable)?);
+    }
+    Ok((record, blocks))
+}
+
+fn next_part(frame: &mut Bytes) -> Option<Bytes> {
+    let length = usize::try_from(frame.try_get_u32_le().ok()?).ok()?;
+    (length <= frame.len()).then(|| frame.split_to(length))
+}
+
+fn unreadable() -> OpenError {
+    OpenError::Damaged("a frame of the journal is not what was written".into())
 }
 
 fn other(slot: Slot) -> Slot {
@@ -137,7 +217,7 @@ mod tests {
 
     fn write(keeper: &mut Keeper, index: u64) {
         keeper.record.last = Some(Position { term: 1, index });
-        keeper.write().unwrap();
+        keeper.settle().unwrap();
     }
 
     #[test]
@@ -165,7 +245,7 @@ mod tests {
         write(&mut keeper, 2);
         disk.fail_after(0);
         keeper.record.last = Some(Position { term: 1, index: 3 });
-        assert!(keeper.write().is_err());
+        assert!(keeper.settle().is_err());
         disk.crash(0);
         let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
         assert_eq!(keeper.record.last, Some(Position { term: 1, index: 2 }));
@@ -184,6 +264,66 @@ mod tests {
     }
 
     #[test]
+    fn the_very_first_slot_may_be_torn() {
+        let disk = MemoryDisk::new();
+        let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
+        disk.fail_after(0);
+        assert!(keeper.settle().is_err());
+        disk.crash(0);
+        assert!(!Keeper::open(Arc::new(disk)).unwrap().found);
+    }
+
+    /// Writes a frame with one block of this content.
+    fn journal(keeper: &mut Keeper, index: u64, block: &'static [u8]) -> bool {
+        keeper.record.last = Some(Position { term: 1, index });
+        keeper.journal(&[Bytes::from_static(block)]).unwrap()
+    }
+
+    #[test]
+    fn frames_count_after_the_newest_slot() {
+        let disk = MemoryDisk::new();
+        let open = || Keeper::open(Arc::new(disk.clone())).unwrap();
+        let mut keeper = open();
+        assert!(!journal(&mut keeper, 1, b"before any slot"));
+        write(&mut keeper, 1);
+        assert!(journal(&mut keeper, 2, b"two") && journal(&mut keeper, 3, b"three"));
+        let found = open();
+        assert_eq!(found.settled.last, Some(Position { term: 1, index: 1 }));
+        assert_eq!(found.record, keeper.record);
+        assert_eq!(found.blocks, [&b"two"[..], b"three"]);
+        write(&mut keeper, 4);
+        let found = open();
+        assert_eq!((&found.settled, &found.record), (&keeper.record, &keeper.record));
+        assert!(found.blocks.is_empty());
+    }
+
+    #[test]
+    fn a_full_journal_says_so() {
+        let mut keeper = Keeper::open(Arc::new(MemoryDisk::new())).unwrap();
+        write(&mut keeper, 1);
+        let mut frames = 0;
+        while journal(&mut keeper, 2 + frames, &[7; 100]) {
+            frames += 1;
+        }
+        assert_eq!(frames, 256);
+        write(&mut keeper, 300);
+        assert!(journal(&mut keeper, 301, b"again"));
+        assert!(!keeper.journal(&[vec![0; JOURNAL_BYTES].into()]).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_newest_slot_is_noticed_by_the_frames_after_it() {
+        let disk = MemoryDisk::new();
+        let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
+        write(&mut keeper, 1);
+        write(&mut keeper, 2);
+        assert!(journal(&mut keeper, 3, b"three"));
+        disk.write_slot(Slot::B, b"nonsense").unwrap();
+        let Err(OpenError::Damaged(why)) = Keeper::open(Arc::new(disk)) else { panic!("opened") };
+        assert!(why.contains("frame 2 is missing"), "{why}");
+    }
+
+    #[test]
     fn a_record_fits_into_a_slot() {
         let position = Some(Position { term: u64::MAX, index: u64::MAX });
         let largest = Record {
@@ -196,7 +336,8 @@ mod tests {
             purged: position,
             checkpoint: Some(Pointer { last: position, generation: u64::MAX, checksum: u32::MAX }),
         };
-        assert!(seal(&largest).len() <= SLOT_BYTES / 8);
+        assert!(seal(&largest).len() + LENGTH_BYTES <= RECORD_BYTES_MAX);
+        const { assert!(RECORD_BYTES_MAX <= SLOT_BYTES) };
     }
 
     const GOLDEN: &[u8] = &[

@@ -6,11 +6,11 @@
 //! machine.
 //!
 //! ```text
-//! append --> tail (memory, readable at once) --> flusher --> log database --> durability record
-//!                                                                                  |
-//! apply --> State --> Published                                callbacks <---------+
+//! append --> tail (memory, readable at once) --> flusher --> log database, not synced yet
+//!                                                  |
+//! apply --> State --> Published    callbacks <-- journal --(full)--> sync, durability record
 //!             |
-//!             +--> checkpoint --> state database --> log barrier --> durability record
+//!             +--> checkpoint --> state database, synced --> journal
 //! ```
 //!
 //! Invariants: nothing is reported durable before the disk said so; what was reported durable is
@@ -23,6 +23,7 @@ pub mod error;
 mod format;
 mod fragment;
 pub mod identity;
+mod journal;
 pub mod log;
 pub mod machine;
 pub mod metrics;

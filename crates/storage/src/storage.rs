@@ -152,7 +152,7 @@ impl Storage {
             }
             log.sync()?;
             state.sync()?;
-            keeper.write()?;
+            keeper.settle()?;
         }
         let record = &keeper.record;
         let has_data =

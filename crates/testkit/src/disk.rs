@@ -59,6 +59,18 @@ impl Disk for LifeDisk {
         self.alive()?.write_slot(slot, bytes)
     }
 
+    fn read_journal(&self) -> io::Result<Option<Bytes>> {
+        self.alive()?.read_journal()
+    }
+
+    fn create_journal(&self, bytes: usize) -> io::Result<()> {
+        self.alive()?.create_journal(bytes)
+    }
+
+    fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        self.alive()?.write_journal(offset, bytes)
+    }
+
     fn read_file(&self, name: &str) -> io::Result<Option<Bytes>> {
         self.alive()?.read_file(name)
     }

@@ -1,7 +1,8 @@
 //! A disk in memory, which can lose power. For tests and simulation.
 //!
 //! It keeps the promises of [`Disk`] and no more: a crash keeps of every database a prefix of the
-//! batches that were not synced, and may tear the slot that was being written.
+//! batches that were not synced, and may tear the slot or the part of the journal that was being
+//! written.
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{Batch, Database, Disk, KeyValue, SLOT_BYTES, Slot};
-use crate::error::OpenError;
+use crate::{error::OpenError, journal::SECTOR_BYTES};
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 
@@ -26,6 +27,9 @@ struct Platter {
     life: u64,
     databases: BTreeMap<String, Contents>,
     slots: [Option<Bytes>; 2],
+    journal: Option<Vec<u8>>,
+    /// The part of the journal that was being written when the power went off.
+    torn: Option<(usize, Vec<u8>)>,
     files: BTreeMap<String, Bytes>,
     power: Power,
 }
@@ -57,9 +61,20 @@ impl MemoryDisk {
     /// drawn from `seed`. What was opened before fails from now on.
     pub fn crash(&self, seed: u64) {
         let mut platter = self.platter.lock();
+        let platter = &mut *platter;
         platter.life += 1;
         platter.power = Power::On;
         let mut draw = seed;
+        if let (Some((offset, bytes)), Some(journal)) = (platter.torn.take(), &mut platter.journal)
+        {
+            for (number, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+                draw = mix(draw);
+                if draw % 2 == 0 {
+                    let at = offset + number * SECTOR_BYTES;
+                    journal[at..at + sector.len()].copy_from_slice(sector);
+                }
+            }
+        }
         for contents in platter.databases.values_mut() {
             draw = mix(draw);
             let pending = std::mem::take(&mut contents.pending);
@@ -71,10 +86,22 @@ impl MemoryDisk {
         }
     }
 
-    /// The power goes off after so many more writes (batches, barriers, slots, files): all
-    /// operations fail then, and a slot that was being written is torn, until [`Self::crash`].
+    /// The power goes off after so many more writes (batches, barriers, slots, frames, files): all
+    /// operations fail then, and what was being written in place is torn, until [`Self::crash`].
     pub fn fail_after(&self, writes: u64) {
         self.platter.lock().power = Power::Failing(writes);
+    }
+
+    /// Damages one bit of what was written to the journal, for tests of damage. False: that byte is
+    /// zero.
+    pub fn flip_journal(&self, byte: usize, bit: u8) -> bool {
+        let mut platter = self.platter.lock();
+        let byte = platter.journal.as_mut().and_then(|journal| journal.get_mut(byte));
+        match byte.filter(|byte| **byte != 0) {
+            Some(byte) => *byte ^= 1 << (bit % 8),
+            None => return false,
+        }
+        true
     }
 
     /// Damages one bit of what a database durably holds, for tests of damage. False: there is no
@@ -172,6 +199,37 @@ impl Disk for MemoryDisk {
             return spent;
         }
         platter.slots[slot as usize] = Some(whole.into());
+        Ok(())
+    }
+
+    fn read_journal(&self) -> io::Result<Option<Bytes>> {
+        let platter = self.platter.lock();
+        platter.powered()?;
+        Ok(platter.journal.as_deref().map(Bytes::copy_from_slice))
+    }
+
+    fn create_journal(&self, bytes: usize) -> io::Result<()> {
+        let mut platter = self.platter.lock();
+        platter.spend()?;
+        platter.journal = Some(vec![0; bytes]);
+        Ok(())
+    }
+
+    fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let mut platter = self.platter.lock();
+        let was_on = platter.powered().is_ok();
+        let spent = platter.spend();
+        if spent.is_err() {
+            if was_on {
+                platter.torn = Some((offset, bytes.to_vec()));
+            }
+            return spent;
+        }
+        let place = platter.journal.as_mut().and_then(|all| all.get_mut(offset..));
+        match place.and_then(|place| place.get_mut(..bytes.len())) {
+            Some(place) => place.copy_from_slice(bytes),
+            None => return Err(io::Error::other("outside of the journal")),
+        }
         Ok(())
     }
 

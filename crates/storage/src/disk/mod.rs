@@ -1,5 +1,5 @@
-//! What storage needs of a disk: ordered databases with a barrier, two small slots that are
-//! overwritten in place, and one small file that is replaced as a whole.
+//! What storage needs of a disk: ordered databases with a barrier, two small slots and a journal
+//! that are overwritten in place, and small files that are replaced as a whole.
 //!
 //! Invariants: writes to one database become durable in order: after a crash each database holds
 //! a prefix of what was applied to it, and at least what was applied before its last `sync`.
@@ -119,6 +119,25 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Of the disk.
     fn write_slot(&self, slot: Slot, bytes: &[u8]) -> io::Result<()>;
+
+    /// The journal; None: it was not created.
+    ///
+    /// # Errors
+    /// Of the disk.
+    fn read_journal(&self) -> io::Result<Option<Bytes>>;
+
+    /// Creates the journal, or makes it new: so many zeros. Durable when it returns.
+    ///
+    /// # Errors
+    /// Of the disk.
+    fn create_journal(&self, bytes: usize) -> io::Result<()>;
+
+    /// Overwrites a part of the journal in place; durable when it returns. A crash may leave each
+    /// sector of 512 bytes of this part as it was before.
+    ///
+    /// # Errors
+    /// Of the disk.
+    fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()>;
 
     /// A small file; None: not there.
     ///

@@ -48,6 +48,9 @@ const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// The file with the two slots.
 const SLOTS: &str = "durability";
 
+/// The file with the journal.
+const JOURNAL: &str = "journal";
+
 /// How sled is used.
 #[derive(Debug, Clone)]
 pub struct SledOptions {
@@ -68,7 +71,8 @@ impl Default for SledOptions {
 pub struct SledDisk {
     dir: PathBuf,
     options: SledOptions,
-    slots: Mutex<Option<File>>,
+    slots: Mutex<Option<Arc<File>>>,
+    journal: Mutex<Option<Arc<File>>>,
 }
 
 impl SledDisk {
@@ -80,7 +84,7 @@ impl SledDisk {
         let dir = dir.into();
         fs::create_dir_all(&dir)?;
         sync_with_parent(&dir)?;
-        Ok(Self { dir, options, slots: Mutex::new(None) })
+        Ok(Self { dir, options, slots: Mutex::default(), journal: Mutex::default() })
     }
 
     fn config(&self, path: &Path) -> sled::Config {
@@ -117,10 +121,10 @@ impl SledDisk {
 
     /// The file with the slots, created with its full size so that no later write changes its
     /// metadata.
-    fn slots(&self) -> io::Result<File> {
+    fn slots(&self) -> io::Result<Arc<File>> {
         let mut slots = self.slots.lock();
         if let Some(file) = &*slots {
-            return file.try_clone();
+            return Ok(file.clone());
         }
         let path = self.dir.join(SLOTS);
         let file =
@@ -130,8 +134,17 @@ impl SledDisk {
         }
         file.sync_all()?;
         sync_dir(&self.dir)?;
-        *slots = Some(file.try_clone()?);
-        Ok(file)
+        Ok(slots.insert(Arc::new(file)).clone())
+    }
+
+    /// The file with the journal, created with its full size already.
+    fn journal(&self) -> io::Result<Arc<File>> {
+        let mut journal = self.journal.lock();
+        if let Some(file) = &*journal {
+            return Ok(file.clone());
+        }
+        let file = OpenOptions::new().write(true).open(self.dir.join(JOURNAL))?;
+        Ok(journal.insert(Arc::new(file)).clone())
     }
 }
 
@@ -177,6 +190,24 @@ impl Disk for SledDisk {
     fn write_slot(&self, slot: Slot, bytes: &[u8]) -> io::Result<()> {
         let file = self.slots()?;
         file.write_all_at(bytes, offset(slot))?;
+        Ok(rustix::fs::fdatasync(&file)?)
+    }
+
+    fn read_journal(&self) -> io::Result<Option<Bytes>> {
+        self.read_file(JOURNAL)
+    }
+
+    /// Written in place and not renamed into place: it counts only once a slot was written.
+    fn create_journal(&self, bytes: usize) -> io::Result<()> {
+        let mut file = File::create(self.dir.join(JOURNAL))?;
+        file.write_all(&vec![0; bytes])?;
+        file.sync_all()?;
+        sync_dir(&self.dir)
+    }
+
+    fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let file = self.journal()?;
+        file.write_all_at(bytes, offset as u64)?;
         Ok(rustix::fs::fdatasync(&file)?)
     }
 

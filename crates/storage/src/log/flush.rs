@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! queue: append, append, vote, append | taken together
-//!        blocks and vote to the database
-//!        Database::sync                 one barrier
-//!        durability record              one more small one, in place
+//!        blocks and vote to the database, which writes them when it likes
+//!        the same blocks and the record after them to the journal: the barrier
 //!        callbacks, in order
 //! ```
 //!
-//! Invariant: `chain` and `next` describe what was given to the database; the record describes
+//! A barrier for which the journal has no room, or that has removed something, is a settlement
+//! instead: the database is synced, then the record written to its slot.
+//!
+//! Invariant: `chain` and `last` describe what was given to the database; the record describes
 //! what is durable. A failure is final: nothing is retried.
 
 use std::{
@@ -19,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
@@ -62,6 +65,13 @@ pub(crate) struct Flusher {
     barriers: u32,
     /// Entries that are not given to the database yet.
     open: Option<BlockBuilder>,
+    /// The blocks given to the database since the last barrier.
+    fresh: Vec<Bytes>,
+    /// Set when something was removed since the last settlement: what the journal adds to the
+    /// database at open must meet it as it was.
+    removed: bool,
+    /// Set when a write failed: nothing is written any more.
+    failed: bool,
 }
 
 impl Flusher {
@@ -81,6 +91,9 @@ impl Flusher {
             committed: None,
             barriers: 0,
             open: None,
+            fresh: Vec::new(),
+            removed: false,
+            failed: false,
         }
     }
 
@@ -89,6 +102,7 @@ impl Flusher {
         while let Some(ops) = self.shared.take_blocking() {
             self.flush(ops);
         }
+        self.end();
     }
 
     /// Runs as a task until the log is closed; each barrier takes so long.
@@ -101,6 +115,17 @@ impl Flusher {
             }
             self.flush(ops);
         }
+        self.end();
+    }
+
+    /// Leaves nothing to the journal, so that the next open is quick.
+    fn end(&mut self) {
+        if self.failed {
+            return;
+        }
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "settling the log at its end; the journal has it");
+        }
     }
 
     /// Writes and syncs, and tells everybody.
@@ -112,7 +137,10 @@ impl Flusher {
         self.shared.metrics.barrier.observe(began.elapsed());
         match &result {
             Ok(()) => self.evict(),
-            Err(fatal) => self.shared.fail(fatal),
+            Err(fatal) => {
+                self.failed = true;
+                self.shared.fail(fatal);
+            }
         }
         complete(ops, &result);
     }
@@ -136,18 +164,37 @@ impl Flusher {
             self.write_open()?;
             self.save_committed()?;
         }
-        self.sync()?;
-        self.keeper.write()
+        self.write_open()?;
+        self.describe();
+        if !self.removed && self.keeper.journal(&self.fresh)? {
+            self.fresh.clear();
+            return Ok(());
+        }
+        self.settle()
     }
 
-    /// Makes everything so far durable. Recorded with the next write of the record.
+    /// Makes the database durable with everything so far, and records it.
+    fn settle(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.keeper.settle()?;
+        self.removed = false;
+        Ok(())
+    }
+
+    /// Makes the database durable with everything so far. To be recorded: see [`Keeper::settle`].
     fn sync(&mut self) -> io::Result<()> {
         self.write_open()?;
         self.shared.db.sync()?;
+        self.describe();
+        self.fresh.clear();
+        Ok(())
+    }
+
+    /// Brings the record up to what was given to the database.
+    fn describe(&mut self) {
         let record = &mut self.keeper.record;
         (record.last, record.chain) = (self.last, self.chain);
         (record.vote, record.checkpoint) = (self.vote, self.checkpoint);
-        Ok(())
     }
 
     fn save_vote(&mut self, vote: VoteRecord) -> io::Result<()> {
@@ -197,6 +244,7 @@ impl Flusher {
         let pieces = fragment::put(&mut batch, &block_key(block.first), &block.bytes)?;
         self.shared.db.apply(batch)?;
         self.chain = block.chain;
+        self.fresh.push(block.bytes);
         let info = BlockInfo { last: block.last, pieces };
         let mut view = self.shared.view();
         view.blocks.insert(block.first, info);
@@ -224,7 +272,8 @@ impl Flusher {
         if empty {
             (self.keeper.record.base, self.keeper.record.base_chain) = (from, chain);
         }
-        self.keeper.write()?;
+        self.keeper.settle()?;
+        self.removed = true;
         self.delete(gone.into_iter().rev().collect())?;
         match cut {
             Some(first) => self.cut(first, from),
@@ -294,7 +343,8 @@ impl Flusher {
         let record = &mut self.keeper.record;
         (record.base, record.base_chain) = (base, base_chain);
         record.purged = Some(upto);
-        self.keeper.write()?;
+        self.keeper.settle()?;
+        self.removed = true;
         self.delete(gone)
     }
 

@@ -1,9 +1,13 @@
-//! Reads the log at open and checks it against the durability record.
+//! Reads the log at open, checks it against the durability record, and adds what only the journal
+//! has.
 //!
-//! What the record does not cover was told to nobody: it is taken when it is whole, and dropped
-//! when its end was cut off. What the record covers must be there, to the bit.
+//! What the record of the last settlement covers must be in the database, to the bit. What comes
+//! after it is taken when it is whole, and dropped when its end was cut off; then the blocks of the
+//! journal that are missing are added. What the newest record does not cover was told to nobody.
 
 use std::{io, sync::Arc};
+
+use bytes::Bytes;
 
 use super::{
     BLOCK_PREFIX, COMMITTED_KEY, VOTE_KEY,
@@ -16,7 +20,7 @@ use crate::{
     disk::{Batch, Database},
     durability::{Keeper, Record},
     error::OpenError,
-    format::{Position, VoteRecord, unseal},
+    format::{Position, VoteRecord, seal, unseal},
     fragment::{self, Found},
     raft_types::{LogId, Vote},
 };
@@ -28,22 +32,34 @@ pub(crate) fn recover(
     keeper: &mut Keeper,
     tail_bytes_max: usize,
 ) -> Result<LogView, OpenError> {
-    let record = keeper.record.clone();
-    let mut log = Log::new(&record, tail_bytes_max);
+    let (settled, newest) = (keeper.settled.clone(), keeper.record.clone());
+    let mut log = Log::new(&settled, &newest, tail_bytes_max);
     fragment::scan(&**db, BLOCK_PREFIX, |found| log.take(found))?;
-    log.check_end()?;
-    let vote = check_vote(&**db, &record)?;
+    log.check_end(&settled)?;
+    let found = read_vote(&**db)?;
+    check_vote(found, &settled)?;
+    let vote = found.max(newest.vote);
     let committed = match db.get(COMMITTED_KEY)? {
         Some(bytes) => unseal::<Option<Position>>(&bytes)
             .map_err(|error| damaged(format!("the committed position: {error}")))?,
         None => None,
     };
 
-    for stale in log.stale.chunks(64) {
+    for stale in std::mem::take(&mut log.stale).chunks(64) {
         let mut batch = Batch::default();
         for (key, pieces) in stale {
             fragment::delete(&mut batch, key, *pieces);
         }
+        db.apply(batch)?;
+    }
+    log.cut = false;
+    for block in std::mem::take(&mut keeper.blocks) {
+        log.replay(&**db, block)?;
+    }
+    log.check_end(&newest)?;
+    if let Some(vote) = vote.filter(|_| vote != found) {
+        let mut batch = Batch::default();
+        batch.put(VOTE_KEY, seal(&vote));
         db.apply(batch)?;
     }
     db.sync()?;
@@ -52,11 +68,11 @@ pub(crate) fn recover(
     keeper.record.chain = log.chain;
     (keeper.record.base, keeper.record.base_chain) =
         if log.view.blocks.is_empty() { (log.next, log.chain) } else { log.base };
-    keeper.write()?;
+    keeper.settle()?;
 
     let mut view = log.view;
     view.vote = vote.map(Vote::from);
-    view.purged = record.purged.map(LogId::from);
+    view.purged = settled.purged.map(LogId::from);
     view.last = log.last.map(LogId::from);
     view.committed = committed.map(LogId::from);
     if let Some(purged) = view.purged {
@@ -65,31 +81,34 @@ pub(crate) fn recover(
     Ok(view)
 }
 
+fn read_vote(db: &dyn Database) -> Result<Option<VoteRecord>, OpenError> {
+    let Some(bytes) = db.get(VOTE_KEY)? else { return Ok(None) };
+    let vote = unseal(&bytes).map_err(|error| damaged(format!("the vote: {error}")))?;
+    Ok(Some(vote))
+}
+
 /// The vote found must be at least the one recorded.
-fn check_vote(db: &dyn Database, record: &Record) -> Result<Option<VoteRecord>, OpenError> {
-    let found = match db.get(VOTE_KEY)? {
-        Some(bytes) => Some(
-            unseal::<VoteRecord>(&bytes).map_err(|error| damaged(format!("the vote: {error}")))?,
-        ),
-        None => None,
-    };
-    if found < record.vote {
-        let say = |vote: Option<VoteRecord>| match vote {
-            Some(vote) => format!("a vote in term {} for member {}", vote.term, vote.voted_for),
-            None => "no vote".to_owned(),
-        };
-        return Err(damaged(format!(
-            "the vote is missing: {} was recorded as durable, {} was found",
-            say(record.vote),
-            say(found)
-        )));
+fn check_vote(found: Option<VoteRecord>, record: &Record) -> Result<(), OpenError> {
+    if found >= record.vote {
+        return Ok(());
     }
-    Ok(found)
+    let say = |vote: Option<VoteRecord>| match vote {
+        Some(vote) => format!("a vote in term {} for member {}", vote.term, vote.voted_for),
+        None => "no vote".to_owned(),
+    };
+    Err(damaged(format!(
+        "the vote is missing: {} was recorded as durable, {} was found",
+        say(record.vote),
+        say(found)
+    )))
 }
 
 /// The log as far as it was read.
 struct Log<'a> {
-    record: &'a Record,
+    /// What the database must hold.
+    settled: &'a Record,
+    /// What it must hold with the journal.
+    newest: &'a Record,
     view: LogView,
     /// The index of the entry to come.
     next: u64,
@@ -105,14 +124,15 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn new(record: &'a Record, tail_bytes_max: usize) -> Self {
+    fn new(settled: &'a Record, newest: &'a Record, tail_bytes_max: usize) -> Self {
         Self {
-            record,
-            view: LogView::new(Tail::new(record.base)),
-            next: record.base,
-            last: record.purged,
-            chain: record.base_chain,
-            base: (record.base, record.base_chain),
+            settled,
+            newest,
+            view: LogView::new(Tail::new(settled.base)),
+            next: settled.base,
+            last: settled.purged,
+            chain: settled.base_chain,
+            base: (settled.base, settled.base_chain),
             tail_bytes_max,
             cut: false,
             stale: Vec::new(),
@@ -124,8 +144,7 @@ impl<'a> Log<'a> {
             return Err(damaged("a log block has a key that is none".into()));
         };
         let first = u64::from_be_bytes(first);
-        let empty = self.record.last.is_none() && self.view.blocks.is_empty();
-        if first < self.next && !empty {
+        if first < self.next && !self.is_new() {
             // Purged before the crash: recorded as gone, not deleted yet.
             self.stale.push((found.key.to_vec(), found.pieces));
             return Ok(());
@@ -140,30 +159,51 @@ impl<'a> Log<'a> {
         };
         let decoded = block::decode(bytes)
             .map_err(|error| damaged(format!("the log block of entry {first}: {error}")))?;
-        if empty {
-            // The first entries ever, which the record does not know of.
-            self.base = (first, decoded.chain_before);
-            (self.next, self.chain) = self.base;
-        }
-        let fits = decoded.first == first && decoded.chain_before == self.chain;
-        if self.cut || first != self.next || !fits {
+        if decoded.first != first {
             return Err(self.gap(first));
         }
         self.add(decoded, found.pieces)
     }
 
+    /// Adds a block of the journal, unless the database has it.
+    fn replay(&mut self, db: &dyn Database, bytes: Bytes) -> Result<(), OpenError> {
+        let decoded = block::decode(bytes.clone())
+            .map_err(|error| damaged(format!("a log block in the journal: {error}")))?;
+        if decoded.first < self.next && !self.is_new() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        let pieces = fragment::put(&mut batch, &block_key(decoded.first), &bytes)?;
+        self.add(decoded, pieces)?;
+        Ok(db.apply(batch)?)
+    }
+
+    /// Whether nothing is known of the log yet: the first block found is the first one ever.
+    fn is_new(&self) -> bool {
+        self.settled.last.is_none() && self.view.blocks.is_empty()
+    }
+
     fn add(&mut self, decoded: Decoded, pieces: u16) -> Result<(), OpenError> {
         let first = decoded.first;
+        if self.is_new() {
+            self.base = (first, decoded.chain_before);
+            (self.next, self.chain) = self.base;
+        }
+        if self.cut || first != self.next || decoded.chain_before != self.chain {
+            return Err(self.gap(first));
+        }
         for (entry, chain) in decoded.entries {
             let position = Position::from(entry.log_id);
-            if let Some(last) = self.record.last
-                && last.index == position.index
-                && (last != position || self.record.chain != chain)
-            {
-                return Err(damaged(format!(
-                    "the log differs from what was recorded as durable: {position} was found where \
-                     {last} with another history was recorded"
-                )));
+            for record in [self.settled, self.newest] {
+                if let Some(last) = record.last
+                    && last.index == position.index
+                    && (last != position || record.chain != chain)
+                {
+                    return Err(damaged(format!(
+                        "the log differs from what was recorded as durable: {position} was found \
+                         where {last} with another history was recorded"
+                    )));
+                }
             }
             self.chain = chain;
             self.next = position.index + 1;
@@ -177,9 +217,9 @@ impl<'a> Log<'a> {
         Ok(())
     }
 
-    /// Whether the record says that this entry is durable.
+    /// Whether the database must hold this entry.
     fn covered(&self, index: u64) -> bool {
-        self.record.last.is_some_and(|last| index <= last.index)
+        self.settled.last.is_some_and(|last| index <= last.index)
     }
 
     fn gap(&self, found: u64) -> OpenError {
@@ -191,8 +231,8 @@ impl<'a> Log<'a> {
     }
 
     /// Everything that was recorded must have been found.
-    fn check_end(&self) -> Result<(), OpenError> {
-        let Some(recorded) = self.record.last else { return Ok(()) };
+    fn check_end(&self, record: &Record) -> Result<(), OpenError> {
+        let Some(recorded) = record.last else { return Ok(()) };
         if self.next > recorded.index {
             return Ok(());
         }
