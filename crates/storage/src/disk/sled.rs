@@ -287,32 +287,23 @@ impl SledDatabase {
 impl Database for SledDatabase {
     fn apply(&self, batch: Batch) -> io::Result<()> {
         let mut bytes = 0;
-        let (mut large, mut small) = (sled::Batch::default(), None);
-        for (key, value) in batch.changes {
-            let into = if is_small(&key) {
-                small.get_or_insert_with(sled::Batch::default)
-            } else {
-                &mut large
-            };
+        for (key, value) in &batch.changes {
             let typical = self.typical.load(Ordering::Relaxed);
+            bytes += key.len();
             match value {
                 Some(value) => {
                     debug_assert!(value.len() <= VALUE_BYTES_MAX);
-                    bytes += key.len() + value.len();
+                    bytes += value.len();
                     self.typical.store((typical * 7 + value.len()) / 8, Ordering::Relaxed);
-                    into.insert(key, &*value);
                 }
-                None => {
-                    bytes += key.len() + typical;
-                    into.remove(key);
-                }
+                None => bytes += typical,
             }
         }
+        let (small, large): (Vec<Change>, Vec<Change>) =
+            batch.changes.into_iter().partition(|(key, _)| is_small(key));
         self.with("apply", |trees| {
-            if let Some(small) = small {
-                trees.small.apply_batch(small)?;
-            }
-            trees.large.apply_batch(large)
+            apply(&trees.small, small)?;
+            apply(&trees.large, large)
         })?;
         let unsynced = self.unsynced.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if unsynced > UNSYNCED_BYTES_MAX { self.sync() } else { Ok(()) }
@@ -375,6 +366,29 @@ impl From<Fault> for io::Error {
             Fault::Sled(sled::Error::Io(error)) => error,
             fault => io::Error::new(io::ErrorKind::InvalidData, fault),
         }
+    }
+}
+
+/// A change of a batch.
+type Change = (Vec<u8>, Option<Bytes>);
+
+/// Applies changes, all or nothing. sled writes a batch to its file at once, in two parts and with
+/// a wake-up of another thread for each; a single change, which needs no batch, waits for a flush.
+fn apply(tree: &sled::Tree, mut changes: Vec<Change>) -> sled::Result<()> {
+    if changes.len() > 1 {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, &*value),
+                None => batch.remove(key),
+            }
+        }
+        return tree.apply_batch(batch);
+    }
+    match changes.pop() {
+        Some((key, Some(value))) => tree.insert(key, &*value).map(drop),
+        Some((key, None)) => tree.remove(key).map(drop),
+        None => Ok(()),
     }
 }
 
