@@ -7,18 +7,26 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Batch, Database, Disk, KeyValue, SLOT_BYTES, Slot};
 use crate::{error::OpenError, journal::SECTOR_BYTES};
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 
-/// A disk in memory. A clone is another handle of the same disk, so that it can be opened again
-/// after whoever held it was dropped.
-#[derive(Clone, Default)]
+/// A disk in memory. A clone is another handle of the same disk, to be given to a store: it fails
+/// once the disk has lost power, as everything that was opened before. The original goes on.
+#[derive(Default)]
 pub struct MemoryDisk {
     platter: Arc<Mutex<Platter>>,
+    /// None: any life.
+    life: Option<u64>,
+}
+
+impl Clone for MemoryDisk {
+    fn clone(&self) -> Self {
+        Self { platter: self.platter.clone(), life: Some(self.platter.lock().life) }
+    }
 }
 
 #[derive(Default)]
@@ -69,7 +77,7 @@ impl MemoryDisk {
         {
             for (number, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
                 draw = mix(draw);
-                if draw % 2 == 0 {
+                if draw.is_multiple_of(2) {
                     let at = offset + number * SECTOR_BYTES;
                     journal[at..at + sector.len()].copy_from_slice(sector);
                 }
@@ -90,6 +98,15 @@ impl MemoryDisk {
     /// operations fail then, and what was being written in place is torn, until [`Self::crash`].
     pub fn fail_after(&self, writes: u64) {
         self.platter.lock().power = Power::Failing(writes);
+    }
+
+    /// The disk as this handle may use it.
+    fn live(&self) -> io::Result<MutexGuard<'_, Platter>> {
+        let platter = self.platter.lock();
+        if self.life.is_some_and(|life| life != platter.life) {
+            return Err(ended());
+        }
+        Ok(platter)
     }
 
     /// Damages one bit of what was written to the journal, for tests of damage. False: that byte is
@@ -145,6 +162,10 @@ impl Platter {
     }
 }
 
+fn ended() -> io::Error {
+    io::Error::other("opened before the power was lost")
+}
+
 fn off() -> io::Error {
     io::Error::other("the disk has no power")
 }
@@ -168,7 +189,7 @@ fn write(map: &mut Map, batch: Batch) {
 
 impl Disk for MemoryDisk {
     fn open(&self, name: &str) -> Result<Arc<dyn Database>, OpenError> {
-        let mut platter = self.platter.lock();
+        let mut platter = self.live()?;
         platter.powered()?;
         platter.databases.entry(name.to_owned()).or_default();
         let (name, life) = (name.to_owned(), platter.life);
@@ -176,17 +197,17 @@ impl Disk for MemoryDisk {
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {
-        Ok(self.platter.lock().databases.contains_key(name))
+        Ok(self.live()?.databases.contains_key(name))
     }
 
     fn read_slot(&self, slot: Slot) -> io::Result<Option<Bytes>> {
-        let platter = self.platter.lock();
+        let platter = self.live()?;
         platter.powered()?;
         Ok(platter.slots[slot as usize].clone())
     }
 
     fn write_slot(&self, slot: Slot, bytes: &[u8]) -> io::Result<()> {
-        let mut platter = self.platter.lock();
+        let mut platter = self.live()?;
         let mut whole = vec![0; SLOT_BYTES];
         whole[..bytes.len()].copy_from_slice(bytes);
         let was_on = platter.powered().is_ok();
@@ -203,20 +224,20 @@ impl Disk for MemoryDisk {
     }
 
     fn read_journal(&self) -> io::Result<Option<Bytes>> {
-        let platter = self.platter.lock();
+        let platter = self.live()?;
         platter.powered()?;
         Ok(platter.journal.as_deref().map(Bytes::copy_from_slice))
     }
 
     fn create_journal(&self, bytes: usize) -> io::Result<()> {
-        let mut platter = self.platter.lock();
+        let mut platter = self.live()?;
         platter.spend()?;
         platter.journal = Some(vec![0; bytes]);
         Ok(())
     }
 
     fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        let mut platter = self.platter.lock();
+        let mut platter = self.live()?;
         let was_on = platter.powered().is_ok();
         let spent = platter.spend();
         if spent.is_err() {
@@ -234,13 +255,13 @@ impl Disk for MemoryDisk {
     }
 
     fn read_file(&self, name: &str) -> io::Result<Option<Bytes>> {
-        let platter = self.platter.lock();
+        let platter = self.live()?;
         platter.powered()?;
         Ok(platter.files.get(name).cloned())
     }
 
     fn write_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut platter = self.platter.lock();
+        let mut platter = self.live()?;
         platter.spend()?;
         platter.files.insert(name.to_owned(), Bytes::copy_from_slice(bytes));
         Ok(())
@@ -258,7 +279,7 @@ impl MemoryDatabase {
         let mut platter = self.platter.lock();
         platter.powered()?;
         if platter.life != self.life {
-            return Err(io::Error::other("opened before the power was lost"));
+            return Err(ended());
         }
         match platter.databases.get_mut(&self.name) {
             Some(contents) => Ok(use_it(contents)),

@@ -112,7 +112,9 @@ async fn try_damage(
 async fn a_flipped_bit_is_refused_or_harmless() {
     let (dir, content) = original().await;
     let mut draw = Draw(3);
-    for (file, flips) in [("log/db", 40), ("state/db", 40), ("durability", 20), ("log/conf", 4)] {
+    for (file, flips) in
+        [("log/db", 40), ("state/db", 40), ("durability", 20), ("journal", 20), ("log/conf", 4)]
+    {
         let mut tally = Tally::default();
         let used = used(&dir.path().join(file));
         for _ in 0..flips {
@@ -136,7 +138,9 @@ async fn a_flipped_bit_is_refused_or_harmless() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_off_file_is_refused_or_harmless() {
     let (dir, content) = original().await;
-    for file in ["log/db", "state/db", "durability", "log/conf", "state/conf", "identity"] {
+    for file in
+        ["log/db", "state/db", "durability", "journal", "log/conf", "state/conf", "identity"]
+    {
         let path = dir.path().join(file);
         if !path.exists() {
             continue;
@@ -162,7 +166,7 @@ async fn a_cut_off_file_is_refused_or_harmless() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_part_is_refused() {
     let (dir, content) = original().await;
-    for part in ["log", "state", "log/db", "state/db", "durability"] {
+    for part in ["log", "state", "log/db", "state/db", "durability", "journal"] {
         let verdict = try_damage(dir.path(), &content, |copy| {
             let path = copy.join(part);
             if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
@@ -220,6 +224,38 @@ fn flipped_bits_in_values_are_refused_or_harmless() {
     }
     println!("{refused} of 120 refused");
     assert!(refused > 100, "{refused} of 120");
+}
+
+/// After a power cut the journal is all that has the newest entries.
+#[test]
+fn a_flipped_bit_in_the_journal_is_refused_or_harmless() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut refused, mut draw) = (0, Draw(5));
+    for round in 0..60 {
+        let disk = MemoryDisk::new();
+        runtime.block_on(async {
+            let open = || Store::open_with(Arc::new(disk.clone()), small(), Executor::Tasks);
+            let mut store = open().unwrap();
+            for first in (1..100).step_by(10) {
+                store.append(TERM, first..first + 10).await;
+            }
+            store.log.save_vote(&Vote::new(TERM + 1, 2)).await.unwrap();
+            drop(store);
+            disk.crash(round);
+            while !disk.flip_journal(usize::try_from(draw.below(40_000)).unwrap(), 2) {}
+            match open() {
+                Ok(mut store) => {
+                    let log: Vec<_> = (1..101).map(|index| (TERM, index)).collect();
+                    store.expect(&log).await;
+                    assert_eq!(store.vote().await, Some(Vote::new(TERM + 1, 2)));
+                }
+                Err(OpenError::Damaged(_)) => refused += 1,
+                Err(error) => panic!("not recognised as damage: {error}"),
+            }
+        });
+    }
+    println!("{refused} of 60 refused");
+    assert!(refused > 40, "{refused} of 60");
 }
 
 /// A damaged identity is refused by name.
