@@ -15,6 +15,10 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
+/// As in `quorate bench`: both loads are to cost the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The part of etcd's interface that the load needs.
 #[expect(unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 mod etcd {
