@@ -130,7 +130,7 @@ impl Coordinator {
     pub async fn put(&self, key: &str, value: &[u8]) -> Result<Revision, Failure> {
         let key = Some(entry(key));
         let request =
-            PutRequest { key, value: Bytes::copy_from_slice(value), return_previous: false };
+            PutRequest { key, value: Bytes::copy_from_slice(value), ..PutRequest::default() };
         let answer = self.store().put(timed(request)).await?.into_inner();
         Ok(revision(answer.header))
     }
@@ -145,7 +145,7 @@ impl Coordinator {
         let put = PutOperation {
             key: Some(entry(key)),
             value: Bytes::copy_from_slice(value),
-            return_previous: false,
+            ..PutOperation::default()
         };
         let request = TransactionRequest {
             preconditions: vec![Precondition {
@@ -153,7 +153,7 @@ impl Coordinator {
                 test: Some(precondition::Test::Absent(true)),
             }],
             success: vec![Operation { operation: Some(operation::Operation::Put(put)) }],
-            failure: Vec::new(),
+            ..TransactionRequest::default()
         };
         let answer = self.store().transaction(timed(request)).await?.into_inner();
         Ok(answer.succeeded.then(|| revision(answer.header)))

@@ -135,7 +135,11 @@ async fn networks(coordinator: &Coordinator) -> Result<()> {
         ("no/slash", spec(&["a"], &[]), "name"),
     ];
     for (name, spec, field) in cases {
-        let request = ApplyNetworkRequest { name: name.to_owned(), spec: Some(spec) };
+        let request = ApplyNetworkRequest {
+            name: name.to_owned(),
+            spec: Some(spec),
+            ..ApplyNetworkRequest::default()
+        };
         let mut client = NetworkServiceClient::new(coordinator.channel());
         let answer = client.apply(timed(request)).await.map(drop).map_err(Failure::from);
         let failure = refused(answer, Code::InvalidArgument, "INVALID_FIELD")?;
@@ -158,6 +162,7 @@ async fn values(coordinator: &Coordinator) -> Result<()> {
             key: Some(Key { kind: kind.into(), key: Bytes::from_static(b"net/0") }),
             value: vec![b'x'; size].into(),
             return_previous: false,
+            ..PutRequest::default()
         };
         let mut client = StoreServiceClient::new(coordinator.channel());
         let answer = client.put(timed(request)).await.map(drop).map_err(Failure::from);
@@ -187,7 +192,12 @@ async fn foreign_token(coordinator: &Coordinator) -> Result<()> {
 async fn compacted_watch(cluster: &Cluster) -> Result<()> {
     let any = cluster.coordinators()[0].clone();
     let key = Key { kind: Kind::Setting.into(), key: Bytes::from_static(b"history_bytes_max") };
-    let request = PutRequest { key: Some(key), value: "1000".into(), return_previous: false };
+    let request = PutRequest {
+        key: Some(key),
+        value: "1000".into(),
+        return_previous: false,
+        ..PutRequest::default()
+    };
     StoreServiceClient::new(any.channel()).put(timed(request)).await?;
     for number in 0..50 {
         any.put(&format!("history/{number}"), &[b'x'; 100]).await?;

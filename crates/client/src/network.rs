@@ -96,7 +96,7 @@ impl Operation for Apply {
 
     fn request(&self, _read: Consistency) -> v1::ApplyNetworkRequest {
         let (name, spec) = (self.name.as_str().to_owned(), self.spec.as_ref().into());
-        v1::ApplyNetworkRequest { name, spec: Some(spec) }
+        v1::ApplyNetworkRequest { name, spec: Some(spec), context: None }
     }
 
     fn read(&self, answer: v1::ApplyNetworkResponse) -> Result<AppliedNetwork, ConvertError> {
@@ -197,7 +197,7 @@ impl Operation for DeleteNetwork {
     );
 
     fn request(&self, _read: Consistency) -> v1::DeleteNetworkRequest {
-        v1::DeleteNetworkRequest { name: self.name.as_str().to_owned() }
+        v1::DeleteNetworkRequest { name: self.name.as_str().to_owned(), context: None }
     }
 
     fn read(&self, answer: v1::DeleteNetworkResponse) -> Result<DeletedNetwork, ConvertError> {

@@ -104,7 +104,7 @@ impl Client {
     /// use quorate_core::Record;
     ///
     /// if let Some(found) = client.get("color").local().await?.value {
-    ///     let Record::Entry(value) = &found.value else { unreachable!("an entry's key") };
+    ///     let Record::Entry(entry) = &found.value else { unreachable!("an entry's key") };
     ///     println!("{value:?}, written at revision {}", found.modified);
     /// }
     /// # Ok(())
@@ -166,7 +166,7 @@ impl Operation for Put {
 
     fn request(&self, _read: Consistency) -> v1::PutRequest {
         let Self { key, value, return_previous } = self.clone();
-        v1::PutRequest { key: Some(key.into()), value, return_previous }
+        v1::PutRequest { key: Some(key.into()), value, return_previous, ..Default::default() }
     }
 
     fn read(&self, answer: v1::PutResponse) -> Result<Self::Output, ConvertError> {
@@ -402,7 +402,7 @@ impl Operation for Delete {
 
     fn request(&self, _read: Consistency) -> v1::DeleteRequest {
         let Self { range, return_previous } = self.clone();
-        v1::DeleteRequest { selector: Some(range.into()), return_previous }
+        v1::DeleteRequest { selector: Some(range.into()), return_previous, context: None }
     }
 
     fn read(&self, answer: v1::DeleteResponse) -> Result<Deleted, ConvertError> {

@@ -149,7 +149,7 @@ impl TransactionBuilder {
 fn put_record(key: &Key, value: Bytes) -> Record {
     match (key.kind, std::str::from_utf8(&value)) {
         (Kind::Setting, Ok(text)) => Record::Setting(text.into()),
-        _ => Record::Entry(value),
+        _ => Record::Entry(value.into()),
     }
 }
 

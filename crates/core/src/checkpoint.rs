@@ -73,6 +73,8 @@ impl Builder {
             return Err(Mismatch(format!("more than {} records", self.summary.records)));
         }
         self.state.sum = self.state.sum.wrapping_add(hash::record(&key, &record));
+        self.state.index(&key, None, Some(&record.value));
+        self.state.internal += usize::from(key.kind.is_internal());
         if key.kind == Kind::Setting {
             Arc::make_mut(&mut self.state.settings).set(&key.bytes, Some(&record.value));
         }

@@ -10,7 +10,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version that [`encode`] writes.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// The bytes are not what they should be.
 #[derive(Debug, thiserror::Error)]

@@ -4,12 +4,17 @@
 //! are in it. Checks of its own shape (sizes, names) happen in [`crate::apply()`], so that no
 //! sender can get around them.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    key::{Key, KeyRange},
+    codec,
+    id::{Epoch, MemberId, Serial, SessionId, Term},
+    key::{Key, KeyRange, LoadId, PartitionId},
     name::Name,
-    record::{NetworkSpec, Record},
+    record::{Load, NetworkSpec, Owner, Record},
+    resources::Resources,
 };
 
 /// A change to the state. At most one revision each.
@@ -24,6 +29,147 @@ pub enum Command {
         /// The network.
         name: Name,
     },
+    /// Opens a session. Its id is the revision of the command.
+    OpenSession {
+        /// How long it lives after its last keep-alive, milliseconds.
+        ttl_ms: u64,
+        /// What its holder calls itself. May be empty.
+        label: String,
+    },
+    /// Ends a session as its holder asked.
+    CloseSession {
+        /// The session.
+        id: SessionId,
+    },
+    /// Ends a session whose keep-alives stopped. Only from the leader of the term of its log entry.
+    ExpireSession {
+        /// The session.
+        id: SessionId,
+        /// The term in which the proposer leads.
+        term: Term,
+    },
+    /// Registers a worker, or changes what it says of itself.
+    RegisterWorker(RegisterWorker),
+    /// Asks a worker to give its partitions away, or no longer.
+    DrainWorker {
+        /// The worker.
+        name: Name,
+        /// True: drain. False: take partitions again.
+        drain: bool,
+    },
+    /// Removes a worker; what it owns is nobody's from now on.
+    LeaveWorker {
+        /// The worker.
+        name: Name,
+        /// The session that must have it. None: only a worker that is down leaves.
+        session: Option<SessionId>,
+    },
+    /// Notes observed loads. What is unknown is left out.
+    ReportLoads {
+        /// By whose they are.
+        loads: Vec<(LoadId, Load)>,
+    },
+    /// Grants partitions that nobody owns. Grants that do not fit any more are left out.
+    AssignPartitions {
+        /// The grants, at most one per partition.
+        grants: Vec<Grant>,
+    },
+    /// Gives a partition back.
+    ReleasePartition {
+        /// The partition.
+        id: PartitionId,
+        /// The epoch of the grant that ends.
+        epoch: Epoch,
+    },
+    /// Asks the owner of partitions to release them.
+    MovePartitions {
+        /// The partitions with the worker that is to have each next. None: whoever is chosen.
+        moves: Vec<(PartitionId, Option<Name>)>,
+    },
+    /// Notes that a coordinator joins, so that its id is not used again.
+    AddMember {
+        /// Its id.
+        id: MemberId,
+        /// Where its peers reach it, host:port.
+        peer: String,
+        /// Where clients reach it, host:port.
+        client: String,
+    },
+    /// Notes that a coordinator is gone for good.
+    RetireMember {
+        /// Its id.
+        id: MemberId,
+    },
+}
+
+/// What is proposed: a command, with what apply must know of its sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// What to do.
+    pub command: Command,
+    /// Set when it must be applied at most once, however often it is sent.
+    pub call: Option<Call>,
+    /// Who asks, and why.
+    pub origin: Origin,
+}
+
+impl From<Command> for Request {
+    /// Without a session: sent twice, it is applied twice.
+    fn from(command: Command) -> Self {
+        Self { command, call: None, origin: Origin::default() }
+    }
+}
+
+/// Names a request within its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The session.
+    pub session: SessionId,
+    /// The request's number, never used for another request of the session.
+    pub serial: Serial,
+    /// Every reply to a serial up to this one has arrived, or is not wanted any more.
+    pub acknowledged: Serial,
+    /// Tells this request from others: [`digest`] of what the client asked for.
+    pub digest: u64,
+}
+
+/// A digest of what a client asked for: the XXH3 hash (64 bit) of its encoding.
+#[must_use]
+pub fn digest<T: Serialize>(asked: &T) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(&codec::encode(asked))
+}
+
+/// Who changed something, and why: kept with every revision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What the client calls itself. May be empty.
+    pub label: Arc<str>,
+    /// Why, in a person's words. May be empty.
+    pub reason: Arc<str>,
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterWorker {
+    /// Its name.
+    pub name: Name,
+    /// The session that it holds.
+    pub session: SessionId,
+    /// Where its peers reach it, host:port.
+    pub address: String,
+    /// What it can give.
+    pub capacity: Resources,
+    /// What placement may ask for.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A partition for a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Its owner to be.
+    pub owner: Owner,
 }
 
 /// If all preconditions hold, runs `success`, else `failure`; all or nothing.
@@ -35,6 +181,22 @@ pub struct Transaction {
     pub success: Vec<Operation>,
     /// Run when they do not.
     pub failure: Vec<Operation>,
+    /// All must hold, or the transaction is rejected.
+    pub guards: Vec<Guard>,
+}
+
+/// What the sender of a transaction must still have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guard {
+    /// The session is alive. Else `SessionExpired`.
+    Session(SessionId),
+    /// The partition has an owner, with this epoch. Else `StaleEpoch`.
+    Partition {
+        /// The partition.
+        id: PartitionId,
+        /// The epoch of the sender's grant.
+        epoch: Epoch,
+    },
 }
 
 /// A condition on the records that a range names.
@@ -103,11 +265,11 @@ pub struct ApplyNetwork {
     pub basis: Option<crate::id::Revision>,
 }
 
-/// What one log entry holds: commands that were proposed together, in order.
+/// What one log entry holds: requests that were proposed together, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// The leader's wall clock when it proposed this, in milliseconds since 1970.
     pub time_ms: u64,
-    /// The commands.
-    pub commands: Vec<Command>,
+    /// The requests.
+    pub requests: Vec<Request>,
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    command::Origin,
     id::Revision,
     key::Key,
     record::{Record, Versioned},
@@ -22,6 +23,8 @@ pub struct Event {
     pub time_ms: u64,
     /// The changes.
     pub changes: Vec<Change>,
+    /// Who made them, and why.
+    pub origin: Origin,
 }
 
 /// One changed record.

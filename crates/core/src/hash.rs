@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::{
     codec,
     key::Key,
-    record::{Record, Versioned},
+    record::{Entry, Record, Versioned},
 };
 
 /// Folds numbers into a hash, in order.
@@ -23,7 +23,7 @@ pub(crate) fn record(key: &Key, record: &Versioned<Record>) -> u64 {
     let Versioned { created, modified, version, value } = record;
     let seed = xxh3_64_with_seed(&key.bytes, key.kind as u64);
     let value = match value {
-        Record::Entry(bytes) => xxh3_64_with_seed(bytes, seed),
+        Record::Entry(Entry { value, session: None }) => xxh3_64_with_seed(value, seed),
         Record::Setting(text) => xxh3_64_with_seed(text.as_bytes(), seed),
         other => xxh3_64_with_seed(&codec::encode(other), seed),
     };
@@ -32,6 +32,11 @@ pub(crate) fn record(key: &Key, record: &Versioned<Record>) -> u64 {
     numbers[8..16].copy_from_slice(&modified.0.to_le_bytes());
     numbers[16..].copy_from_slice(&version.to_le_bytes());
     xxh3_64_with_seed(&numbers, value).max(1)
+}
+
+/// A text, after what came before.
+pub(crate) fn text(seed: u64, text: &str) -> u64 {
+    xxh3_64_with_seed(text.as_bytes(), seed)
 }
 
 /// A record that may be absent.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::{event::Event, hash, id::Revision, setting::Settings, size};
+use crate::{command::Origin, event::Event, hash, id::Revision, setting::Settings, size};
 
 /// The newest changes, without a gap. A clone is cheap.
 #[derive(Debug, Clone)]
@@ -112,7 +112,8 @@ impl History {
 
 /// The hash of an event: of its revision, its time and its changes in order.
 pub(crate) fn event_hash(event: &Event) -> u64 {
-    event.changes.iter().fold(event_seed(event.revision, event.time_ms), |seed, change| {
+    let seed = event_seed(event.revision, event.time_ms, &event.origin);
+    event.changes.iter().fold(seed, |seed, change| {
         let before = hash::optional(&change.key, change.previous.as_deref());
         let after = hash::optional(&change.key, change.current.as_deref());
         hash::fold(seed, [before, after])
@@ -120,6 +121,7 @@ pub(crate) fn event_hash(event: &Event) -> u64 {
 }
 
 /// Where the hash of an event begins, for who knows the hashes of its records.
-pub(crate) fn event_seed(revision: Revision, time_ms: u64) -> u64 {
-    hash::fold(hash::domain("event"), [revision.0, time_ms])
+pub(crate) fn event_seed(revision: Revision, time_ms: u64, origin: &Origin) -> u64 {
+    let seed = hash::fold(hash::domain("event"), [revision.0, time_ms]);
+    hash::text(hash::text(seed, &origin.label), &origin.reason)
 }

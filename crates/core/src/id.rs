@@ -61,6 +61,57 @@ number! {
     RestoreEpoch
 }
 
+number! {
+    /// Numbers the requests of a session, from 1, in the order its holder chooses.
+    Serial
+}
+
+/// A session: the restore epoch and the revision at which it was opened. Never used again.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct SessionId {
+    /// The restore epoch when it was opened.
+    pub restore: RestoreEpoch,
+    /// The revision that opened it.
+    pub revision: Revision,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.restore, self.revision)
+    }
+}
+
+impl SessionId {
+    /// Reads `restore.revision`. None when the text is no session id, or not in its one form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (restore, revision) = text.split_once('.')?;
+        let restore = RestoreEpoch(restore.parse().ok()?);
+        let id = Self { restore, revision: Revision(revision.parse().ok()?) };
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// Its bytes in keys: sessions in the order in which they were opened.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.restore.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.revision.0.to_be_bytes());
+        bytes
+    }
+
+    /// The session of a key that begins with its bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (restore, rest) = bytes.split_first_chunk()?;
+        let revision = rest.first_chunk()?;
+        Some(Self {
+            restore: RestoreEpoch(u64::from_be_bytes(*restore)),
+            revision: Revision(u64::from_be_bytes(*revision)),
+        })
+    }
+}
+
 /// A cluster, drawn at random when it is created or restored. Never 0. Shown as 16 hex digits.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -100,6 +151,15 @@ pub struct Epoch {
     pub restore: RestoreEpoch,
     /// The revision of the grant.
     pub revision: Revision,
+}
+
+impl Epoch {
+    /// Reads `restore.revision`. None when the text is no epoch, or not in its one form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let SessionId { restore, revision } = SessionId::parse(text)?;
+        Some(Self { restore, revision })
+    }
 }
 
 impl fmt::Display for Epoch {

@@ -8,7 +8,10 @@ use std::{fmt, ops::Bound};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
+use crate::{
+    id::{MemberId, Serial, SessionId},
+    name::Name,
+};
 
 /// The kinds of records. Discriminants are part of the stored and wire formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +20,8 @@ use crate::name::Name;
 pub enum Kind {
     /// A user's own key and value.
     Entry = 1,
+    /// A session of a client.
+    Session = 2,
     /// A worker.
     Worker = 3,
     /// A network.
@@ -25,31 +30,57 @@ pub enum Kind {
     Partition = 5,
     /// A connection.
     Connection = 8,
+    /// The load observed of a worker or a partition.
+    Load = 9,
     /// A setting.
     Setting = 10,
+    /// A coordinator that was added or removed.
+    Member = 11,
+    /// Internal: how far the holder of a session has the replies to its requests.
+    Window = 252,
+    /// Internal: a reply kept for a session.
+    Reply = 253,
 }
 
 impl Kind {
-    /// All kinds, in key order.
-    pub const ALL: [Self; 6] = [
+    /// All kinds that callers see, in key order.
+    pub const ALL: [Self; 9] = [
         Self::Entry,
+        Self::Session,
         Self::Worker,
         Self::Network,
         Self::Partition,
         Self::Connection,
+        Self::Load,
         Self::Setting,
+        Self::Member,
     ];
+
+    /// Kinds that no caller sees: they have no revisions of their own and are in no event. After
+    /// all others in key order.
+    pub const INTERNAL: [Self; 2] = [Self::Window, Self::Reply];
+
+    /// Whether no caller sees records of this kind.
+    #[must_use]
+    pub const fn is_internal(self) -> bool {
+        matches!(self, Self::Window | Self::Reply)
+    }
 
     /// The kind's name in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Entry => "entry",
+            Self::Session => "session",
             Self::Worker => "worker",
             Self::Network => "network",
             Self::Partition => "partition",
             Self::Connection => "connection",
+            Self::Load => "load",
             Self::Setting => "setting",
+            Self::Member => "member",
+            Self::Window => "window",
+            Self::Reply => "reply",
         }
     }
 
@@ -75,7 +106,8 @@ impl TryFrom<u8> for Kind {
     type Error = UnknownKind;
 
     fn try_from(number: u8) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == number).ok_or(UnknownKind(number))
+        let mut all = Self::ALL.into_iter().chain(Self::INTERNAL);
+        all.find(|kind| *kind as u8 == number).ok_or(UnknownKind(number))
     }
 }
 
@@ -99,6 +131,40 @@ impl Key {
     #[must_use]
     pub fn entry(bytes: impl Into<Bytes>) -> Self {
         Self { kind: Kind::Entry, bytes: bytes.into() }
+    }
+
+    /// A session's key.
+    #[must_use]
+    pub fn session(id: SessionId) -> Self {
+        Self::text(Kind::Session, &id)
+    }
+
+    /// The key of a coordinator's record.
+    #[must_use]
+    pub fn member(id: MemberId) -> Self {
+        Self::text(Kind::Member, &id)
+    }
+
+    /// The key of an observed load.
+    #[must_use]
+    pub fn load(of: &LoadId) -> Self {
+        Self::text(Kind::Load, of)
+    }
+
+    /// The session that a key of kind session names.
+    #[must_use]
+    pub fn as_session(&self) -> Option<SessionId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        (self.kind == Kind::Session).then(|| SessionId::parse(text)).flatten()
+    }
+
+    pub(crate) fn window(session: SessionId) -> Self {
+        Self { kind: Kind::Window, bytes: Bytes::copy_from_slice(&session.to_bytes()) }
+    }
+
+    pub(crate) fn reply(session: SessionId, serial: Serial) -> Self {
+        let bytes = [&session.to_bytes()[..], &serial.0.to_be_bytes()].concat();
+        Self { kind: Kind::Reply, bytes: bytes.into() }
     }
 
     /// A worker's key.
@@ -164,6 +230,35 @@ impl PartitionId {
         let (network, index) = text.split_once('/')?;
         let id = Self { network: Name::new(network).ok()?, index: index.parse().ok()? };
         (id.to_string() == text).then_some(id)
+    }
+}
+
+/// Whose load it is: a worker's name, or a partition's id. A name has no slash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum LoadId {
+    /// A worker.
+    Worker(Name),
+    /// A partition.
+    Partition(PartitionId),
+}
+
+impl fmt::Display for LoadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(name) => fmt::Display::fmt(name, f),
+            Self::Partition(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl LoadId {
+    /// Reads a worker's name or a partition's id.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.contains('/') {
+            return PartitionId::parse(text).map(Self::Partition);
+        }
+        Name::new(text).ok().map(Self::Worker)
     }
 }
 

@@ -22,7 +22,7 @@
 //!     return_previous: false,
 //! };
 //! let command = Command::Transaction(Transaction { success: vec![put], ..Default::default() });
-//! let applied = apply(&mut state, Stamp { time_ms: 1_000 }, &command);
+//! let applied = apply(&mut state, Stamp::at(1_000), &command);
 //!
 //! assert_eq!(applied.outcome.revision, Revision(1));
 //! assert!(applied.event.is_some_and(|event| event.changes[0].created()));
@@ -51,20 +51,25 @@ pub mod setting;
 mod size;
 pub mod state;
 
-pub use apply::{Applied, Stamp, apply};
-pub use command::{ApplyNetwork, Batch, Command, Operation, Precondition, Test, Transaction};
+pub use apply::{Applied, Stamp, apply, apply_request};
+pub use command::{
+    ApplyNetwork, Batch, Call, Command, Grant, Guard, Operation, Origin, Precondition,
+    RegisterWorker, Request, Test, Transaction, digest,
+};
 pub use event::{Change, Event};
 pub use filter::Filter;
 pub use history::History;
 pub use id::{
-    ClusterId, Epoch, Generation, LogIndex, MemberId, RestoreEpoch, Revision, StateHash, Term,
+    ClusterId, Epoch, Generation, LogIndex, MemberId, RestoreEpoch, Revision, Serial, SessionId,
+    StateHash, Term,
 };
 pub use invariant::Violation;
-pub use key::{ConnectionId, Key, KeyRange, Kind, PartitionId};
+pub use key::{ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
 pub use name::Name;
 pub use record::{
-    Connection, ConnectionState, Network, NetworkSpec, Parallelism, Partition, PartitionPolicy,
-    PartitionState, PlacedProcess, Process, ProcessEdge, Record, Versioned, Worker, WorkerState,
+    Connection, ConnectionState, Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec,
+    Owner, Parallelism, Partition, PartitionPolicy, PartitionState, PlacedProcess, Process,
+    ProcessEdge, Record, Session, Versioned, Window, Worker, WorkerState,
 };
 pub use rejection::{Reason, Rejection};
 pub use reply::{ApplyOutcome, KeyedRecord, OperationReply, Outcome, Reply, TransactionReply};

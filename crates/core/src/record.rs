@@ -8,9 +8,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{Epoch, Generation, Revision},
+    id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
     name::Name,
+    reply::Outcome,
     resources::Resources,
 };
 
@@ -27,11 +28,11 @@ pub struct Versioned<T> {
     pub value: T,
 }
 
-/// What one key holds. Large kinds are shared, so that a clone is cheap.
+/// What one key holds. Large kinds are shared, so that a clone is cheap. New kinds go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// A user's own value.
-    Entry(Bytes),
+    Entry(Entry),
     /// A worker.
     Worker(Arc<Worker>),
     /// A network.
@@ -42,6 +43,16 @@ pub enum Record {
     Connection(Arc<Connection>),
     /// A setting's value as text; it was checked against its definition.
     Setting(Arc<str>),
+    /// A session.
+    Session(Session),
+    /// An observed load.
+    Load(Load),
+    /// A coordinator that was added or removed.
+    Member(Arc<Member>),
+    /// Internal: the window of a session.
+    Window(Window),
+    /// Internal: a reply kept for a session.
+    Reply(Arc<KeptReply>),
 }
 
 impl Record {
@@ -55,8 +66,94 @@ impl Record {
             Self::Partition(_) => Kind::Partition,
             Self::Connection(_) => Kind::Connection,
             Self::Setting(_) => Kind::Setting,
+            Self::Session(_) => Kind::Session,
+            Self::Load(_) => Kind::Load,
+            Self::Member(_) => Kind::Member,
+            Self::Window(_) => Kind::Window,
+            Self::Reply(_) => Kind::Reply,
         }
     }
+
+    /// The session with which the record, or its ownership, ends.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Entry(entry) => entry.session,
+            Self::Worker(worker) => worker.session,
+            Self::Partition(partition) => partition.owner.as_ref().map(|owner| owner.session),
+            _ => None,
+        }
+    }
+}
+
+/// A user's own value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The user's bytes.
+    pub value: Bytes,
+    /// The session with which the entry ends. None: it stays until it is deleted.
+    pub session: Option<SessionId>,
+}
+
+impl<T: Into<Bytes>> From<T> for Entry {
+    /// An entry that is bound to no session.
+    fn from(value: T) -> Self {
+        Self { value: value.into(), session: None }
+    }
+}
+
+/// A client that shows that it is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// How long it lives after its last keep-alive, milliseconds.
+    pub ttl_ms: u64,
+    /// What its holder calls itself. May be empty.
+    pub label: Arc<str>,
+}
+
+/// An observed load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Parts per million of what it could take.
+    pub load_ppm: u64,
+}
+
+/// A coordinator that was added or removed at run time. Keeps its id from being used again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Where its peers reach it, host:port. Empty for an initial member that was removed.
+    pub peer: String,
+    /// Where clients reach it, host:port. Empty for an initial member that was removed.
+    pub client: String,
+    /// Whether it may be part of the cluster.
+    pub state: MemberState,
+}
+
+/// Whether a coordinator may be part of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberState {
+    /// Added.
+    Active,
+    /// Removed; its id is never used again.
+    Removed,
+}
+
+/// How far the holder of a session has the replies to its requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// It has the replies to all serials up to this one; they are forgotten.
+    pub acknowledged: Serial,
+    /// What the replies kept count for against `session_reply_bytes_max`.
+    pub bytes: u64,
+}
+
+/// The first reply to a request of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptReply {
+    /// The digest of the request.
+    pub digest: u64,
+    /// What it came to.
+    pub outcome: Outcome,
 }
 
 /// A process that can own partitions.
@@ -70,6 +167,8 @@ pub struct Worker {
     pub labels: BTreeMap<String, String>,
     /// Whether partitions may be placed on it.
     pub state: WorkerState,
+    /// The session that registered it. None: it is down.
+    pub session: Option<SessionId>,
 }
 
 /// Whether partitions may be placed on a worker.
@@ -173,12 +272,23 @@ pub struct Partition {
     pub demand: Resources,
     /// Declared load: [`Resources::dominant_share_ppm`] of the network's demand.
     pub load_ppm: u64,
-    /// The worker that owns it.
-    pub owner: Option<Name>,
+    /// Who owns it.
+    pub owner: Option<Owner>,
     /// The epoch of its last grant.
     pub epoch: Option<Epoch>,
     /// What it is doing.
     pub state: PartitionState,
+    /// The worker that is to have it next, when it is being moved.
+    pub target: Option<Name>,
+}
+
+/// Who owns a partition: one incarnation of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The worker.
+    pub worker: Name,
+    /// Its session.
+    pub session: SessionId,
 }
 
 /// A process in a partition.
@@ -195,6 +305,13 @@ pub struct PlacedProcess {
 pub enum PartitionState {
     /// Nobody owns it.
     Unassigned,
+    /// Its owner runs it.
+    Assigned,
+    /// Its owner is asked to release it.
+    Releasing,
+    /// Its network does not have it any more; its owner is asked to release it. Goes with the
+    /// ownership.
+    Deleted,
 }
 
 /// The process edges that cross from one partition to another of the same network.

@@ -70,6 +70,12 @@ pub enum Reason {
     StalePlan,
     /// A rule that spans records would be broken.
     PreconditionFailed,
+    /// The session has ended.
+    SessionExpired,
+    /// The serial is at or below what the session has acknowledged.
+    SerialTooOld,
+    /// The ownership epoch is not the newest, or the ownership has ended.
+    StaleEpoch,
 }
 
 impl Reason {
@@ -83,6 +89,9 @@ impl Reason {
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::StalePlan => "STALE_PLAN",
             Self::PreconditionFailed => "PRECONDITION_FAILED",
+            Self::SessionExpired => "SESSION_EXPIRED",
+            Self::SerialTooOld => "SERIAL_TOO_OLD",
+            Self::StaleEpoch => "STALE_EPOCH",
         }
     }
 }

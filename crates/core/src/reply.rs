@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{Generation, Revision},
+    id::{Generation, Revision, SessionId},
     key::Key,
     record::{Record, Versioned},
     rejection::Rejection,
@@ -42,6 +42,20 @@ pub enum Reply {
         partitions: u32,
         /// How many connections went with it.
         connections: u32,
+    },
+    /// Of a session that was opened.
+    OpenSession {
+        /// The session.
+        id: SessionId,
+        /// How long it lives after its last keep-alive, milliseconds.
+        ttl_ms: u64,
+    },
+    /// Of a command that only says that it was done.
+    Done,
+    /// Of a command about several records.
+    Changed {
+        /// How many were changed.
+        changed: u32,
     },
 }
 

@@ -111,12 +111,26 @@ settings! {
     range_records_max = 10_000, 1..=1_000_000;
     /// Most bytes of records that one transaction may return.
     reply_bytes_max = 16 * MIB, KIB..=128 * MIB;
+    /// Most entries, workers and partitions bound to one session: they end at one revision.
+    session_records_max = 10_000, 1..=100_000;
+    /// Most bytes of replies kept for one session.
+    session_reply_bytes_max = 32 * MIB, KIB..=256 * MIB;
+    /// Longest time to live of a session, milliseconds.
+    session_ttl_ms_max = 3_600_000, 1_000..=30 * 24 * 3_600_000;
+    /// Shortest time to live of a session, milliseconds.
+    session_ttl_ms_min = 1_000, 10..=3_600_000;
+    /// Most requests of one session that may be under way.
+    session_window_max = 4_096, 1..=65_536;
+    /// Most sessions.
+    sessions_max = 100_000, 1..=10_000_000;
     /// Most operations plus preconditions in a transaction, both branches counted.
     transaction_operations_max = 1_024, 1..=65_536;
     /// Most records that one transaction may read, test or delete.
     transaction_reads_max = 100_000, 1..=10_000_000;
     /// Largest value of an entry, bytes.
     value_bytes_max = MIB, 1..=16 * MIB;
+    /// Most partitions that one worker is granted.
+    worker_partitions_max = 10_000, 1..=100_000;
 }
 
 impl Settings {

@@ -7,6 +7,7 @@ use crate::{
     event::{Change, Event},
     key::Key,
     record::{NetworkSpec, ProcessEdge, Record},
+    reply::{KeyedRecord, OperationReply, Outcome, Reply},
     resources::Resources,
 };
 
@@ -19,7 +20,8 @@ const ELEMENT_OVERHEAD: u64 = 32;
 
 /// An event with its changes.
 pub(crate) fn event(event: &Event) -> u64 {
-    EVENT_OVERHEAD + event.changes.iter().map(change).sum::<u64>()
+    let origin = len(event.origin.label.as_bytes()) + len(event.origin.reason.as_bytes());
+    EVENT_OVERHEAD + origin + event.changes.iter().map(change).sum::<u64>()
 }
 
 /// A change with the record before and after.
@@ -36,7 +38,7 @@ pub(crate) fn keyed(key: &Key, value: &Record) -> u64 {
 
 fn record(value: &Record) -> u64 {
     match value {
-        Record::Entry(bytes) => len(bytes),
+        Record::Entry(entry) => len(&entry.value),
         Record::Setting(text) => len(text.as_bytes()),
         Record::Worker(worker) => {
             let label = |(name, value): (&String, &String)| {
@@ -53,7 +55,49 @@ fn record(value: &Record) -> u64 {
                 + placed.map(|p| ELEMENT_OVERHEAD + len(p.id.as_str().as_bytes())).sum::<u64>()
         }
         Record::Connection(connection) => connection.edges.iter().map(edge).sum(),
+        Record::Session(session) => len(session.label.as_bytes()),
+        Record::Member(member) => len(member.peer.as_bytes()) + len(member.client.as_bytes()),
+        Record::Load(_) | Record::Window(_) => 0,
+        Record::Reply(_) => kept(value),
     }
+}
+
+/// What a kept reply counts for against `session_reply_bytes_max`.
+pub(crate) fn kept(value: &Record) -> u64 {
+    match value {
+        Record::Reply(kept) => outcome(&kept.outcome),
+        _ => 0,
+    }
+}
+
+/// What a command came to, as it is kept.
+pub(crate) fn outcome(outcome: &Outcome) -> u64 {
+    let keyed = |(key, record): &KeyedRecord| keyed(key, &record.value);
+    let result = match &outcome.result {
+        Ok(Reply::Transaction(reply)) => reply
+            .results
+            .iter()
+            .map(|result| {
+                ELEMENT_OVERHEAD
+                    + match result {
+                        OperationReply::Get { records, .. } => {
+                            records.iter().map(keyed).sum::<u64>()
+                        }
+                        OperationReply::Put { previous } => {
+                            previous.iter().map(|record| self::record(&record.value)).sum()
+                        }
+                        OperationReply::Delete { previous, .. } => previous.iter().map(keyed).sum(),
+                    }
+            })
+            .sum(),
+        Ok(_) => 0,
+        Err(rejection) => {
+            len(rejection.field.as_bytes())
+                + len(rejection.rule.as_bytes())
+                + len(rejection.message.as_bytes())
+        }
+    };
+    CHANGE_OVERHEAD + result
 }
 
 fn spec(spec: &NetworkSpec) -> u64 {

@@ -1,7 +1,7 @@
 //! The whole replicated state, as a value.
 //!
 //! Owns reading, and the one way to put changes into force. Invariants: the records' sum is that
-//! of the records, the settings are those of the setting records, the history ends at the
+//! of the records, the settings and sessions are those of their records, the history ends at the
 //! revision; [`State::check`] tests them with all the others.
 
 use std::sync::Arc;
@@ -9,12 +9,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    command::Origin,
     event::{Change, Event},
     hash,
     history::{self, History},
-    id::{ClusterId, RestoreEpoch, Revision, StateHash},
-    key::{Key, KeyRange, Kind},
-    record::{Record, Versioned},
+    id::{ClusterId, RestoreEpoch, Revision, SessionId, StateHash},
+    key::{Key, KeyRange, Kind, PartitionId},
+    name::Name,
+    record::{Partition, Record, Session, Versioned, Worker},
     setting::Settings,
 };
 
@@ -38,6 +40,10 @@ pub struct State {
     pub(crate) settings: Arc<Settings>,
     /// The sum of the records' hashes.
     pub(crate) sum: u64,
+    /// What ends with each session. Follows from the records.
+    pub(crate) sessions: imbl::OrdMap<SessionId, imbl::OrdSet<Key>>,
+    /// How many of the records are of internal kinds. Follows from the records.
+    pub(crate) internal: usize,
 }
 
 impl State {
@@ -52,6 +58,8 @@ impl State {
             history: History::starting_at(Revision(1)),
             settings: Arc::default(),
             sum: 0,
+            sessions: imbl::OrdMap::new(),
+            internal: 0,
         }
     }
 
@@ -92,16 +100,55 @@ impl State {
         ))
     }
 
-    /// How many records there are.
+    /// How many records there are, without those of internal kinds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.records.len() - self.internal
     }
 
     /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.len() == 0
+    }
+
+    /// The sessions that are alive, in the order in which they were opened, with the keys of what
+    /// ends with each: entries, workers, ownerships.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, &imbl::OrdSet<Key>)> {
+        self.sessions.iter().map(|(id, bound)| (*id, bound))
+    }
+
+    /// The keys of what ends with a session; None: there is no such session.
+    #[must_use]
+    pub fn bound_to(&self, session: SessionId) -> Option<&imbl::OrdSet<Key>> {
+        self.sessions.get(&session)
+    }
+
+    /// A session that is alive.
+    #[must_use]
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        match &self.records.get(&Key::session(id))?.value {
+            Record::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// A worker.
+    #[must_use]
+    pub fn worker(&self, name: &Name) -> Option<&Arc<Worker>> {
+        match &self.records.get(&Key::worker(name))?.value {
+            Record::Worker(worker) => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// A partition.
+    #[must_use]
+    pub fn partition(&self, id: &PartitionId) -> Option<&Arc<Partition>> {
+        match &self.records.get(&Key::partition(id))?.value {
+            Record::Partition(partition) => Some(partition),
+            _ => None,
+        }
     }
 
     /// One record.
@@ -120,12 +167,12 @@ impl State {
             .take_while(|(key, _)| range.contains(key))
     }
 
-    /// All records, in key order.
+    /// All records, in key order, without those of internal kinds.
     pub fn records(&self) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
-        self.records.iter()
+        self.records.iter().take_while(|(key, _)| !key.kind.is_internal())
     }
 
-    /// The records at or after a key, in key order, of all kinds.
+    /// The records at or after a key, in key order, of all kinds, internal ones too.
     pub fn records_from(
         &self,
         start: &Key,
@@ -151,9 +198,9 @@ impl State {
     }
 
     /// Puts the changes of the next revision into force.
-    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Arc<Event> {
+    pub(crate) fn commit(&mut self, changes: Vec<Change>, origin: Origin) -> Arc<Event> {
         let revision = self.revision.next();
-        let mut event_hash = history::event_seed(revision, self.time_ms);
+        let mut event_hash = history::event_seed(revision, self.time_ms, &origin);
         for change in &changes {
             let before = hash::optional(&change.key, change.previous.as_deref());
             let after = hash::optional(&change.key, change.current.as_deref());
@@ -162,7 +209,7 @@ impl State {
             self.write(change);
         }
         self.revision = revision;
-        let event = Arc::new(Event { revision, time_ms: self.time_ms, changes });
+        let event = Arc::new(Event { revision, time_ms: self.time_ms, changes, origin });
         self.history.push(Arc::clone(&event), event_hash);
         event
     }
@@ -172,7 +219,52 @@ impl State {
         self.history.trim(self.time_ms, &self.settings);
     }
 
+    /// Writes or deletes a record of an internal kind: without a revision or an event.
+    pub(crate) fn write_internal(&mut self, key: Key, value: Option<Record>) {
+        debug_assert!(key.kind.is_internal());
+        let versioned = |value| {
+            let at = self.revision;
+            Arc::new(Versioned { created: at, modified: at, version: 1, value })
+        };
+        let after = value.map(versioned);
+        let after_hash = hash::optional(&key, after.as_deref());
+        let before = match after {
+            Some(record) => self.records.insert(key.clone(), record),
+            None => self.records.remove(&key),
+        };
+        let before_hash = hash::optional(&key, before.as_deref());
+        self.sum = self.sum.wrapping_sub(before_hash).wrapping_add(after_hash);
+        self.internal += usize::from(after_hash != 0);
+        self.internal -= usize::from(before.is_some());
+    }
+
+    /// Takes note of what follows from a record that comes or goes.
+    pub(crate) fn index(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
+        if let Some(id) = key.as_session() {
+            match after {
+                Some(_) => _ = self.sessions.entry(id).or_default(),
+                None => _ = self.sessions.remove(&id),
+            }
+        }
+        let (before, after) = (before.and_then(Record::session), after.and_then(Record::session));
+        if before == after {
+            return;
+        }
+        // A session that ends takes its whole set with it, before or after what is in it.
+        if let Some(bound) = before.and_then(|id| self.sessions.get_mut(&id)) {
+            bound.remove(key);
+        }
+        if let Some(id) = after {
+            self.sessions.entry(id).or_default().insert(key.clone());
+        }
+    }
+
     fn write(&mut self, change: &Change) {
+        let (before, after) = (change.previous.as_deref(), change.current.as_deref());
+        self.index(&change.key, before.map(|old| &old.value), after.map(|new| &new.value));
+        if let (Some(id), None) = (change.key.as_session(), &change.current) {
+            self.forget_replies(id);
+        }
         if change.key.kind == Kind::Setting {
             let record = change.current.as_deref().map(|versioned| &versioned.value);
             Arc::make_mut(&mut self.settings).set(&change.key.bytes, record);

@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use quorate_core::{ClusterId, Command, LogIndex, MemberId, Outcome, Revision, Term};
-use quorate_storage::{EncodedCommand, LogId, Published, View};
+use quorate_core::{ClusterId, LogIndex, MemberId, Outcome, Request, Revision, Term};
+use quorate_storage::{EncodedRequest, LogId, Published, View};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -174,22 +174,22 @@ impl Coordinator {
         self.parts.cluster
     }
 
-    /// Commits a command through the leader, wherever it is, and waits until it is applied there.
+    /// Commits a request through the leader, wherever it is, and waits until it is applied there.
     ///
     /// # Errors
     /// [`Unanswered`]; its fate says whether the command was applied. By the deadline at the
     /// latest; without a quorum, within twice the largest election timeout.
     pub async fn propose(
         &self,
-        command: Command,
+        request: impl Into<Request>,
         deadline: Instant,
     ) -> Result<Committed, Unanswered> {
-        let command = EncodedCommand::new(&command);
+        let request = EncodedRequest::new(&request.into());
         let patience = deadline.min(Instant::now() + self.parts.election_max);
         let mut backoff = Duration::from_millis(5);
         loop {
             self.wait_for_leader(patience).await?;
-            let refused = match self.propose_once(command.clone(), deadline).await {
+            let refused = match self.propose_once(request.clone(), deadline).await {
                 Err(error) if error.is_worth_another_try() => error,
                 answer => return answer,
             };
@@ -202,8 +202,8 @@ impl Coordinator {
         }
     }
 
-    async fn propose_once(&self, command: EncodedCommand, deadline: Instant) -> Answer {
-        let mut waiting = self.parts.proposer.submit(command, Origin::Here)?;
+    async fn propose_once(&self, request: EncodedRequest, deadline: Instant) -> Answer {
+        let mut waiting = self.parts.proposer.submit(request, Origin::Here)?;
         let unknown = |message: &str| {
             let (fate, leader) = (Fate::Unknown, self.status().leader);
             Err(Unanswered::Unavailable { fate, leader, message: message.to_owned() })

@@ -9,7 +9,7 @@ use prost::{
     Message as _,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
 };
-use quorate_core::{Change, Event, KeyedRecord, Revision};
+use quorate_core::{Change, Event, KeyedRecord, Origin, Revision};
 use tonic::{
     Status,
     codec::{DecodeBuf, Decoder},
@@ -27,6 +27,8 @@ const RESPONSE_RESUME: u32 = 3;
 const EVENT_REVISION: u32 = 1;
 const EVENT_TYPE: u32 = 2;
 const EVENT_CHANGES: u32 = 3;
+const EVENT_LABEL: u32 = 5;
+const EVENT_REASON: u32 = 6;
 
 /// A change's protobuf bytes, encoded by whoever asks first.
 ///
@@ -46,6 +48,8 @@ pub enum EncodedEvent {
         revision: Revision,
         /// The changes, from [`encode_change`].
         changes: Vec<Bytes>,
+        /// Who made them, and why.
+        origin: Origin,
     },
     /// Any other step.
     Other(v1::Event),
@@ -61,7 +65,8 @@ impl EncodedEvent {
         let encode = |change| encode_change(change, event.revision, with_previous);
         let matching = event.changes.iter().filter(|change| matches(change));
         let changes: Vec<_> = matching.map(encode).collect();
-        (!changes.is_empty()).then_some(Self::Changes { revision: event.revision, changes })
+        let (revision, origin) = (event.revision, event.origin.clone());
+        (!changes.is_empty()).then_some(Self::Changes { revision, changes, origin })
     }
 
     /// Some records of a snapshot.
@@ -91,16 +96,19 @@ impl EncodedEvent {
 
     fn other(r#type: v1::EventType, revision: Revision, records: Vec<v1::Record>) -> Self {
         let (r#type, revision) = (r#type.into(), revision.get());
-        Self::Other(v1::Event { revision, r#type, changes: Vec::new(), records })
+        Self::Other(v1::Event { revision, r#type, records, ..v1::Event::default() })
     }
 
     /// How many bytes its message has.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match self {
-            Self::Changes { revision, changes } => {
+            Self::Changes { revision, changes, origin } => {
                 let framed = |bytes: &Bytes| field_len(EVENT_CHANGES, bytes.len());
-                changes_head_len(*revision) + changes.iter().map(framed).sum::<usize>()
+                changes_head_len(*revision)
+                    + changes.iter().map(framed).sum::<usize>()
+                    + text_len(EVENT_LABEL, &origin.label)
+                    + text_len(EVENT_REASON, &origin.reason)
             }
             Self::Other(event) => event.encoded_len(),
         }
@@ -108,7 +116,7 @@ impl EncodedEvent {
 
     fn encode(&self, buffer: &mut impl BufMut) {
         match self {
-            Self::Changes { revision, changes } => {
+            Self::Changes { revision, changes, origin } => {
                 if revision.get() != 0 {
                     put_number(EVENT_REVISION, revision.get(), buffer);
                 }
@@ -117,6 +125,8 @@ impl EncodedEvent {
                     put_head(EVENT_CHANGES, bytes.len(), buffer);
                     buffer.put_slice(bytes);
                 }
+                put_text(EVENT_LABEL, &origin.label, buffer);
+                put_text(EVENT_REASON, &origin.reason, buffer);
             }
             Self::Other(event) => event.encode_raw(buffer),
         }
@@ -136,6 +146,18 @@ fn changes_head_len(revision: Revision) -> usize {
 
 fn field_len(tag: u32, len: usize) -> usize {
     key_len(tag) + encoded_len_varint(len as u64) + len
+}
+
+/// An empty text is not written, as protobuf wants it.
+fn text_len(tag: u32, text: &str) -> usize {
+    if text.is_empty() { 0 } else { field_len(tag, text.len()) }
+}
+
+fn put_text(tag: u32, text: &str, buffer: &mut impl BufMut) {
+    if !text.is_empty() {
+        put_head(tag, text.len(), buffer);
+        buffer.put_slice(text.as_bytes());
+    }
 }
 
 fn put_number(tag: u32, number: u64, buffer: &mut impl BufMut) {

@@ -138,6 +138,9 @@ impl From<quorate_core::Reason> for Reason {
             quorate_core::Reason::AlreadyExists => Self::AlreadyExists,
             quorate_core::Reason::StalePlan => Self::StalePlan,
             quorate_core::Reason::PreconditionFailed => Self::PreconditionFailed,
+            quorate_core::Reason::SessionExpired => Self::SessionExpired,
+            quorate_core::Reason::SerialTooOld => Self::SerialTooOld,
+            quorate_core::Reason::StaleEpoch => Self::StaleEpoch,
         }
     }
 }

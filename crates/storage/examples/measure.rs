@@ -36,7 +36,7 @@ fn entry(index: u64, puts: std::ops::Range<u64>) -> Entry {
             ..Transaction::default()
         })
     };
-    let batch = Batch { time_ms: 1, commands: puts.map(command).collect() };
+    let batch = Batch { time_ms: 1, requests: puts.map(|n| command(n).into()).collect() };
     let payload = EntryPayload::Normal(Proposal::new(&batch));
     Entry { log_id: LogId::new_term_index(1, index), payload }
 }

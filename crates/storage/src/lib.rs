@@ -39,7 +39,7 @@ pub use log::{LogReader, LogStore};
 pub use machine::StateMachine;
 pub use metrics::{Histogram, Metrics};
 pub use raft_types::{
-    EncodedCommand, Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot,
+    EncodedRequest, Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot,
     SnapshotMeta, StoredMembership, TypeConfig, Vote,
 };
 pub use storage::{Executor, Options, Started, Storage};

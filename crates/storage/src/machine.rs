@@ -15,7 +15,7 @@ use openraft::{
     EntryPayload, OptionalSend,
     storage::{ApplyResponder, EntryResponder, RaftStateMachine},
 };
-use quorate_core::{Batch, LogIndex, Outcome, Stamp, State, Term, apply};
+use quorate_core::{Batch, LogIndex, Outcome, Stamp, State, Term, apply_request};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointBuilder, Checkpoints},
@@ -79,7 +79,7 @@ impl StateMachine {
                 Vec::new()
             }
             EntryPayload::Normal(proposal) => match proposal.decode() {
-                Ok(batch) => self.apply_batch(&batch),
+                Ok(batch) => self.apply_batch(term, &batch),
                 Err(error) => {
                     let fatal = Fatal(format!("entry {index} of term {term}: {error}"));
                     self.log.fail(&fatal);
@@ -91,11 +91,11 @@ impl StateMachine {
         Ok(Outcomes { term, index, outcomes })
     }
 
-    fn apply_batch(&mut self, batch: &Batch) -> Vec<Outcome> {
-        let at = Stamp { time_ms: batch.time_ms };
-        self.metrics.commands.fetch_add(batch.commands.len() as u64, Ordering::Relaxed);
-        let commands = batch.commands.iter();
-        commands.map(|command| apply(&mut self.state, at, command).outcome).collect()
+    fn apply_batch(&mut self, term: Term, batch: &Batch) -> Vec<Outcome> {
+        let at = Stamp { time_ms: batch.time_ms, term };
+        self.metrics.commands.fetch_add(batch.requests.len() as u64, Ordering::Relaxed);
+        let requests = batch.requests.iter();
+        requests.map(|request| apply_request(&mut self.state, at, request).outcome).collect()
     }
 
     /// Publishes a view, then answers.

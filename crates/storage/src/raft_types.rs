@@ -4,7 +4,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use quorate_core::{Batch, Command, LogIndex, Outcome, Term, codec};
+use quorate_core::{Batch, LogIndex, Outcome, Request, Term, codec};
 
 openraft::declare_raft_types!(
     /// Quorate's choice of openraft types. One leader per term: `leader_id_std`.
@@ -35,23 +35,23 @@ pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>
 pub type Snapshot =
     openraft::type_config::alias::SnapshotOf<TypeConfig, crate::checkpoint::Checkpoint>;
 
-/// A command, encoded once by whoever takes it. A clone shares the bytes.
+/// A request, encoded once by whoever takes it. A clone shares the bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct EncodedCommand(Bytes);
+pub struct EncodedRequest(Bytes);
 
-impl EncodedCommand {
-    /// Encodes a command.
+impl EncodedRequest {
+    /// Encodes a request.
     #[must_use]
-    pub fn new(command: &Command) -> Self {
-        Self(codec::encode(command).into())
+    pub fn new(request: &Request) -> Self {
+        Self(codec::encode(request).into())
     }
 
     /// Takes bytes that came from a peer.
     ///
     /// # Errors
-    /// When they are no command of a format that this build reads.
+    /// When they are no request of a format that this build reads.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, codec::DecodeError> {
-        codec::decode::<Command>(&bytes)?;
+        codec::decode::<Request>(&bytes)?;
         Ok(Self(bytes))
     }
 
@@ -63,7 +63,7 @@ impl EncodedCommand {
 
     /// How many bytes it takes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "an encoded command is never empty")]
+    #[expect(clippy::len_without_is_empty, reason = "an encoded request is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -74,9 +74,9 @@ impl EncodedCommand {
     }
 }
 
-impl fmt::Debug for EncodedCommand {
+impl fmt::Debug for EncodedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EncodedCommand({} bytes)", self.0.len())
+        write!(f, "EncodedRequest({} bytes)", self.0.len())
     }
 }
 
@@ -92,12 +92,12 @@ impl Proposal {
         Self(codec::encode(batch).into())
     }
 
-    /// Joins commands that were encoded one by one: the same bytes as [`Proposal::new`] of a batch
+    /// Joins requests that were encoded one by one: the same bytes as [`Proposal::new`] of a batch
     /// of them, since a list is encoded as its length and its elements.
     #[must_use]
-    pub fn join(time_ms: u64, commands: &[EncodedCommand]) -> Self {
+    pub fn join(time_ms: u64, commands: &[EncodedRequest]) -> Self {
         let count = commands.len() as u64;
-        let bytes = commands.iter().map(EncodedCommand::len).sum::<usize>();
+        let bytes = commands.iter().map(EncodedRequest::len).sum::<usize>();
         let mut joined = codec::encode(&(time_ms, count));
         joined.reserve_exact(bytes);
         for command in commands {
@@ -174,23 +174,24 @@ impl fmt::Display for MemberAddress {
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::{Key, Operation, Record, Transaction};
+    use quorate_core::{Command, Key, Operation, Record, Transaction};
 
     use super::*;
 
-    fn put(number: usize) -> Command {
+    fn put(number: usize) -> Request {
         let key = Key::entry(format!("key-{number}"));
         let record = Record::Entry(vec![7u8; number].into());
         let operation = Operation::Put { key, record, return_previous: number.is_multiple_of(2) };
         Command::Transaction(Transaction { success: vec![operation], ..Transaction::default() })
+            .into()
     }
 
     #[test]
     fn joined_commands_are_the_batch() {
         for count in [0, 1, 2, 300] {
-            let commands: Vec<Command> = (0..count).map(put).collect();
-            let encoded: Vec<_> = commands.iter().map(EncodedCommand::new).collect();
-            let batch = Batch { time_ms: 1_700_000_000_123, commands };
+            let requests: Vec<Request> = (0..count).map(put).collect();
+            let encoded: Vec<_> = requests.iter().map(EncodedRequest::new).collect();
+            let batch = Batch { time_ms: 1_700_000_000_123, requests };
             let joined = Proposal::join(batch.time_ms, &encoded);
             assert_eq!(joined, Proposal::new(&batch));
             assert_eq!(joined.decode().unwrap(), batch);
@@ -198,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn a_peers_bytes_must_be_a_command() {
-        let encoded = EncodedCommand::new(&put(3));
-        assert_eq!(EncodedCommand::from_bytes(encoded.bytes().clone()).unwrap(), encoded);
-        assert!(EncodedCommand::from_bytes(Bytes::from_static(b"\x01\xff")).is_err());
-        assert!(EncodedCommand::from_bytes(Bytes::new()).is_err());
+    fn a_peers_bytes_must_be_a_request() {
+        let encoded = EncodedRequest::new(&put(3));
+        assert_eq!(EncodedRequest::from_bytes(encoded.bytes().clone()).unwrap(), encoded);
+        assert!(EncodedRequest::from_bytes(Bytes::from_static(b"\x01\xff")).is_err());
+        assert!(EncodedRequest::from_bytes(Bytes::new()).is_err());
     }
 }

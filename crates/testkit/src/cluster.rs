@@ -282,7 +282,7 @@ impl SimCluster {
 /// A command that writes one entry.
 #[must_use]
 pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
-    let (key, record) = (Key::entry(key), Record::Entry(value.into()));
+    let (key, record) = (Key::entry(key), Record::Entry(value.into().into()));
     let put = Operation::Put { key, record, return_previous: false };
     Command::Transaction(Transaction { success: vec![put], ..Transaction::default() })
 }

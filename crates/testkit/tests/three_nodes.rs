@@ -28,7 +28,7 @@ async fn started(seed: u64) -> SimCluster {
 /// What an entry holds, as text.
 fn value(state: &State, key: &str) -> Option<String> {
     match &state.get(&Key::entry(key.to_owned()))?.value {
-        Record::Entry(value) => Some(String::from_utf8_lossy(value).into_owned()),
+        Record::Entry(entry) => Some(String::from_utf8_lossy(&entry.value).into_owned()),
         other => panic!("{other:?}"),
     }
 }

@@ -51,7 +51,7 @@ fn check(name: &Name, mut spec: NetworkSpec, partitions: u32) {
     let mut state = State::new(identity);
     let planned = plan_apply(&state, &Strategies::builtin(), name, spec.clone()).unwrap();
     let Planned::Change(command, numbers) = planned else { panic!("nothing to do") };
-    let applied = apply(&mut state, Stamp { time_ms: 1 }, &command);
+    let applied = apply(&mut state, Stamp::at(1), &command);
     applied.outcome.result.unwrap();
     state.check().unwrap();
     assert_eq!(state.revision().get(), 1, "one revision for all of it");
@@ -78,7 +78,7 @@ fn check(name: &Name, mut spec: NetworkSpec, partitions: u32) {
     }
     let again = plan_apply(&state, &Strategies::builtin(), name, spec).unwrap();
     assert!(matches!(again, Planned::Unchanged(_)));
-    apply(&mut state, Stamp { time_ms: 2 }, &Command::DeleteNetwork { name: name.clone() });
+    apply(&mut state, Stamp::at(2), &Command::DeleteNetwork { name: name.clone() });
     assert!(state.is_empty());
 }
 

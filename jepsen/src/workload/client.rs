@@ -156,8 +156,7 @@ async fn send(
             let request = PutRequest {
                 key: Some(name(key)),
                 value: text(value).into(),
-                return_previous: false,
-            };
+                return_previous: false, ..PutRequest::default() };
             let response = store.put(deadline(request, within)).await?.into_inner();
             Ok((Answer::Written, stamp(response.header.as_ref())?))
         }
@@ -188,15 +187,15 @@ fn swap(key: KeyId, expected: Option<Value>, value: Value) -> TransactionRequest
         None => precondition::Test::Absent(true),
     };
     let put =
-        PutOperation { key: Some(name(key)), value: text(value).into(), return_previous: false };
+        PutOperation { key: Some(name(key)), value: text(value).into(), ..PutOperation::default() };
     let get = GetOperation { selector: Some(select(key)), limit: 0 };
     let operation = |operation| Operation { operation: Some(operation) };
     TransactionRequest {
         preconditions: vec![Precondition { target: Some(select(key)), test: Some(test) }],
         success: vec![operation(operation::Operation::Put(put))],
         failure: vec![operation(operation::Operation::Get(get))],
+        ..TransactionRequest::default()
     }
-}
 
 fn read_answer(response: &RangeResponse) -> Result<(Answer, Stamp), Unanswered> {
     let stamp = stamp(response.header.as_ref())?;

@@ -227,6 +227,7 @@ mod tests {
             created: change.revision.get(),
             modified: change.revision.get(),
             version: 1,
+            session: None,
             value: Some(record::Value::Entry(change.value.clone())),
         };
         story().changes.iter().map(record).collect()

@@ -18,7 +18,8 @@ pub(crate) struct Watch {
     /// Only keys that begin with this
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
-    /// Only these kinds: entry, worker, network, partition, connection, setting
+    /// Only these kinds: entry, session, worker, network, partition, connection,
+    /// load, setting, member
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = values::kind)]
     pub(crate) kind: Vec<Kind>,
     /// Only this network, its partitions and their connections
@@ -27,6 +28,9 @@ pub(crate) struct Watch {
     /// Only this partition, such as net/0, and the connections that touch it
     #[arg(long, value_name = "ID", value_parser = values::partition)]
     pub(crate) partition: Option<PartitionId>,
+    /// Only this worker and the partitions that it owns, or owned before the change
+    #[arg(long, value_name = "NAME", value_parser = values::name)]
+    pub(crate) worker: Option<Name>,
     /// Show what each record was before
     #[arg(long)]
     pub(crate) previous: bool,
@@ -47,4 +51,5 @@ Examples:
   quorate watch
   quorate watch --snapshot --kind network,partition
   quorate watch --from 1 --prefix config/ --output json
-  quorate watch --network pipeline --previous";
+  quorate watch --network pipeline --previous
+  quorate watch --snapshot --worker w1 --kind partition";

@@ -60,7 +60,7 @@ impl Work for Reader {
         }
         self.last = revision;
         match answer.value.as_ref().map(|record| &record.value) {
-            Some(Record::Entry(value)) if *value == self.payload.value(index as u64) => Ok(()),
+            Some(Record::Entry(entry)) if entry.value == self.payload.value(index as u64) => Ok(()),
             Some(_) => Err(format!("{key} has another value than was written")),
             None => Err(format!("{key} is absent although it was written")),
         }

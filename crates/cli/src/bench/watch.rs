@@ -165,7 +165,7 @@ async fn watcher(fleet: Arc<Fleet>, board: Arc<Board>, index: usize, first: Revi
             board.follows.notify_one();
         }
         match event {
-            Ok(WatchEvent::Changes { revision, changes }) => {
+            Ok(WatchEvent::Changes { revision, changes, .. }) => {
                 if board.take(index, revision, &changes, &mut watched) {
                     return watched;
                 }
@@ -221,7 +221,7 @@ impl Board {
     ) -> bool {
         for change in changes {
             let sequence = match change.current.as_ref().map(|record| &record.value) {
-                Some(Record::Entry(value)) => self.payload.sequence(value),
+                Some(Record::Entry(entry)) => self.payload.sequence(&entry.value),
                 _ => None,
             };
             match sequence {

@@ -64,7 +64,7 @@ async fn put(context: &Context, args: KvPut) -> Result<()> {
     let written = call.await.map_err(|error| context.explain(&error))?;
     let revision = written.revision().get();
     let previous = written.value.as_ref().and_then(|record| match &record.value {
-        Record::Entry(bytes) => Some(bytes.clone()),
+        Record::Entry(entry) => Some(entry.value.clone()),
         _ => None,
     });
     let mut line = format!("written at revision {revision}");

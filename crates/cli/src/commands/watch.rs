@@ -43,6 +43,7 @@ fn options(context: &Context, args: Watch) -> WatchOptions {
             key_prefix: args.prefix.into(),
             network: args.network,
             partition: args.partition,
+            worker: args.worker,
         },
         with_previous: args.previous,
         resync: args.resync,
@@ -53,14 +54,14 @@ fn options(context: &Context, args: Watch) -> WatchOptions {
 
 fn step(event: &WatchEvent) -> Step<'_> {
     match event {
-        WatchEvent::Changes { revision, changes } => {
+        WatchEvent::Changes { revision, changes, origin } => {
             let shown = changes.iter().map(|change| Shown {
                 key: &change.key,
                 current: change.current.as_deref(),
                 previous: change.previous.as_deref(),
                 created: change.created,
             });
-            Step::Changes(*revision, shown.collect())
+            Step::Changes(*revision, shown.collect(), origin)
         }
         WatchEvent::Snapshot { revision, records } => {
             let shown = records.iter().map(|(key, record)| Shown::record(key, record));

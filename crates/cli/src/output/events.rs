@@ -4,11 +4,11 @@
 
 use std::fmt::Write;
 
-use quorate_core::{Key, Record, Revision, Versioned};
+use quorate_core::{Key, Origin, Record, Revision, Versioned};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
-    records::record_value,
+    records::{member_state, record_value},
     text::{self, BytesField},
 };
 
@@ -16,7 +16,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) enum Step<'a> {
     /// The matching changes of one revision.
-    Changes(Revision, Vec<Shown<'a>>),
+    Changes(Revision, Vec<Shown<'a>>, &'a Origin),
     /// Some of the matching records as of this revision.
     Snapshot(Revision, Vec<Shown<'a>>),
     /// The snapshot is complete.
@@ -63,7 +63,7 @@ impl Step<'_> {
 
     const fn revision(&self) -> Revision {
         match self {
-            Self::Changes(revision, _)
+            Self::Changes(revision, ..)
             | Self::Snapshot(revision, _)
             | Self::SnapshotEnd(revision)
             | Self::Progress(revision)
@@ -74,7 +74,7 @@ impl Step<'_> {
 
     fn shown(&self) -> &[Shown<'_>] {
         match self {
-            Self::Changes(_, shown) | Self::Snapshot(_, shown) => shown,
+            Self::Changes(_, shown, _) | Self::Snapshot(_, shown) => shown,
             _ => &[],
         }
     }
@@ -83,12 +83,26 @@ impl Step<'_> {
     pub(crate) fn lines(&self) -> String {
         let revision = self.revision();
         match self {
-            Self::Changes(..) | Self::Snapshot(..) => {
-                self.shown().iter().fold(String::new(), |mut lines, shown| {
-                    shown.write_line(&mut lines, revision);
-                    lines
-                })
+            Self::Changes(_, shown, origin) => {
+                let mut lines = String::new();
+                shown.iter().for_each(|shown| shown.write_line(&mut lines, revision));
+                // Who did it, once for all that belongs together.
+                let who: Vec<&str> = [&origin.label, &origin.reason]
+                    .into_iter()
+                    .map(AsRef::as_ref)
+                    .filter(|text: &&str| !text.is_empty())
+                    .collect();
+                if !who.is_empty() {
+                    let who = text::cell(who.join(": ").as_bytes());
+                    // Writing to a String cannot fail.
+                    let _ = writeln!(lines, "{:>8}    by {who}", "");
+                }
+                lines
             }
+            Self::Snapshot(_, shown) => shown.iter().fold(String::new(), |mut lines, shown| {
+                shown.write_line(&mut lines, revision);
+                lines
+            }),
             Self::SnapshotEnd(_) => format!("{revision:>8}  -- end of snapshot\n"),
             Self::Progress(_) => String::new(),
             Self::Resync(_) => format!("{revision:>8}  -- history was lost, starting over\n"),
@@ -106,6 +120,13 @@ impl Serialize for Step<'_> {
             map.serialize_entry("oldest", oldest)?;
         }
         map.serialize_entry("changes", self.shown())?;
+        if let Self::Changes(.., origin) = self {
+            for (name, text) in [("label", &origin.label), ("reason", &origin.reason)] {
+                if !text.is_empty() {
+                    map.serialize_entry(name, text.as_ref())?;
+                }
+            }
+        }
         map.end()
     }
 }
@@ -135,7 +156,7 @@ fn serialize_value<M: SerializeMap>(
     record: Option<&Versioned<Record>>,
 ) -> Result<(), M::Error> {
     match record.map(|record| &record.value) {
-        Some(Record::Entry(bytes)) => field.serialize(map, bytes),
+        Some(Record::Entry(entry)) => field.serialize(map, &entry.value),
         Some(other) => map.serialize_entry(field.name(), &record_value(&key.bytes, other)),
         None => map.serialize_entry(field.name(), &()),
     }
@@ -165,7 +186,11 @@ impl Shown<'_> {
 /// What a record holds, in a few words.
 fn summary(record: &Versioned<Record>) -> String {
     match &record.value {
-        Record::Entry(bytes) => text::short_cell(bytes),
+        Record::Entry(entry) => text::short_cell(&entry.value),
+        Record::Session(session) => format!("{} ms {}", session.ttl_ms, session.label),
+        Record::Load(load) => format!("{} ppm", load.load_ppm),
+        Record::Member(member) => member_state(member.state).to_owned(),
+        Record::Window(_) | Record::Reply(_) => String::new(),
         Record::Setting(value) => value.to_string(),
         Record::Worker(worker) => worker.address.clone(),
         Record::Network(network) => format!(
@@ -197,7 +222,7 @@ mod tests {
             created: Revision(1),
             modified: Revision(version),
             version,
-            value: Record::Entry(Bytes::from_static(value)),
+            value: Record::Entry(Bytes::from_static(value).into()),
         }
     }
 
@@ -212,7 +237,7 @@ mod tests {
         let put = Shown { key: &key, current: Some(&new), previous: Some(&old), created: false };
         let delete = Shown { key: &key, current: None, previous: None, created: false };
         assert_eq!(
-            json(&Step::Changes(Revision(2), vec![put, delete])),
+            json(&Step::Changes(Revision(2), vec![put, delete], &Origin::default())),
             concat!(
                 r#"{"type":"changes","revision":2,"changes":["#,
                 r#"{"kind":"entry","key":"k","op":"put","created":false,"value":"new","#,
@@ -250,7 +275,7 @@ mod tests {
         let created = Shown::record(&key, &new);
         let gone = Shown { key: &key, current: None, previous: None, created: false };
         assert_eq!(
-            Step::Changes(Revision(12), vec![created, shown, gone]).lines(),
+            Step::Changes(Revision(12), vec![created, shown, gone], &Origin::default()).lines(),
             "      12  + entry      config/mode  fast\n      \
              12  ~ entry      config/mode  fast  (was slow)\n      \
              12  - entry      config/mode\n"

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_core::{
-    Connection, ConnectionId, ConnectionState, Network, Partition, PartitionId, PartitionState,
-    Process, ProcessEdge, Record, Resources, Versioned, WorkerState,
+    Connection, ConnectionId, ConnectionState, MemberState, Network, Partition, PartitionId,
+    PartitionState, Process, ProcessEdge, Record, Resources, Versioned, WorkerState,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl EntryRow {
     /// A record as an entry. The value of a record of another kind is its JSON text.
     pub(crate) fn new(key: Bytes, record: &Versioned<Record>) -> Self {
         let value = match &record.value {
-            Record::Entry(value) => value.clone(),
+            Record::Entry(entry) => entry.value.clone(),
             other => record_value(&key, other).to_string().into(),
         };
         Self {
@@ -102,10 +102,13 @@ impl PartitionRow {
             processes: placed.iter().map(|process| process.id.to_string()).collect(),
             demand: amounts(&partition.demand),
             load_ppm: partition.load_ppm,
-            owner: partition.owner.as_ref().map(ToString::to_string),
+            owner: partition.owner.as_ref().map(|owner| owner.worker.to_string()),
             epoch: partition.epoch.map(|epoch| epoch.to_string()),
             state: match partition.state {
                 PartitionState::Unassigned => "unassigned",
+                PartitionState::Assigned => "assigned",
+                PartitionState::Releasing => "releasing",
+                PartitionState::Deleted => "deleted",
             },
             parallelism: placed.iter().map(|p| (p.id.to_string(), p.parallelism)).collect(),
         }
@@ -235,11 +238,30 @@ impl Row for ProcessRow {
     }
 }
 
+/// Whether a coordinator may be part of the cluster, as text.
+pub(crate) const fn member_state(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Active => "active",
+        MemberState::Removed => "removed",
+    }
+}
+
 /// What a record of any kind holds, as JSON.
 pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
     let id = std::str::from_utf8(key).unwrap_or_default();
     match record {
-        Record::Entry(bytes) => String::from_utf8_lossy(bytes).into(),
+        Record::Entry(entry) => String::from_utf8_lossy(&entry.value).into(),
+        Record::Session(session) => {
+            json!({ "id": id, "ttl_ms": session.ttl_ms, "label": session.label.as_ref() })
+        }
+        Record::Load(load) => json!({ "of": id, "load_ppm": load.load_ppm }),
+        Record::Member(member) => json!({
+            "id": id,
+            "peer": member.peer,
+            "client": member.client,
+            "state": member_state(member.state),
+        }),
+        Record::Window(_) | Record::Reply(_) => Value::Null,
         Record::Setting(value) => value.as_ref().into(),
         Record::Network(network) => network_value(network),
         Record::Partition(partition) => PartitionId::parse(id)
@@ -257,6 +279,7 @@ pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
             },
             "capacity": amounts(&worker.capacity),
             "labels": worker.labels,
+            "session": worker.session.map(|id| id.to_string()),
         }),
     }
 }
@@ -303,7 +326,7 @@ mod tests {
             created: Revision(3),
             modified: Revision(7),
             version: 2,
-            value: Record::Entry(Bytes::from_static(value)),
+            value: Record::Entry(Bytes::from_static(value).into()),
         };
         EntryRow::new(Bytes::from_static(b"a/b"), &record)
     }
@@ -341,6 +364,7 @@ mod tests {
             owner: None,
             epoch: None,
             state: PartitionState::Unassigned,
+            target: None,
         };
         let row = PartitionRow::new(&PartitionId::parse("net/0").unwrap(), &partition);
         assert_eq!(

@@ -110,7 +110,7 @@ impl<'a> Words<'a> {
         match operation.plain() {
             Some("put") => Ok(Operation::Put {
                 key: Key::entry(self.bytes("a key")?),
-                record: Record::Entry(self.bytes("a value")?),
+                record: Record::Entry(self.bytes("a value")?.into()),
                 return_previous: false,
             }),
             Some("get") => Ok(Operation::Get { range: self.range()?, limit: 0 }),

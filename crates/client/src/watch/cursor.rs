@@ -179,7 +179,11 @@ mod tests {
     }
 
     fn changes(revision: u64) -> WatchEvent {
-        WatchEvent::Changes { revision: Revision(revision), changes: vec![] }
+        WatchEvent::Changes {
+            revision: Revision(revision),
+            changes: vec![],
+            origin: Default::default(),
+        }
     }
 
     fn matching(from: u64, to: u64) -> impl Iterator<Item = u64> {

@@ -18,7 +18,7 @@ fn name(text: &str) -> Name {
 
 fn value(found: &Versioned<Record>) -> &[u8] {
     match &found.value {
-        Record::Entry(bytes) => bytes,
+        Record::Entry(entry) => &entry.value,
         other => panic!("no entry: {other:?}"),
     }
 }

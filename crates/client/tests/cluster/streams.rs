@@ -22,7 +22,7 @@ async fn next(watch: &mut Watch) -> WatchEvent {
 async fn follow(mut watch: Watch, until: Revision) -> Vec<Revision> {
     let mut seen = Vec::new();
     while watch.token().is_none_or(|token| token.revision < until) {
-        if let WatchEvent::Changes { revision, changes } = next(&mut watch).await {
+        if let WatchEvent::Changes { revision, changes, .. } = next(&mut watch).await {
             assert_eq!(changes.len(), 1);
             seen.push(revision);
         }
@@ -91,7 +91,7 @@ async fn a_snapshot_and_what_follows_are_the_state() {
         match next(&mut watch).await {
             WatchEvent::Snapshot { records, .. } => state.extend(records),
             WatchEvent::SnapshotEnd { revision } => ended = Some(revision),
-            WatchEvent::Changes { revision, changes } => {
+            WatchEvent::Changes { revision, changes, .. } => {
                 assert!(Some(revision) > ended, "changes after the snapshot");
                 for change in changes {
                     state.insert(change.key, change.current.unwrap());
@@ -120,7 +120,7 @@ async fn from_now_sees_what_is_written_after() {
     let written = client.put("key", "new").await.unwrap().revision();
     let change = loop {
         match next(&mut watch).await {
-            WatchEvent::Changes { revision, mut changes } => {
+            WatchEvent::Changes { revision, mut changes, .. } => {
                 assert_eq!(revision, written);
                 break changes.remove(0);
             }

@@ -90,6 +90,7 @@ async fn pages_go_on_after_the_last_key_and_never_back_in_time() {
         modified: 1,
         version: 1,
         value: Some(v1::record::Value::Entry("v".into())),
+        ..v1::Record::default()
     };
     let page = |revision, keys: &[&'static str], more| {
         Step::Range(v1::RangeResponse {

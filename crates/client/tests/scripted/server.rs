@@ -305,8 +305,25 @@ impl partition::PartitionService for Script {
             modified: 4,
             version: 2,
             value: Some(v1::record::Value::Partition(partition)),
+            ..v1::Record::default()
         };
         Ok(Response::new(v1::ListPartitionsResponse { header, partitions: vec![record] }))
+    }
+
+    async fn r#move(
+        &self,
+        request: Request<v1::MovePartitionsRequest>,
+    ) -> Result<Response<v1::MovePartitionsResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::MovePartitionsResponse { header, changed: 1 }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleasePartitionRequest>,
+    ) -> Result<Response<v1::ReleasePartitionResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::ReleasePartitionResponse { header }))
     }
 }
 

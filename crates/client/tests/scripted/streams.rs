@@ -17,11 +17,12 @@ fn record(key: &'static str, revision: u64) -> v1::Record {
         modified: revision,
         version: 1,
         value: Some(v1::record::Value::Entry("v".into())),
+        ..v1::Record::default()
     }
 }
 
 fn event(r#type: v1::EventType, revision: u64) -> v1::Event {
-    v1::Event { revision, r#type: r#type.into(), changes: vec![], records: vec![] }
+    v1::Event { revision, r#type: r#type.into(), ..v1::Event::default() }
 }
 
 fn change(revision: u64) -> v1::Event {

@@ -7,7 +7,7 @@ use std::{cmp::Ordering, collections::BTreeMap, iter, sync::Arc};
 
 use crate::{
     event::Change,
-    id::Revision,
+    id::{Epoch, Revision, SessionId},
     key::{Key, KeyRange},
     record::{Record, Versioned},
     reply::KeyedRecord,
@@ -32,6 +32,26 @@ impl<'a> Draft<'a> {
 
     pub(super) fn settings(&self) -> &'a Settings {
         self.state.settings()
+    }
+
+    /// How many sessions there are.
+    pub(super) fn sessions(&self) -> usize {
+        self.state.sessions().len()
+    }
+
+    /// The id of a session that this command opens.
+    pub(super) fn session_id(&self) -> SessionId {
+        SessionId { restore: self.state.identity().restore_epoch, revision: self.revision }
+    }
+
+    /// The epoch of what this command grants.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch { restore: self.state.identity().restore_epoch, revision: self.revision }
+    }
+
+    /// What ended with this session before the command.
+    pub(super) fn bound_to(&self, session: SessionId) -> Vec<Key> {
+        self.state.bound_to(session).into_iter().flatten().cloned().collect()
     }
 
     /// One record, as it is now.

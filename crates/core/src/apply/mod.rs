@@ -11,17 +11,23 @@
 //! no record takes no revision. Knows nothing of who sent the command.
 
 mod draft;
+mod exactly_once;
+mod member;
 mod network;
+mod ownership;
+mod session;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod validate;
+mod worker;
 
 use std::sync::Arc;
 
 use crate::{
-    command::Command,
+    command::{Command, Origin, Request},
     event::{Change, Event},
+    id::Term,
     rejection::Rejection,
     reply::{Outcome, Reply},
     setting::Settings,
@@ -29,6 +35,7 @@ use crate::{
     state::State,
 };
 use draft::Draft;
+use exactly_once::Admitted;
 
 /// When a command is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +43,16 @@ pub struct Stamp {
     /// The leader's wall clock at the proposal, milliseconds since 1970. The state keeps the
     /// largest seen.
     pub time_ms: u64,
+    /// The term of the log entry.
+    pub term: Term,
+}
+
+impl Stamp {
+    /// A time outside of any term.
+    #[must_use]
+    pub const fn at(time_ms: u64) -> Self {
+        Self { time_ms, term: Term(0) }
+    }
 }
 
 /// What a command did.
@@ -47,21 +64,70 @@ pub struct Applied {
     pub event: Option<Arc<Event>>,
 }
 
-/// Applies a command. Total and pure: every command has an outcome, and a rejected one changed
-/// nothing but the clock, and with it what history is too old to be kept.
+/// Applies a command that nobody sends twice. See [`apply_request`].
 pub fn apply(state: &mut State, at: Stamp, command: &Command) -> Applied {
     state.advance_clock(at.time_ms);
-    let (result, event) = match evaluate(state, command) {
-        Ok((reply, changes)) if changes.is_empty() => (Ok(reply), None),
-        Ok((reply, changes)) => (Ok(reply), Some(state.commit(changes))),
-        Err(rejection) => (Err(rejection), None),
+    let applied = run(state, at, command, &Origin::default(), u64::MAX);
+    state.trim_history();
+    applied
+}
+
+/// Applies a request. Total and pure: every request has an outcome, and a rejected one changed
+/// nothing but the clock, and with it what history is too old to be kept.
+///
+/// A request with a call is applied at most once: the first outcome, rejections included, is kept
+/// and returned to a repeat. One whose session has ended, or whose serial is outside of the
+/// session's window, is rejected, and that is not kept.
+pub fn apply_request(state: &mut State, at: Stamp, request: &Request) -> Applied {
+    state.advance_clock(at.time_ms);
+    let Request { command, call, origin } = request;
+    let applied = match call {
+        None => run(state, at, command, origin, u64::MAX),
+        Some(call) => match exactly_once::admit(state, call) {
+            Err(rejection) => nothing(state, Err(rejection)),
+            Ok(Admitted::Repeat(outcome)) => Applied { outcome, event: None },
+            Ok(Admitted::New { room }) => {
+                let applied = run(state, at, command, origin, room);
+                exactly_once::keep(state, call, &applied.outcome);
+                applied
+            }
+        },
     };
     state.trim_history();
-    Applied { outcome: Outcome { revision: state.revision, result }, event }
+    applied
+}
+
+/// Applies a command whose outcome may count for `room` bytes at most.
+fn run(state: &mut State, at: Stamp, command: &Command, origin: &Origin, room: u64) -> Applied {
+    let evaluated = validate::origin(origin).and_then(|()| evaluate(state, at, command));
+    let (reply, changes) = match evaluated {
+        Ok(evaluated) => evaluated,
+        Err(rejection) => return nothing(state, Err(rejection)),
+    };
+    let revision = if changes.is_empty() { state.revision } else { state.revision.next() };
+    let outcome = Outcome { revision, result: Ok(reply) };
+    let bytes = size::outcome(&outcome);
+    if bytes > room {
+        let max = state.settings().session_reply_bytes_max;
+        let used = max.saturating_sub(room).saturating_add(bytes);
+        let rejection = Rejection::limit("reply", "session_reply_bytes_max", used, max);
+        return nothing(state, Err(rejection));
+    }
+    let event = (!changes.is_empty()).then(|| state.commit(changes, origin.clone()));
+    Applied { outcome, event }
+}
+
+/// An outcome that changed nothing.
+fn nothing(state: &State, result: Result<Reply, Rejection>) -> Applied {
+    Applied { outcome: Outcome { revision: state.revision, result }, event: None }
 }
 
 /// What the command would return and change.
-fn evaluate(state: &State, command: &Command) -> Result<(Reply, Vec<Change>), Rejection> {
+fn evaluate(
+    state: &State,
+    at: Stamp,
+    command: &Command,
+) -> Result<(Reply, Vec<Change>), Rejection> {
     let mut draft = Draft::new(state);
     let reply = match command {
         Command::Transaction(transaction) => {
@@ -69,9 +135,22 @@ fn evaluate(state: &State, command: &Command) -> Result<(Reply, Vec<Change>), Re
         }
         Command::ApplyNetwork(command) => network::apply(&mut draft, command)?,
         Command::DeleteNetwork { name } => network::delete(&mut draft, name)?,
+        Command::OpenSession { ttl_ms, label } => session::open(&mut draft, *ttl_ms, label)?,
+        Command::CloseSession { id } => session::close(&mut draft, *id)?,
+        Command::ExpireSession { id, term } => session::expire(&mut draft, at, *id, *term)?,
+        Command::RegisterWorker(command) => worker::register(&mut draft, command)?,
+        Command::DrainWorker { name, drain } => worker::drain(&mut draft, name, *drain)?,
+        Command::LeaveWorker { name, session } => worker::leave(&mut draft, name, *session)?,
+        Command::ReportLoads { loads } => worker::report(&mut draft, loads),
+        Command::AssignPartitions { grants } => ownership::assign(&mut draft, grants)?,
+        Command::ReleasePartition { id, epoch } => ownership::release(&mut draft, id, *epoch)?,
+        Command::MovePartitions { moves } => ownership::move_away(&mut draft, moves)?,
+        Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
+        Command::RetireMember { id } => member::retire(&mut draft, *id),
     };
     let changes = draft.into_changes();
     within_limits(&changes, state.settings())?;
+    session::within_limits(state, &changes)?;
     Ok((reply, changes))
 }
 

@@ -1,11 +1,12 @@
 //! Networks: from a description and a plan to partitions and connections.
 //!
 //! Invariants: everything of a network changes at one revision; records whose value stays the same
-//! are not written; a kept partition keeps its owner, epoch and state.
+//! are not written; a kept partition keeps its owner, epoch and state; one that goes while somebody
+//! owns it stays as deleted until the ownership ends.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::draft::Draft;
+use super::{draft::Draft, ownership};
 use crate::{
     command::ApplyNetwork,
     id::{Generation, Revision},
@@ -52,12 +53,21 @@ pub(super) fn delete(draft: &mut Draft<'_>, name: &Name) -> Result<Reply, Reject
         return Err(Rejection::new(Reason::NotFound, format!("no network {name}")));
     }
     draft.delete(&key);
-    let mut deleted = |kind| {
-        let records = draft.delete_range(&belonging(name, kind));
-        u32::try_from(records.len()).expect("the settings keep every network below 2^32 records")
+    let connections = draft.delete_range(&belonging(name, Kind::Connection)).len();
+    let range = belonging(name, Kind::Partition);
+    let all = draft.range(&range).filter(|(_, record)| is_live(&record.value));
+    let all: Vec<Key> = all.map(|(key, _)| key.clone()).collect();
+    all.iter().for_each(|key| ownership::bury(draft, key));
+    let count = |records: usize| {
+        u32::try_from(records).expect("the settings keep every network below 2^32 records")
     };
-    let (partitions, connections) = (deleted(Kind::Partition), deleted(Kind::Connection));
+    let (partitions, connections) = (count(all.len()), count(connections));
     Ok(Reply::DeleteNetwork { partitions, connections })
+}
+
+/// Whether a partition's network still has it.
+fn is_live(record: &Record) -> bool {
+    !matches!(record, Record::Partition(partition) if partition.state == PartitionState::Deleted)
 }
 
 /// The partitions or connections of a network. Exact, since no name contains a slash.
@@ -115,16 +125,23 @@ fn partitions(
     }
     let record = |(index, members): (u32, Vec<&Process>)| {
         let key = Key::partition(&PartitionId { network: network.clone(), index });
-        let (owner, epoch, state) = match draft.get(&key).map(|record| &record.value) {
-            Some(Record::Partition(kept)) => (kept.owner.clone(), kept.epoch, kept.state),
-            _ => (None, None, PartitionState::Unassigned),
+        let (owner, epoch, state, target) = match draft.get(&key).map(|record| &record.value) {
+            Some(Record::Partition(kept)) => {
+                // Who owns what was deleted must release it before anybody else has it.
+                let state = match kept.state {
+                    PartitionState::Deleted => PartitionState::Releasing,
+                    state => state,
+                };
+                (kept.owner.clone(), kept.epoch, state, kept.target.clone())
+            }
+            _ => (None, None, PartitionState::Unassigned, None),
         };
         let demand = demand(members.iter().copied());
         let load_ppm = demand.dominant_share_ppm(&total);
         let placed =
             |p: &&Process| PlacedProcess { id: p.id.clone(), parallelism: p.parallelism.min };
         let processes = members.iter().map(placed).collect();
-        let partition = Partition { processes, demand, load_ppm, owner, epoch, state };
+        let partition = Partition { processes, demand, load_ppm, owner, epoch, state, target };
         (key, Record::Partition(Arc::new(partition)))
     };
     members.into_iter().map(record).collect()
@@ -164,7 +181,10 @@ fn replace(draft: &mut Draft<'_>, range: &KeyRange, records: BTreeMap<Key, Recor
     let gone = draft.range(range).filter(|(key, _)| !records.contains_key(*key));
     let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
     for key in &gone {
-        draft.delete(key);
+        match key.kind {
+            Kind::Partition => ownership::bury(draft, key),
+            _ => draft.delete(key),
+        }
     }
     for (key, record) in records {
         if draft.get(&key).is_none_or(|existing| existing.value != record) {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::{
     draft::Draft,
+    ownership, session,
     validate::{self, Path},
 };
 use crate::{
-    command::{Operation, Precondition, Test, Transaction},
+    command::{Guard, Operation, Precondition, Test, Transaction},
     key::{Key, KeyRange},
     record::{Record, Versioned},
     rejection::Rejection,
@@ -23,6 +24,12 @@ pub(super) fn run(
     transaction: &Transaction,
 ) -> Result<TransactionReply, Rejection> {
     validate::transaction(draft.settings(), transaction)?;
+    for guard in &transaction.guards {
+        match guard {
+            Guard::Session(id) => session::require(draft, *id)?,
+            Guard::Partition { id, epoch } => ownership::guard(draft, id, *epoch)?,
+        }
+    }
     let mut meter = Meter { settings: draft.settings(), reads: 0, reply_bytes: 0 };
     let succeeded = all_hold(draft, &mut meter, &transaction.preconditions)?;
     let (list, operations) = if succeeded {
@@ -95,7 +102,7 @@ fn holds(
     let mut records = draft.range(&condition.target).map(|(_, record)| record).peekable();
     let wanted = |record: &Versioned<Record>| match (&condition.test, &record.value) {
         (Test::ModifiedAt(revision), _) => record.modified == *revision,
-        (Test::Value(bytes), Record::Entry(value)) => value == bytes,
+        (Test::Value(bytes), Record::Entry(entry)) => entry.value == bytes,
         (Test::Value(bytes), Record::Setting(text)) => text.as_bytes() == bytes,
         _ => false,
     };
@@ -124,6 +131,9 @@ fn execute(
     match operation {
         Operation::Get { range, limit } => get(draft, meter, path, range, *limit),
         Operation::Put { key, record, return_previous } => {
+            if let Some(id) = record.session() {
+                session::require(draft, id)?;
+            }
             let previous = return_previous.then(|| draft.get(key).cloned()).flatten();
             if let Some(previous) = &previous {
                 meter.reply(path, key, previous)?;

@@ -5,9 +5,9 @@
 use std::fmt;
 
 use crate::{
-    command::{Operation, Precondition, Test, Transaction},
+    command::{Operation, Origin, Precondition, Test, Transaction},
     key::{Key, KeyRange, Kind},
-    record::Record,
+    record::{Entry, Record},
     rejection::Rejection,
     setting::{self, Settings},
 };
@@ -46,8 +46,8 @@ impl Transaction {
 }
 
 pub(super) fn transaction(settings: &Settings, all: &Transaction) -> Result<(), Rejection> {
-    let Transaction { preconditions, success, failure } = all;
-    let count = (preconditions.len() + success.len() + failure.len()) as u64;
+    let Transaction { preconditions, success, failure, guards } = all;
+    let count = (preconditions.len() + success.len() + failure.len() + guards.len()) as u64;
     let count_max = settings.transaction_operations_max;
     if count > count_max {
         let limit = "transaction_operations_max";
@@ -96,6 +96,9 @@ fn operation(settings: &Settings, path: Path, operation: &Operation) -> Result<(
 
 fn selector(path: Path, range: &KeyRange) -> Result<(), Rejection> {
     match range {
+        _ if range.kind().is_internal() => {
+            Err(Rejection::invalid(path.field("kind"), "must be a kind that callers see"))
+        }
         KeyRange::Single(key) if key.bytes.is_empty() => {
             Err(Rejection::invalid(path.field("key"), "must not be empty"))
         }
@@ -112,7 +115,7 @@ fn put(settings: &Settings, path: Path, key: &Key, record: &Record) -> Result<()
         return Err(Rejection::invalid(path.field("value"), rule));
     }
     match record {
-        Record::Entry(value) => {
+        Record::Entry(Entry { value, .. }) => {
             let at_most = |name, limit, bytes: &[u8], max| match bytes.len() as u64 {
                 actual if actual > max => {
                     Err(Rejection::limit(path.field(name), limit, actual, max))
@@ -136,6 +139,35 @@ fn put(settings: &Settings, path: Path, key: &Key, record: &Record) -> Result<()
             Err(Rejection::invalid(path.field("key"), rule))
         }
     }
+}
+
+/// Most bytes of an address.
+pub(super) const ADDRESS_BYTES_MAX: usize = 256;
+/// Most bytes of the name of a label, and of its value.
+pub(super) const TEXT_BYTES_MAX: usize = 256;
+/// Most labels of a worker.
+pub(super) const LABELS_MAX: usize = 64;
+/// Most bytes of what a client calls itself.
+const LABEL_BYTES_MAX: usize = 128;
+/// Most bytes of a reason.
+const REASON_BYTES_MAX: usize = 1_024;
+
+/// Who asks, and why.
+pub(super) fn origin(origin: &Origin) -> Result<(), Rejection> {
+    label("origin.label", &origin.label)?;
+    if origin.reason.len() <= REASON_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Rejection::invalid("origin.reason", format!("at most {REASON_BYTES_MAX} bytes")))
+}
+
+/// What a client calls itself.
+pub(super) fn label(field: &str, label: &str) -> Result<(), Rejection> {
+    if label.len() <= LABEL_BYTES_MAX && !label.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let rule = format!("at most {LABEL_BYTES_MAX} bytes, without control characters");
+    Err(Rejection::invalid(field, rule))
 }
 
 fn is_writable(kind: Kind) -> bool {

@@ -8,9 +8,12 @@
 //! - totals: the incremental state hash is the recomputed one;
 //! - history: contiguous, ends at the revision, within its limits, and tells of the records as they
 //!   are;
+//! - sessions: what is bound to one exists with it, replies are within its window; `session.rs`
+//!   lists how;
 //! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how.
 
 mod network;
+mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -20,7 +23,7 @@ use crate::{
     event::Event,
     hash,
     id::Revision,
-    key::{ConnectionId, Key, Kind, PartitionId},
+    key::{ConnectionId, Key, Kind, LoadId, PartitionId},
     name::Name,
     record::{Record, Versioned},
     setting::{self, Settings},
@@ -55,6 +58,7 @@ impl State {
         check_records(self, &mut report);
         check_history(self, &mut report);
         network::check(self, &mut report);
+        session::check(self, &mut report);
         if report.violations.is_empty() { Ok(()) } else { Err(report.violations) }
     }
 }
@@ -81,10 +85,15 @@ fn check_records(state: &State, report: &mut Report) {
     for (key, versioned) in &state.records {
         let Versioned { created, modified, version, value } = versioned.as_ref();
         sum = sum.wrapping_add(hash::record(key, versioned));
+        // Internal records have no revisions of their own.
+        let first = Revision(u64::from(!key.kind.is_internal()));
         report.require(
-            Revision(1) <= *created && created <= modified && *modified <= state.revision,
+            first <= *created && created <= modified && *modified <= state.revision,
             key,
-            format_args!("1 <= created {created} <= modified {modified} <= {}", state.revision),
+            format_args!(
+                "{first} <= created {created} <= modified {modified} <= {}",
+                state.revision
+            ),
         );
         let versions = 1..=modified.0.saturating_sub(created.0).saturating_add(1);
         report.require(
@@ -117,6 +126,12 @@ fn is_canonical(key: &Key) -> bool {
             text.is_ok_and(|text| Name::new(text).is_ok())
         }
         Kind::Partition => text.is_ok_and(|text| PartitionId::parse(text).is_some()),
+        Kind::Session => key.as_session().is_some(),
+        Kind::Load => text.is_ok_and(|text| LoadId::parse(text).is_some()),
+        Kind::Member => text
+            .is_ok_and(|text| text.parse().is_ok_and(|id: u64| id > 0 && id.to_string() == text)),
+        Kind::Window => key.bytes.len() == 16,
+        Kind::Reply => key.bytes.len() == 24,
         Kind::Connection => {
             let id = text.ok().and_then(ConnectionId::parse);
             id.is_some_and(|id| id.from != id.to)

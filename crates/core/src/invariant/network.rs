@@ -4,7 +4,9 @@
 //! - its partitions are numbered from 0 without a gap and none is empty; each process is in exactly
 //!   one of them, at a parallelism within its bounds; demand and load follow from the processes;
 //! - its connections join two different partitions and carry exactly the edges that cross;
-//! - an owner is a worker that is not down, and has an epoch no newer than the state;
+//! - an owner is a worker that is not down, with its session, and has an epoch no newer than the
+//!   state; what has no owner is unassigned;
+//! - what was deleted has an owner, and counts for nothing else;
 //! - there are no partitions or connections without a network.
 
 use std::collections::BTreeMap;
@@ -13,7 +15,10 @@ use super::Report;
 use crate::{
     key::{ConnectionId, Key, PartitionId},
     name::Name,
-    record::{Network, NetworkSpec, Partition, Process, ProcessEdge, Record, WorkerState},
+    record::{
+        Network, NetworkSpec, Owner, Partition, PartitionState, Process, ProcessEdge, Record,
+        WorkerState,
+    },
     resources::Resources,
     setting::Settings,
     state::State,
@@ -34,6 +39,9 @@ pub(super) fn check(state: &State, report: &mut Report) {
         match (&versioned.value, PartitionId::parse(text), ConnectionId::parse(text)) {
             (Record::Network(network), ..) => {
                 networks.extend(Name::new(text).ok().map(|name| (name, network.as_ref())));
+            }
+            (Record::Partition(partition), ..) if partition.state == PartitionState::Deleted => {
+                check_owner(state, key, partition, report);
             }
             (Record::Partition(partition), Some(PartitionId { network, index }), _) => {
                 check_owner(state, key, partition, report);
@@ -59,15 +67,25 @@ pub(super) fn check(state: &State, report: &mut Report) {
 
 fn check_owner(state: &State, key: &Key, partition: &Partition, report: &mut Report) {
     if let Some(owner) = &partition.owner {
-        let worker = state.get(&Key::worker(owner)).map(|record| &record.value);
+        let worker = state.get(&Key::worker(&owner.worker)).map(|record| &record.value);
         let live = match worker {
-            Some(Record::Worker(worker)) => worker.state != WorkerState::Down,
+            Some(Record::Worker(worker)) => {
+                worker.state != WorkerState::Down && worker.session == Some(owner.session)
+            }
             _ => false,
         };
-        report.require(live, key, format_args!("its owner {owner} exists and is not down"));
+        let Owner { worker, session } = owner;
+        report.require(
+            live,
+            key,
+            format_args!("its owner {worker} exists, is not down and holds session {session}"),
+        );
         let granted = partition.epoch.is_some();
         report.require(granted, key, format_args!("an owned partition has an epoch"));
     }
+    let owned = partition.state != PartitionState::Unassigned;
+    let fits = owned == partition.owner.is_some();
+    report.require(fits, key, format_args!("it is {:?} as its owner says", partition.state));
     if let Some(epoch) = partition.epoch {
         let past =
             epoch.restore <= state.identity().restore_epoch && epoch.revision <= state.revision();

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ApplyNetwork, Change, ClusterId, Command, Epoch, Event, Generation, Identity, Key, Kind, Name,
-    NetworkSpec, Operation, Parallelism, Partition, PartitionPolicy, Process, ProcessEdge, Record,
-    Resources, RestoreEpoch, Revision, Stamp, State, Transaction, Versioned, Worker, WorkerState,
-    apply, hash, history,
+    NetworkSpec, Operation, Origin, Owner, Parallelism, Partition, PartitionPolicy, PartitionState,
+    Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session, SessionId, Stamp,
+    State, Transaction, Versioned, Worker, WorkerState, apply, hash, history,
 };
 
 pub(crate) fn name(text: &str) -> Name {
@@ -48,7 +48,7 @@ pub(crate) fn sound() -> State {
         Command::ApplyNetwork(network),
     ];
     for (time_ms, command) in (1..).zip(&commands) {
-        assert!(apply(&mut state, Stamp { time_ms }, command).event.is_some());
+        assert!(apply(&mut state, Stamp::at(time_ms), command).event.is_some());
     }
     assert_eq!(state.check(), Ok(()));
     state
@@ -68,7 +68,7 @@ pub(crate) fn write(state: &mut State, key: Key, value: Option<Record>) {
             previous.as_ref().map_or((revision, 1), |old| (old.created, old.version + 1));
         Arc::new(Versioned { created, modified: revision, version, value })
     });
-    state.commit(vec![Change::new(key, current, previous)]);
+    state.commit(vec![Change::new(key, current, previous)], Origin::default());
 }
 
 pub(crate) fn partition(state: &State, text: &str) -> Partition {
@@ -248,9 +248,13 @@ fn partitions() {
 #[test]
 fn owners() {
     let epoch = Epoch { restore: RestoreEpoch(1), revision: Revision(2) };
+    let session = SessionId { restore: RestoreEpoch(1), revision: Revision(5) };
     let owned = |owner: &str, epoch| {
-        let owner = Some(name(owner));
-        move |partition: &mut Partition| (partition.owner, partition.epoch) = (owner, epoch)
+        let owner = Some(Owner { worker: name(owner), session });
+        move |partition: &mut Partition| {
+            (partition.owner, partition.epoch) = (owner, epoch);
+            partition.state = PartitionState::Assigned;
+        }
     };
     says(&with_partition("n/0", owned("w", Some(epoch))), "its owner w exists");
     let late = Epoch { revision: Revision(99), ..epoch };
@@ -258,12 +262,15 @@ fn owners() {
     let foreign = Epoch { restore: RestoreEpoch(2), ..epoch };
     says(&with_partition("n/0", |p| p.epoch = Some(foreign)), "its epoch 2.2");
     for (state_of_worker, epoch, expected) in [
-        (WorkerState::Down, Some(epoch), Some("its owner w exists and is not down")),
+        (WorkerState::Down, Some(epoch), Some("its owner w exists, is not down")),
         (WorkerState::Active, None, Some("has an epoch")),
         (WorkerState::Active, Some(epoch), None),
     ] {
         let mut state = sound();
+        let record = Session { ttl_ms: 5_000, label: "".into() };
+        write(&mut state, Key::session(session), Some(Record::Session(record)));
         let worker = Worker {
+            session: Some(session),
             address: "127.0.0.1:1".into(),
             capacity: Resources::default(),
             labels: BTreeMap::new(),

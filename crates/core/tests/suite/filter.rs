@@ -1,7 +1,7 @@
 //! Filters against their description, and ranges against theirs.
 
 use proptest::prelude::*;
-use quorate_core::{ConnectionId, Filter, Key, KeyRange, Kind, Name, PartitionId};
+use quorate_core::{ConnectionId, Filter, Key, KeyRange, Kind, LoadId, Name, PartitionId};
 
 use crate::generate::{entry_key, network_name, range, run, steps};
 
@@ -12,7 +12,11 @@ fn belongs(key: &Key) -> Option<(Name, Vec<u32>)> {
         Kind::Network => Some((Name::new(text).ok()?, vec![])),
         Kind::Partition => PartitionId::parse(text).map(|id| (id.network, vec![id.index])),
         Kind::Connection => ConnectionId::parse(text).map(|id| (id.network, vec![id.from, id.to])),
-        Kind::Entry | Kind::Worker | Kind::Setting => None,
+        Kind::Load => match LoadId::parse(text)? {
+            LoadId::Partition(id) => Some((id.network, vec![id.index])),
+            LoadId::Worker(_) => None,
+        },
+        _ => None,
     }
 }
 
@@ -26,6 +30,7 @@ fn any_filter() -> impl Strategy<Value = Filter> {
         proptest::option::of(partition),
     )
         .prop_map(|(kinds, key_prefix, network, partition)| Filter {
+            worker: None,
             kinds,
             key_prefix,
             network,
@@ -47,7 +52,7 @@ proptest! {
                 && filter.partition.as_ref().is_none_or(|partition| {
                     network.as_ref() == Some(&partition.network) && touched.contains(&partition.index)
                 });
-            prop_assert_eq!(filter.matches(key), expected, "{}", key);
+            prop_assert_eq!(filter.matches_key(key), expected, "{}", key);
         }
     }
 
@@ -67,17 +72,17 @@ proptest! {
 fn a_name_is_no_prefix_of_another() {
     let key = |text: &str| Key { kind: Kind::Partition, bytes: text.to_owned().into() };
     let filter = Filter { network: Some(Name::new("net").unwrap()), ..Filter::default() };
-    assert!(filter.matches(&key("net/0")));
-    assert!(!filter.matches(&key("net.2/0")));
-    assert!(!filter.matches(&Key::entry("net/0")));
+    assert!(filter.matches_key(&key("net/0")));
+    assert!(!filter.matches_key(&key("net.2/0")));
+    assert!(!filter.matches_key(&Key::entry("net/0")));
     let one = PartitionId { network: Name::new("net").unwrap(), index: 1 };
     let filter = Filter { partition: Some(one.clone()), ..Filter::default() };
     let connection = |text: &str| Key { kind: Kind::Connection, bytes: text.to_owned().into() };
-    assert!(filter.matches(&Key::partition(&one)));
-    assert!(filter.matches(&connection("net/1->net/0")));
-    assert!(filter.matches(&connection("net/0->net/1")));
-    assert!(!filter.matches(&connection("net/0->net/11")));
-    assert!(!filter.matches(&key("net/11")));
+    assert!(filter.matches_key(&Key::partition(&one)));
+    assert!(filter.matches_key(&connection("net/1->net/0")));
+    assert!(filter.matches_key(&connection("net/0->net/1")));
+    assert!(!filter.matches_key(&connection("net/0->net/11")));
+    assert!(!filter.matches_key(&key("net/11")));
 }
 
 #[test]
@@ -102,6 +107,6 @@ fn kinds_have_names() {
     }
     assert!(Kind::ALL.is_sorted());
     assert_eq!(Kind::from_text("Entry"), None);
-    assert!(Kind::try_from(2).is_err());
+    assert!(Kind::try_from(6).is_err());
     assert_eq!(KeyRange::Prefix(Kind::Worker, bytes::Bytes::new()).kind(), Kind::Worker);
 }

@@ -9,12 +9,13 @@ use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, ApplyOutcome, Batch, Change, Command, Connection, ConnectionState, Epoch, Event,
-    Generation, Key, KeyRange, Kind, Name, Network, NetworkSpec, Operation, OperationReply,
-    Outcome, Parallelism, Partition, PartitionPolicy, PartitionState, PlacedProcess, Precondition,
-    Process, ProcessEdge, Reason, Record, Rejection, Reply, Resources, RestoreEpoch, Revision,
-    Stamp, State, StateHash, Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
-    apply, checkpoint::Summary, codec,
+    ApplyNetwork, ApplyOutcome, Batch, Change, Command, Connection, ConnectionState, Entry, Epoch,
+    Event, Generation, Guard, Key, KeyRange, Kind, Name, Network, NetworkSpec, Operation,
+    OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Reason, Record, Rejection,
+    Reply, Resources, RestoreEpoch, Revision, SessionId, Stamp, State, StateHash, Test,
+    Transaction, TransactionReply, Versioned, Worker, WorkerState, apply, apply_request,
+    checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -42,6 +43,10 @@ fn spec() -> NetworkSpec {
     }
 }
 
+fn session() -> SessionId {
+    SessionId { restore: RestoreEpoch(1_700_000_000), revision: Revision(77) }
+}
+
 fn records() -> Vec<(&'static str, Record)> {
     let workers =
         [WorkerState::Joining, WorkerState::Active, WorkerState::Draining, WorkerState::Down];
@@ -51,6 +56,7 @@ fn records() -> Vec<(&'static str, Record)> {
             capacity: resources(),
             labels: [("zone".to_owned(), "a".to_owned())].into(),
             state,
+            session: Some(session()),
         }))
     };
     let network = Network { spec: spec(), generation: Generation(3) };
@@ -59,16 +65,17 @@ fn records() -> Vec<(&'static str, Record)> {
             processes: vec![PlacedProcess { id: name("b"), parallelism: 2 }],
             demand: resources(),
             load_ppm: 666_666,
-            owner: owner.map(name),
+            owner: owner.map(|worker| Owner { worker: name(worker), session: session() }),
             epoch,
             state: PartitionState::Unassigned,
+            target: None,
         }))
     };
     let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
     let connection = Connection { edges: spec().connections, state: ConnectionState::Pending };
     vec![
-        ("entry", Record::Entry(Bytes::from_static(b"value"))),
-        ("entry_empty", Record::Entry(Bytes::new())),
+        ("entry", Record::Entry(Bytes::from_static(b"value").into())),
+        ("entry_empty", Record::Entry(Entry::default())),
         ("worker_joining", worker(workers[0])),
         ("worker_active", worker(workers[1])),
         ("worker_draining", worker(workers[2])),
@@ -108,11 +115,18 @@ fn commands() -> Vec<Command> {
     let transaction = Transaction {
         preconditions: preconditions.collect(),
         success: vec![
-            put(entry("k"), Record::Entry(Bytes::from_static(b"v"))),
+            put(entry("k"), Record::Entry(Bytes::from_static(b"v").into())),
             put(Key::setting(&name("value_bytes_max")), Record::Setting(Arc::from("7"))),
             Operation::Get { range: ranges[1].clone(), limit: 1000 },
         ],
         failure: vec![Operation::Delete { range: ranges[0].clone(), return_previous: false }],
+        guards: vec![
+            Guard::Session(session()),
+            Guard::Partition {
+                id: PartitionId { network: name("net"), index: 1 },
+                epoch: Epoch { restore: RestoreEpoch(2), revision: Revision(12) },
+            },
+        ],
     };
     let basis = Some(Revision(4));
     let (network, assignment) = (name("net"), vec![0, 1]);
@@ -129,7 +143,7 @@ fn commands() -> Vec<Command> {
 }
 
 fn outcomes() -> Vec<(&'static str, Outcome)> {
-    let record = || versioned(Record::Entry(Bytes::from_static(b"v")));
+    let record = || versioned(Record::Entry(Bytes::from_static(b"v").into()));
     let keyed = || (Key::entry("k"), record());
     let transaction = TransactionReply {
         succeeded: true,
@@ -164,15 +178,16 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
 fn event() -> Event {
     let changes = records().into_iter().map(|(text, record)| {
         let key = Key { kind: record.kind(), bytes: text.into() };
-        let previous = (text == "entry").then(|| versioned(Record::Entry(Bytes::new())));
+        let previous = (text == "entry").then(|| versioned(Record::Entry(Entry::default())));
         Change::new(key, Some(versioned(record)), previous)
     });
-    let deleted = versioned(Record::Entry(Bytes::new()));
+    let deleted = versioned(Record::Entry(Entry::default()));
     let deleted = Change::new(Key::entry("gone"), None, Some(deleted));
     Event {
         revision: Revision(300),
         time_ms: 1_700_000_000_000,
         changes: changes.chain([deleted]).collect(),
+        origin: Origin { label: "ops".into(), reason: "why not".into() },
     }
 }
 
@@ -225,10 +240,13 @@ fn stored_bytes_stay_the_same() {
         golden.add(&format!("record.{name}"), versioned(record).as_ref());
     }
     for (at, command) in commands().into_iter().enumerate() {
-        let batch = Batch { time_ms: 1_700_000_000_000, commands: vec![command] };
+        let batch = Batch { time_ms: 1_700_000_000_000, requests: vec![command.into()] };
         golden.add(&format!("batch.{at}"), &batch);
     }
-    golden.add("batch.all", &Batch { time_ms: 0, commands: commands() });
+    golden.add(
+        "batch.all",
+        &Batch { time_ms: 0, requests: commands().into_iter().map(Into::into).collect() },
+    );
     for (name, outcome) in outcomes() {
         golden.add(&format!("outcome.{name}"), &outcome);
     }
@@ -237,14 +255,14 @@ fn stored_bytes_stay_the_same() {
     golden.add_text("hash.empty", &State::new(IDENTITY).hash().to_string());
     let mut state = State::new(IDENTITY);
     for command in commands().iter().skip(1).chain(&commands()) {
-        apply(&mut state, Stamp { time_ms: 1_700_000_000_000 }, command);
+        apply(&mut state, Stamp::at(1_700_000_000_000), command);
     }
     golden.add_text("hash.state", &state.hash().to_string());
     let mut network = commands().remove(1);
     if let Command::ApplyNetwork(command) = &mut network {
         command.basis = None;
     }
-    assert!(apply(&mut state, Stamp { time_ms: 0 }, &network).event.is_some());
+    assert!(apply(&mut state, Stamp::at(0), &network).event.is_some());
     golden.add_text("hash.network", &state.hash().to_string());
     if std::env::var("UPDATE_GOLDEN").is_ok() {
         std::fs::write(&path, golden.found).unwrap();
@@ -262,7 +280,7 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    refused(&[2, 0], "format version 2, this build reads version 1");
+    refused(&[1, 0], "format version 1, this build reads version 2");
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");
     for len in 1..bytes.len() {
         refused(&bytes[..len], "damaged");
@@ -309,7 +327,7 @@ proptest! {
 
     #[test]
     fn commands_are_read_back(command in command()) {
-        let batch = Batch { time_ms: 1, commands: vec![command] };
+        let batch = Batch { time_ms: 1, requests: vec![command.into()] };
         prop_assert_eq!(&codec::decode::<Batch>(&codec::encode(&batch)).unwrap(), &batch);
     }
 
@@ -340,9 +358,9 @@ proptest! {
         to in any::<u8>(),
     ) {
         let (state, log) = run(&steps);
-        let commands = log.into_iter().map(|logged| logged.command).collect();
+        let commands = log.into_iter().map(|logged| logged.command.into()).collect();
         let events: Vec<_> = state.history().from(Revision(0)).cloned().collect();
-        let batch = codec::encode(&Batch { time_ms: 1, commands });
+        let batch = codec::encode(&Batch { time_ms: 1, requests: commands });
         for mut bytes in [batch, codec::encode(&events)] {
             let at = at.index(bytes.len());
             bytes[at] = to;
@@ -356,8 +374,8 @@ fn decode_all(bytes: &[u8]) {
     if let Ok(batch) = codec::decode::<Batch>(bytes) {
         assert_eq!(codec::decode::<Batch>(&codec::encode(&batch)).unwrap(), batch);
         let mut state = State::new(IDENTITY);
-        for command in &batch.commands {
-            apply(&mut state, Stamp { time_ms: batch.time_ms }, command);
+        for request in &batch.requests {
+            apply_request(&mut state, Stamp::at(batch.time_ms), request);
         }
         assert_eq!(state.check(), Ok(()));
     }

@@ -40,7 +40,7 @@ impl Step {
             Action::Command(command) => command.clone(),
             Action::Network { name, spec, seeds, stale } => plan(state, name, spec, seeds, *stale),
         };
-        let at = Stamp { time_ms: self.time_ms };
+        let at = Stamp::at(self.time_ms);
         let applied = apply(state, at, &command);
         (Logged { at, command }, applied)
     }
@@ -91,7 +91,12 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn transaction() -> impl Strategy<Value = Transaction> {
     (vec(precondition(), 0..3), vec(operation(), 0..5), vec(operation(), 0..3)).prop_map(
-        |(preconditions, success, failure)| Transaction { preconditions, success, failure },
+        |(preconditions, success, failure)| Transaction {
+            preconditions,
+            success,
+            failure,
+            guards: Vec::new(),
+        },
     )
 }
 
@@ -128,8 +133,8 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn put() -> impl Strategy<Value = (Key, Record)> {
-    let entry =
-        (entry_key(), value()).prop_map(|(key, value)| (Key::entry(key), Record::Entry(value)));
+    let entry = (entry_key(), value())
+        .prop_map(|(key, value)| (Key::entry(key), Record::Entry(value.into())));
     let settings: Vec<(&str, Vec<&str>)> = vec![
         ("history_bytes_max", vec!["0", "2000", "100000"]),
         ("history_age_ms_max", vec!["1", "500", "3600000"]),

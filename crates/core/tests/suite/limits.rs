@@ -46,7 +46,7 @@ fn network(processes: usize, partitions: u32) -> ApplyNetwork {
 #[test]
 fn a_network_of_100_000_processes_is_applied_updated_and_deleted() {
     let mut state = State::new(IDENTITY);
-    let at = Stamp { time_ms: 1 };
+    let at = Stamp::at(1);
     let mut command = network(100_000, 1_000);
     let created = apply(&mut state, at, &Command::ApplyNetwork(command.clone()));
     assert!(created.outcome.result.is_ok(), "{:?}", created.outcome.result);
@@ -69,7 +69,7 @@ fn every_setting_can_be_set_to_its_bounds_and_back() {
             let put = Operation::Put { key: key.clone(), record, return_previous: true };
             let success = vec![put];
             let command = Command::Transaction(Transaction { success, ..Transaction::default() });
-            let applied = apply(&mut state, Stamp { time_ms: 1 }, &command);
+            let applied = apply(&mut state, Stamp::at(1), &command);
             assert!(applied.outcome.result.is_ok(), "{key}: {:?}", applied.outcome.result);
             assert_eq!(state.settings().get(&name(definition.name)), Some(pick(definition)));
             assert_eq!(state.check(), Ok(()));
@@ -78,7 +78,7 @@ fn every_setting_can_be_set_to_its_bounds_and_back() {
             let range = KeyRange::Single(Key::setting(&name(definition.name)));
             let success = vec![Operation::Delete { range, return_previous: true }];
             let command = Command::Transaction(Transaction { success, ..Transaction::default() });
-            assert!(apply(&mut state, Stamp { time_ms: 1 }, &command).event.is_some());
+            assert!(apply(&mut state, Stamp::at(1), &command).event.is_some());
         }
         assert_eq!(*state.settings(), Settings::default());
     }
@@ -95,13 +95,13 @@ fn a_scan_of_everything_is_bounded() {
         };
         let success = (0..1000).map(put).collect();
         let command = Command::Transaction(Transaction { success, ..Transaction::default() });
-        assert!(apply(&mut state, Stamp { time_ms: 1 }, &command).event.is_some());
+        assert!(apply(&mut state, Stamp::at(1), &command).event.is_some());
     }
     let all = KeyRange::Prefix(Kind::Entry, "".into());
     let run = |state: &mut State, operation| {
         let success = vec![operation];
         let command = Command::Transaction(Transaction { success, ..Transaction::default() });
-        apply(state, Stamp { time_ms: 1 }, &command).outcome.result
+        apply(state, Stamp::at(1), &command).outcome.result
     };
     let delete = Operation::Delete { range: all.clone(), return_previous: false };
     let rejection = run(&mut state, delete).unwrap_err();

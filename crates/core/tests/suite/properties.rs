@@ -128,6 +128,7 @@ fn the_generated_commands_are_of_every_sort() {
                 Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
                 Ok(Reply::ApplyNetwork { outcome, .. }) => format!("{outcome:?}"),
                 Ok(Reply::DeleteNetwork { .. }) => "deleted".into(),
+                Ok(reply) => format!("{reply:?}"),
             };
             *seen.entry(sort).or_default() += 1;
             let trimmed = state.history().oldest().0 > 1;

@@ -13,7 +13,7 @@ use std::{
 use futures::{StreamExt, stream::BoxStream};
 use quorate_core::{ClusterId, LogIndex, MemberId, Outcome, Term, codec};
 use quorate_proto::v1::{self, forwarded_reply::Result as Wire};
-use quorate_storage::EncodedCommand;
+use quorate_storage::EncodedRequest;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -291,7 +291,7 @@ pub(super) fn serve(
 type Submitted = (u64, Result<oneshot::Receiver<Answer>, Unanswered>);
 
 fn submit(one: v1::ForwardedCommand, proposer: &Proposer) -> Submitted {
-    let waiting = EncodedCommand::from_bytes(one.command)
+    let waiting = EncodedRequest::from_bytes(one.command)
         .map_err(|error| Unanswered::Unavailable {
             fate: Fate::NotApplied,
             leader: None,

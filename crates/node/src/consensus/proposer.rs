@@ -21,7 +21,7 @@ use std::{
 
 use openraft::{errors::ClientWriteError, impls::ProgressResponder, raft::ClientWriteResult};
 use quorate_core::MemberId;
-use quorate_storage::{EncodedCommand, Proposal, TypeConfig};
+use quorate_storage::{EncodedRequest, Proposal, TypeConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,7 +38,7 @@ pub(crate) type Answer = Result<Committed, Unanswered>;
 #[derive(Debug)]
 pub(crate) struct Pending {
     /// The command.
-    pub(crate) command: EncodedCommand,
+    pub(crate) command: EncodedRequest,
     /// Where it came from.
     pub(crate) origin: Origin,
     /// Who waits.
@@ -98,7 +98,7 @@ impl Proposer {
     /// Takes a command, or says that too many wait.
     pub(crate) fn submit(
         &self,
-        command: EncodedCommand,
+        command: EncodedRequest,
         origin: Origin,
     ) -> Result<oneshot::Receiver<Answer>, Unanswered> {
         let bytes = command.len();

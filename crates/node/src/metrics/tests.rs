@@ -34,7 +34,7 @@ fn network(state: &mut State, network: &str) {
         assignment: vec![0, 1, 0],
         basis: None,
     };
-    let applied = apply(state, Stamp { time_ms: 0 }, &Command::ApplyNetwork(command));
+    let applied = apply(state, Stamp::at(0), &Command::ApplyNetwork(command));
     applied.outcome.result.unwrap();
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use quorate_core::{ApplyOutcome, Command, Name, NetworkSpec, Rejection, Reply, rejection::Reason};
+use quorate_core::{
+    ApplyOutcome, Call, Command, Name, NetworkSpec, Rejection, Reply, rejection::Reason,
+};
 use quorate_plan::Strategies;
 use quorate_proto::convert::NetworkNumbers;
 use quorate_storage::View;
@@ -46,7 +48,8 @@ pub enum ApplyError<E> {
 }
 
 /// Applies a network: plans on what `read` gives, which must be linearizable, and hands the
-/// command to `propose`. When the plan is stale, plans again; at most [`PLANS_MAX`] times.
+/// command to `propose`. When the plan is stale, plans again; at most [`PLANS_MAX`] times. `call`: the
+/// request, if it may be a repeat: what came of it then is the answer.
 ///
 /// # Errors
 /// [`ApplyError`]. Nothing was changed if it is a rejection, or came from `read`.
@@ -54,6 +57,7 @@ pub async fn apply_network<E, R, P>(
     strategies: &Strategies,
     name: &Name,
     spec: NetworkSpec,
+    call: Option<&Call>,
     read: impl Fn() -> R,
     propose: impl Fn(Command) -> P,
 ) -> Result<AppliedNetwork, ApplyError<E>>
@@ -66,7 +70,17 @@ where
         let view = read().await.map_err(ApplyError::Unanswered)?;
         let planned = plan_apply(&view.state, strategies, name, spec.clone());
         let (command, mut numbers) = match planned.map_err(ApplyError::Rejected)? {
-            Planned::Unchanged(numbers) => return Ok(AppliedNetwork::Unchanged { view, numbers }),
+            Planned::Unchanged(numbers) => {
+                let outcome = call.and_then(|call| view.state.kept_reply(call)).cloned();
+                let Some(outcome) = outcome else {
+                    return Ok(AppliedNetwork::Unchanged { view, numbers });
+                };
+                let Ok(Reply::ApplyNetwork { outcome: done, .. }) = outcome.result else {
+                    return Ok(AppliedNetwork::Unchanged { view, numbers });
+                };
+                let committed = Committed { term: view.term, index: view.index, outcome };
+                return Ok(AppliedNetwork::Committed { outcome: done, committed, numbers });
+            }
             Planned::Change(command, numbers) => (command, numbers),
         };
         let committed = propose(command).await.map_err(ApplyError::Unanswered)?;

@@ -64,7 +64,7 @@ impl Store {
 
     fn commit(&self, command: &Command) -> Committed {
         let mut state = self.0.lock().unwrap();
-        let outcome = apply(&mut state, Stamp { time_ms: 1 }, command).outcome;
+        let outcome = apply(&mut state, Stamp::at(1), command).outcome;
         state.check().unwrap();
         Committed { term: Term(1), index: LogIndex(1), outcome }
     }
@@ -76,7 +76,7 @@ impl Store {
     ) -> Result<AppliedNetwork, ApplyError<Infallible>> {
         let read = || ready(Ok(self.view()));
         let propose = |command: Command| ready(Ok(self.commit(&command)));
-        apply_network(&Strategies::builtin(), &name(network), spec, read, propose).await
+        apply_network(&Strategies::builtin(), &name(network), spec, None, read, propose).await
     }
 
     /// The processes of each partition.
@@ -230,7 +230,7 @@ async fn against(
     };
     let strategies = Strategies::builtin();
     let spec = chain(3, policy(3));
-    let applied = apply_network(&strategies, &name("net"), spec, read, propose).await;
+    let applied = apply_network(&strategies, &name("net"), spec, None, read, propose).await;
     let proposals = *proposals.lock().unwrap();
     (store, proposals, applied)
 }
@@ -266,9 +266,9 @@ async fn no_answer_is_passed_on_as_it_is() {
     let read = || ready(Err::<Arc<View>, _>("no quorum"));
     let propose = |_: Command| ready(Err::<Committed, _>("unreachable"));
     let spec = || chain(3, policy(1));
-    let unread = apply_network(&strategies, &name("net"), spec(), read, propose).await;
+    let unread = apply_network(&strategies, &name("net"), spec(), None, read, propose).await;
     assert_eq!(unread.unwrap_err(), ApplyError::Unanswered("no quorum"));
     let read = || ready(Ok(store.view()));
-    let unsent = apply_network(&strategies, &name("net"), spec(), read, propose).await;
+    let unsent = apply_network(&strategies, &name("net"), spec(), None, read, propose).await;
     assert_eq!(unsent.unwrap_err(), ApplyError::Unanswered("unreachable"));
 }

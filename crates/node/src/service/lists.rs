@@ -1,9 +1,13 @@
 //! `PartitionService` and `ConnectionService`: lists of what belongs to networks.
 
-use quorate_core::{ConnectionId, Key, KeyRange, Kind, PartitionId, State};
+use quorate_core::{Command, ConnectionId, Key, KeyRange, Kind, PartitionId, Reply, State};
 use quorate_proto::{
     ConvertError,
-    convert::{self, record::record},
+    convert::{
+        self,
+        record::record,
+        write::{partition_id, required_epoch},
+    },
     v1::{
         self, connection_service_server::ConnectionService,
         partition_service_server::PartitionService,
@@ -11,11 +15,15 @@ use quorate_proto::{
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::read::Reader;
+use super::{
+    read::Reader,
+    write::{Sender, Writer, wrong_reply},
+};
 
 /// `PartitionService`.
 pub(super) struct Partitions {
     pub(super) reader: Reader,
+    pub(super) writer: Writer,
 }
 
 #[async_trait]
@@ -29,6 +37,43 @@ impl PartitionService for Partitions {
         let (view, header) = self.reader.view(request.read, deadline).await?;
         let partitions = sorted(&view.state, &range, PartitionId::parse);
         Ok(Response::new(v1::ListPartitionsResponse { header: Some(header.into()), partitions }))
+    }
+
+    async fn r#move(
+        &self,
+        request: Request<v1::MovePartitionsRequest>,
+    ) -> Result<Response<v1::MovePartitionsResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let target = match request.target.as_str() {
+            "" => None,
+            text => Some(convert::name(text, "target")?),
+        };
+        let moves = request.partitions.iter().enumerate().map(|(at, text)| {
+            let id = partition_id(text, &format!("partitions[{at}]"))?;
+            Ok((id, target.clone()))
+        });
+        let moves = moves.collect::<Result<Vec<_>, ConvertError>>()?;
+        let sender = Sender::new(request.context, &moves, deadline)?;
+        match self.writer.commit(Command::MovePartitions { moves }, &sender).await? {
+            (header, Reply::Changed { changed }) => {
+                let header = Some(header.into());
+                Ok(Response::new(v1::MovePartitionsResponse { header, changed }))
+            }
+            (_, reply) => Err(wrong_reply(&reply)),
+        }
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleasePartitionRequest>,
+    ) -> Result<Response<v1::ReleasePartitionResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let id = partition_id(&request.partition, "partition")?;
+        let epoch = required_epoch(request.epoch, "epoch")?;
+        let sender = Sender::new(request.context, &(&id, epoch), deadline)?;
+        let command = Command::ReleasePartition { id, epoch };
+        let (header, _) = self.writer.commit(command, &sender).await?;
+        Ok(Response::new(v1::ReleasePartitionResponse { header: Some(header.into()) }))
     }
 }
 

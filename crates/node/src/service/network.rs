@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     header,
     read::Reader,
-    write::{Writer, wrong_reply},
+    write::{Sender, Writer, wrong_reply},
 };
 use crate::network::{AppliedNetwork, ApplyError, apply_network, summaries, summary};
 
@@ -35,11 +35,15 @@ impl NetworkService for Networks {
         &self,
         request: Request<v1::ApplyNetworkRequest>,
     ) -> Result<Response<v1::ApplyNetworkResponse>, Status> {
-        let (request, deadline) = self.writer.open(request);
-        let (name, spec) = <(Name, NetworkSpec)>::try_from(request)?;
+        let (mut request, deadline) = self.writer.open(request);
+        let context = request.context.take();
+        let asked = <(Name, NetworkSpec)>::try_from(request)?;
+        let sender = Sender::new(context, &asked, deadline)?;
+        let (name, spec) = asked;
         let read = async || self.reader.view(None, deadline).await.map(|(view, _)| view);
-        let propose = async |command| self.writer.propose(command, deadline).await;
-        let applied = apply_network(&self.strategies, &name, spec, read, propose).await;
+        let propose = async |command| self.writer.propose(command, &sender).await;
+        let call = sender.call.as_ref();
+        let applied = apply_network(&self.strategies, &name, spec, call, read, propose).await;
         let response = match applied.map_err(status)? {
             AppliedNetwork::Committed { outcome, committed, numbers } => {
                 let header = header::of_write(self.writer.coordinator(), &committed);
@@ -84,7 +88,8 @@ impl NetworkService for Networks {
     ) -> Result<Response<v1::DeleteNetworkResponse>, Status> {
         let (request, deadline) = self.writer.open(request);
         let name = convert::name(&request.name, "name")?;
-        match self.writer.commit(Command::DeleteNetwork { name }, deadline).await? {
+        let sender = Sender::new(request.context, &name, deadline)?;
+        match self.writer.commit(Command::DeleteNetwork { name }, &sender).await? {
             (header, Reply::DeleteNetwork { partitions, connections }) => {
                 let header = Some(header.into());
                 Ok(Response::new(v1::DeleteNetworkResponse { header, partitions, connections }))

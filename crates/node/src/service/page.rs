@@ -78,7 +78,7 @@ fn show(detail: Detail, key: &quorate_core::Key, found: &Versioned<Record>) -> O
 pub(crate) fn weight(record: &Record) -> usize {
     const EACH: usize = 64;
     match record {
-        Record::Entry(value) => value.len(),
+        Record::Entry(entry) => entry.value.len(),
         Record::Setting(value) => value.len(),
         Record::Worker(worker) => worker.address.len() + EACH * worker.labels.len(),
         Record::Network(network) => {
@@ -86,6 +86,9 @@ pub(crate) fn weight(record: &Record) -> usize {
         }
         Record::Partition(partition) => EACH * partition.processes.len(),
         Record::Connection(connection) => EACH * connection.edges.len(),
+        Record::Session(session) => session.label.len(),
+        Record::Member(member) => member.peer.len() + member.client.len(),
+        Record::Load(_) | Record::Window(_) | Record::Reply(_) => 0,
     }
 }
 
@@ -108,7 +111,7 @@ mod tests {
             };
             let command =
                 Command::Transaction(Transaction { success: vec![put], ..Transaction::default() });
-            apply(&mut state, Stamp { time_ms: 0 }, &command).outcome.result.unwrap();
+            apply(&mut state, Stamp::at(0), &command).outcome.result.unwrap();
         }
         state
     }

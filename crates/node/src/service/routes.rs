@@ -69,8 +69,8 @@ pub fn client_routes(context: &Context) -> Routes {
         endpoint: config.client_address(),
     };
     let strategies = Arc::new(Strategies::builtin());
-    let networks = Networks { reader: reader.clone(), writer, strategies };
-    let partitions = Partitions { reader: reader.clone() };
+    let networks = Networks { reader: reader.clone(), writer: writer.clone(), strategies };
+    let partitions = Partitions { reader: reader.clone(), writer };
     let connections = Connections { reader };
 
     let routes = Routes::new(StoreServiceServer::new(store).max_decoding_message_size(bytes_max))

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     page::{Bounds, Detail, page},
     read::Reader,
-    write::Writer,
+    write::{Sender, Writer},
 };
 
 /// Where a put is in the transaction that it becomes.
@@ -59,10 +59,12 @@ impl StoreService for Store {
         &self,
         request: Request<v1::PutRequest>,
     ) -> Result<Response<v1::PutResponse>, Status> {
-        let (request, deadline) = self.writer.open(request);
+        let (mut request, deadline) = self.writer.open(request);
+        let context = request.context.take();
         let transaction = Transaction::try_from(request)?;
+        let sender = Sender::new(context, &transaction, deadline)?;
         let keys = PutKeys::of(&transaction);
-        let (header, reply) = self.writer.transaction(transaction, PUT, deadline).await?;
+        let (header, reply) = self.writer.transaction(transaction, PUT, &sender).await?;
         Ok(Response::new(put_response(header, &keys, &reply)))
     }
 
@@ -70,9 +72,11 @@ impl StoreService for Store {
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        let (request, deadline) = self.writer.open(request);
+        let (mut request, deadline) = self.writer.open(request);
+        let context = request.context.take();
         let transaction = Transaction::try_from(request)?;
-        let (header, reply) = self.writer.transaction(transaction, DELETE, deadline).await?;
+        let sender = Sender::new(context, &transaction, deadline)?;
+        let (header, reply) = self.writer.transaction(transaction, DELETE, &sender).await?;
         Ok(Response::new(delete_response(header, &reply)))
     }
 
@@ -80,10 +84,12 @@ impl StoreService for Store {
         &self,
         request: Request<v1::TransactionRequest>,
     ) -> Result<Response<v1::TransactionResponse>, Status> {
-        let (request, deadline) = self.writer.open(request);
+        let (mut request, deadline) = self.writer.open(request);
+        let context = request.context.take();
         let transaction = Transaction::try_from(request)?;
+        let sender = Sender::new(context, &transaction, deadline)?;
         let keys = PutKeys::of(&transaction);
-        let (header, reply) = self.writer.transaction(transaction, "", deadline).await?;
+        let (header, reply) = self.writer.transaction(transaction, "", &sender).await?;
         Ok(Response::new(transaction_response(header, &keys, &reply)))
     }
 }

@@ -1,9 +1,16 @@
 //! Writes, as every service makes them.
 
-use quorate_core::{Command, Rejection, Reply, Transaction, TransactionReply};
-use quorate_proto::{ErrorDetails, convert::Header};
+use quorate_core::{
+    Call, Command, Origin, Rejection, Reply, Request, Transaction, TransactionReply, digest,
+};
+use quorate_proto::{
+    ErrorDetails,
+    convert::{Header, write::write_context},
+    v1,
+};
+use serde::Serialize;
 use tokio::time::Instant;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::{deadline, error, header};
 use crate::{
@@ -31,7 +38,7 @@ impl Writer {
     }
 
     /// Takes a request apart into its message and its deadline.
-    pub(super) fn open<M>(&self, request: Request<M>) -> (M, Instant) {
+    pub(super) fn open<M>(&self, request: tonic::Request<M>) -> (M, Instant) {
         let deadline = deadline::of(request.metadata().as_ref(), &self.limits);
         (request.into_inner(), deadline)
     }
@@ -40,9 +47,9 @@ impl Writer {
     pub(super) async fn commit(
         &self,
         command: Command,
-        deadline: Instant,
+        sender: &Sender,
     ) -> Result<(Header, Reply), Status> {
-        let committed = self.propose(command, deadline).await?;
+        let committed = self.propose(command, sender).await?;
         let header = header::of_write(&self.coordinator, &committed);
         Ok((header, committed.outcome.result.map_err(ErrorDetails::from)?))
     }
@@ -54,17 +61,17 @@ impl Writer {
         &self,
         transaction: Transaction,
         path: &str,
-        deadline: Instant,
+        sender: &Sender,
     ) -> Result<(Header, TransactionReply), Status> {
         let told =
             |rejection: Rejection| Status::from(ErrorDetails::from(rejection.seen_from(path)));
         if transaction.validate(self.coordinator.view().state.settings()).is_err() {
             // The settings here may be old: only the newest ones count.
-            let view = self.coordinator.read(Freshness::Linearizable, deadline).await;
+            let view = self.coordinator.read(Freshness::Linearizable, sender.deadline).await;
             let view = view.map_err(|unanswered| error::read(&unanswered))?;
             transaction.validate(view.state.settings()).map_err(told)?;
         }
-        let committed = self.propose(Command::Transaction(transaction), deadline).await?;
+        let committed = self.propose(Command::Transaction(transaction), sender).await?;
         let header = header::of_write(&self.coordinator, &committed);
         match committed.outcome.result.map_err(told)? {
             Reply::Transaction(reply) => Ok((header, reply)),
@@ -76,13 +83,37 @@ impl Writer {
     pub(super) async fn propose(
         &self,
         command: Command,
-        deadline: Instant,
+        sender: &Sender,
     ) -> Result<Committed, Status> {
         let _pending = Pending::new(&self.metrics);
-        self.coordinator.propose(command, deadline).await.map_err(|unanswered| {
-            self.metrics.failed.with_label_values(&[error::reason(&unanswered)]).inc();
-            error::write(&unanswered)
-        })
+        let Sender { deadline, call, origin } = sender.clone();
+        self.coordinator.propose(Request { command, call, origin }, deadline).await.map_err(
+            |unanswered| {
+                self.metrics.failed.with_label_values(&[error::reason(&unanswered)]).inc();
+                error::write(&unanswered)
+            },
+        )
+    }
+}
+
+/// Who asks for a write, and until when.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    pub(super) deadline: Instant,
+    /// Set when it is to be applied at most once.
+    pub(super) call: Option<Call>,
+    pub(super) origin: Origin,
+}
+
+impl Sender {
+    /// Reads a request's context; `asked`: everything else of the request.
+    pub(super) fn new<T: Serialize>(
+        context: Option<v1::WriteContext>,
+        asked: &T,
+        deadline: Instant,
+    ) -> Result<Self, Status> {
+        let (call, origin) = write_context(context, || digest(asked))?;
+        Ok(Self { deadline, call, origin })
     }
 }
 

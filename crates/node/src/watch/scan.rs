@@ -38,9 +38,8 @@ pub(super) fn slice(lens: &Lens, from: Revision, view: &View, member: MemberId) 
     let (mut events, mut bytes, mut scanned) = (Vec::new(), 0, 0);
     let mut through = from;
     for event in view.state.history().from(from) {
-        let matching = EncodedEvent::changes(event, lens.with_previous, |change| {
-            lens.filter.matches(&change.key)
-        });
+        let matching =
+            EncodedEvent::changes(event, lens.with_previous, |change| lens.filter.matches(change));
         if let Some(matching) = matching {
             let len = matching.encoded_len();
             if !events.is_empty() && bytes + len > FRAME_BYTES {

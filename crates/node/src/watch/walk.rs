@@ -72,7 +72,7 @@ impl Walk {
         while let Some(range) = self.ranges.pop_front() {
             for (key, record) in self.view.state.range(&range) {
                 scanned += 1;
-                if filter.matches(key) {
+                if filter.matches_record(key, &record.value) {
                     bytes += key.bytes.len() + weight(&record.value);
                     records.push((key.clone(), Arc::clone(record)));
                 }
@@ -102,10 +102,10 @@ fn range(filter: &Filter, kind: Kind) -> Option<KeyRange> {
     };
     match kind {
         Kind::Network => Some(KeyRange::Single(Key::network(network))),
-        Kind::Partition | Kind::Connection => {
+        Kind::Partition | Kind::Connection | Kind::Load => {
             Some(KeyRange::Prefix(kind, format!("{network}/").into()))
         }
-        Kind::Entry | Kind::Worker | Kind::Setting => None,
+        _ => None,
     }
 }
 

@@ -64,8 +64,11 @@ impl Clients {
 
     /// Deletes every entry that begins with a prefix.
     pub(crate) async fn delete(&self, prefix: &str) -> Result<u64, Status> {
-        let request =
-            v1::DeleteRequest { selector: Some(prefixed(prefix)), return_previous: false };
+        let request = v1::DeleteRequest {
+            selector: Some(prefixed(prefix)),
+            return_previous: false,
+            ..v1::DeleteRequest::default()
+        };
         Ok(self.store.clone().delete(request).await?.into_inner().deleted)
     }
 
@@ -125,7 +128,12 @@ pub(crate) fn entry(key: &str) -> v1::Key {
 }
 
 pub(crate) fn put_request(key: v1::Key, value: &str) -> v1::PutRequest {
-    v1::PutRequest { key: Some(key), value: value.to_owned().into(), return_previous: false }
+    v1::PutRequest {
+        key: Some(key),
+        value: value.to_owned().into(),
+        return_previous: false,
+        ..v1::PutRequest::default()
+    }
 }
 
 pub(crate) fn prefixed(prefix: &str) -> v1::Selector {
@@ -176,7 +184,7 @@ impl Watched {
         let mut story = Story::new();
         loop {
             let at = match self.next().await.unwrap() {
-                WatchEvent::Changes { revision, changes } => {
+                WatchEvent::Changes { revision, changes, .. } => {
                     assert!(
                         story.last().is_none_or(|(last, _)| *last < revision),
                         "in order, once"

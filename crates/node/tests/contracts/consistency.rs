@@ -27,11 +27,13 @@ async fn increment(clients: &Clients, seen: Option<&String>) -> Result<bool, Sta
         key: Some(entry("counter")),
         value: next.to_string().into(),
         return_previous: false,
+        ..v1::PutOperation::default()
     });
     let request = v1::TransactionRequest {
         preconditions: vec![v1::Precondition { target, test: Some(test) }],
         success: vec![v1::Operation { operation: Some(put) }],
         failure: Vec::new(),
+        ..v1::TransactionRequest::default()
     };
     Ok(clients.store.clone().transaction(request).await?.into_inner().succeeded)
 }

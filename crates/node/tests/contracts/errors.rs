@@ -36,9 +36,17 @@ async fn break_rules(clients: &Clients) -> Vec<(Status, &'static str)> {
         ..v1::RangeRequest::default()
     };
     broken.push((store.range(odd_read).await.unwrap_err(), "read.consistency"));
-    let nameless = v1::ApplyNetworkRequest { name: "a b".into(), spec: None };
+    let nameless = v1::ApplyNetworkRequest {
+        name: "a b".into(),
+        spec: None,
+        ..v1::ApplyNetworkRequest::default()
+    };
     broken.push((network.apply(nameless).await.unwrap_err(), "name"));
-    let empty = v1::ApplyNetworkRequest { name: "n".into(), spec: Some(Default::default()) };
+    let empty = v1::ApplyNetworkRequest {
+        name: "n".into(),
+        spec: Some(Default::default()),
+        ..v1::ApplyNetworkRequest::default()
+    };
     broken.push((network.apply(empty).await.unwrap_err(), "processes"));
     broken
 }

@@ -129,7 +129,11 @@ async fn a_network_is_applied_seen_everywhere_and_deleted() {
         connections: vec![edge("a", "b"), edge("b", "c")],
         policy: Some(v1::PartitionPolicy { partitions: 2, strategy: String::new() }),
     };
-    let request = v1::ApplyNetworkRequest { name: "net".into(), spec: Some(spec) };
+    let request = v1::ApplyNetworkRequest {
+        name: "net".into(),
+        spec: Some(spec),
+        ..v1::ApplyNetworkRequest::default()
+    };
     let applied = clients[0].network.clone().apply(request.clone()).await.unwrap().into_inner();
     assert_eq!(applied.outcome(), v1::ApplyOutcome::Created);
     let summary = applied.network.unwrap();
@@ -150,7 +154,8 @@ async fn a_network_is_applied_seen_everywhere_and_deleted() {
     let partitions = crate::http::metric(node, "quorate_partitions{network=\"net\"}").await;
     assert_eq!(partitions, 2.0);
 
-    let delete = v1::DeleteNetworkRequest { name: "net".into() };
+    let delete =
+        v1::DeleteNetworkRequest { name: "net".into(), ..v1::DeleteNetworkRequest::default() };
     let deleted = clients[2].network.clone().delete(delete.clone()).await.unwrap().into_inner();
     assert_eq!(deleted.partitions, 2);
     let gone = clients[0].network.clone().delete(delete).await.unwrap_err();
@@ -172,7 +177,11 @@ async fn partitions_are_listed_by_number() {
         connections: Vec::new(),
         policy: Some(v1::PartitionPolicy { partitions: 12, strategy: String::new() }),
     };
-    let request = v1::ApplyNetworkRequest { name: "net".into(), spec: Some(spec) };
+    let request = v1::ApplyNetworkRequest {
+        name: "net".into(),
+        spec: Some(spec),
+        ..v1::ApplyNetworkRequest::default()
+    };
     clients.network.clone().apply(request).await.unwrap();
     let mut partitions = PartitionServiceClient::new(clients.channel.clone());
     let list = v1::ListPartitionsRequest { network: "net".into(), read: None };
@@ -191,6 +200,7 @@ async fn a_write_returns_what_was_before_and_where_it_is_in_the_log() {
         key: Some(entry("k")),
         value: value.into(),
         return_previous: true,
+        ..v1::PutRequest::default()
     };
     let first = clients.store.clone().put(put("one")).await.unwrap().into_inner();
     assert_eq!(first.previous, None);

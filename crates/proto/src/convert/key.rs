@@ -7,6 +7,7 @@ use quorate_core::{Key, KeyRange, Kind};
 use super::{ConvertError, Within, required};
 use crate::v1;
 
+/// Internal kinds have no name outside: no caller sees records of theirs.
 impl From<Kind> for v1::Kind {
     fn from(kind: Kind) -> Self {
         match kind {
@@ -16,6 +17,10 @@ impl From<Kind> for v1::Kind {
             Kind::Partition => Self::Partition,
             Kind::Connection => Self::Connection,
             Kind::Setting => Self::Setting,
+            Kind::Session => Self::Session,
+            Kind::Load => Self::Load,
+            Kind::Member => Self::Member,
+            Kind::Window | Kind::Reply => Self::Unspecified,
         }
     }
 }
@@ -31,6 +36,9 @@ pub(crate) fn kind(number: i32) -> Result<Option<Kind>, ConvertError> {
         v1::Kind::Partition => Some(Kind::Partition),
         v1::Kind::Connection => Some(Kind::Connection),
         v1::Kind::Setting => Some(Kind::Setting),
+        v1::Kind::Session => Some(Kind::Session),
+        v1::Kind::Load => Some(Kind::Load),
+        v1::Kind::Member => Some(Kind::Member),
     })
 }
 

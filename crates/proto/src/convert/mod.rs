@@ -13,6 +13,7 @@ pub mod network;
 pub mod record;
 pub mod transaction;
 pub mod watch;
+pub mod write;
 
 use quorate_core::{Name, Rejection};
 

@@ -6,9 +6,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
-    Connection, ConnectionId, ConnectionState, Epoch, Generation, Key, KeyedRecord, Kind, Name,
-    Network, Partition, PartitionId, PartitionState, PlacedProcess, Record, Resources,
-    RestoreEpoch, Revision, Versioned, Worker, WorkerState,
+    Connection, ConnectionId, ConnectionState, Entry, Generation, Key, KeyedRecord, Kind, Load,
+    Member, MemberState, Name, Network, Owner, Partition, PartitionId, PartitionState,
+    PlacedProcess, Record, Resources, Revision, Session, Versioned, Worker, WorkerState,
 };
 
 use super::{ConvertError, Within, each, key::required_key, name, required};
@@ -22,6 +22,7 @@ pub fn record(key: &Key, record: &Versioned<Record>) -> v1::Record {
         created: record.created.get(),
         modified: record.modified.get(),
         version: record.version,
+        session: bound_to(&record.value),
         value: Some(value(key, &record.value)),
     }
 }
@@ -34,7 +35,16 @@ pub fn record_without_value(key: &Key, record: &Versioned<Record>) -> v1::Record
         created: record.created.get(),
         modified: record.modified.get(),
         version: record.version,
+        session: bound_to(&record.value),
         value: None,
+    }
+}
+
+/// The session with which an entry ends. Other records name theirs in their value.
+fn bound_to(record: &Record) -> Option<v1::SessionId> {
+    match record {
+        Record::Entry(entry) => entry.session.map(Into::into),
+        _ => None,
     }
 }
 
@@ -55,7 +65,7 @@ pub fn keyed_record(message: v1::Record) -> Result<KeyedRecord, ConvertError> {
         created: Revision(message.created),
         modified: Revision(message.modified),
         version: message.version,
-        value: read_value(&key, value)?,
+        value: read_value(&key, message.session, value)?,
     };
     Ok((key, Arc::new(versioned)))
 }
@@ -89,7 +99,19 @@ pub fn keyed_revisions(message: v1::Record) -> Result<(Key, Versioned<()>), Conv
 fn value(key: &Key, record: &Record) -> v1::record::Value {
     use v1::record::Value;
     match record {
-        Record::Entry(bytes) => Value::Entry(bytes.clone()),
+        Record::Entry(entry) => Value::Entry(entry.value.clone()),
+        Record::Session(session) => Value::SessionValue(v1::Session {
+            ttl_ms: session.ttl_ms,
+            label: session.label.as_ref().to_owned(),
+        }),
+        Record::Load(load) => Value::Load(v1::Load { load_ppm: load.load_ppm }),
+        Record::Member(member) => Value::Member(v1::MemberRecord {
+            peer_address: member.peer.clone(),
+            client_address: member.client.clone(),
+            active: member.state == MemberState::Active,
+        }),
+        // No caller sees these: their kinds have no name outside.
+        Record::Window(_) | Record::Reply(_) => Value::Entry(bytes::Bytes::new()),
         Record::Worker(worker) => Value::Worker(worker_message(worker)),
         Record::Network(network) => Value::Network(network.as_ref().into()),
         Record::Partition(partition) => Value::Partition(partition_message(key, partition)),
@@ -98,10 +120,23 @@ fn value(key: &Key, record: &Record) -> v1::record::Value {
     }
 }
 
-fn read_value(key: &Key, value: v1::record::Value) -> Result<Record, ConvertError> {
+fn read_value(
+    key: &Key,
+    session: Option<v1::SessionId>,
+    value: v1::record::Value,
+) -> Result<Record, ConvertError> {
     use v1::record::Value;
     let record = match value {
-        Value::Entry(bytes) => Record::Entry(bytes),
+        Value::Entry(value) => Record::Entry(Entry { value, session: session.map(Into::into) }),
+        Value::SessionValue(session) => {
+            Record::Session(Session { ttl_ms: session.ttl_ms, label: session.label.into() })
+        }
+        Value::Load(load) => Record::Load(Load { load_ppm: load.load_ppm }),
+        Value::Member(member) => Record::Member(Arc::new(Member {
+            peer: member.peer_address,
+            client: member.client_address,
+            state: if member.active { MemberState::Active } else { MemberState::Removed },
+        })),
         Value::Worker(worker) => Record::Worker(Arc::new(worker.try_into().within("worker")?)),
         Value::Network(network) => Record::Network(Arc::new(network.try_into().within("network")?)),
         Value::Partition(partition) => {
@@ -163,6 +198,7 @@ fn worker_message(worker: &Worker) -> v1::Worker {
         capacity: Some((&worker.capacity).into()),
         labels: worker.labels.clone(),
         state: state.into(),
+        session: worker.session.map(Into::into),
     }
 }
 
@@ -184,6 +220,7 @@ impl TryFrom<v1::Worker> for Worker {
             capacity: resources(worker.capacity, "capacity")?,
             labels: worker.labels.into_iter().collect::<BTreeMap<_, _>>(),
             state,
+            session: worker.session.map(Into::into),
         })
     }
 }
@@ -221,7 +258,11 @@ fn partition_message(key: &Key, partition: &Partition) -> v1::Partition {
     let id = partition_id(key);
     let state = match partition.state {
         PartitionState::Unassigned => v1::PartitionState::Unassigned,
+        PartitionState::Assigned => v1::PartitionState::Assigned,
+        PartitionState::Releasing => v1::PartitionState::Releasing,
+        PartitionState::Deleted => v1::PartitionState::Deleted,
     };
+    let owner = partition.owner.as_ref();
     let placed = |process: &PlacedProcess| v1::PlacedProcess {
         id: process.id.as_str().to_owned(),
         parallelism: process.parallelism,
@@ -232,12 +273,11 @@ fn partition_message(key: &Key, partition: &Partition) -> v1::Partition {
         processes: partition.processes.iter().map(placed).collect(),
         demand: Some((&partition.demand).into()),
         load_ppm: partition.load_ppm,
-        owner: partition.owner.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
-        epoch: partition.epoch.map(|epoch| v1::Epoch {
-            restore: epoch.restore.get(),
-            revision: epoch.revision.get(),
-        }),
+        owner: owner.map(|owner| owner.worker.as_str().to_owned()).unwrap_or_default(),
+        epoch: partition.epoch.map(Into::into),
         state: state.into(),
+        owner_session: owner.map(|owner| owner.session.into()),
+        target: partition.target.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
     }
 }
 
@@ -249,13 +289,21 @@ fn read_partition(key: &Key, message: v1::Partition) -> Result<Partition, Conver
     }
     let state = match v1::PartitionState::try_from(message.state) {
         Ok(v1::PartitionState::Unassigned) => PartitionState::Unassigned,
+        Ok(v1::PartitionState::Assigned) => PartitionState::Assigned,
+        Ok(v1::PartitionState::Releasing) => PartitionState::Releasing,
+        Ok(v1::PartitionState::Deleted) => PartitionState::Deleted,
         Ok(v1::PartitionState::Unspecified) | Err(_) => {
             return Err(ConvertError::new("state", format!("unknown value {}", message.state)));
         }
     };
-    let owner = match message.owner.as_str() {
-        "" => None,
-        text => Some(name(text, "owner")?),
+    let optional = |text: &str, field| match text {
+        "" => Ok(None),
+        text => name(text, field).map(Some),
+    };
+    let owner = match (optional(&message.owner, "owner")?, message.owner_session) {
+        (Some(worker), Some(session)) => Some(Owner { worker, session: session.into() }),
+        (None, None) => None,
+        _ => return Err(ConvertError::new("owner_session", "set exactly when owner is")),
     };
     let placed = |process: v1::PlacedProcess| {
         let id = name(&process.id, "id")?;
@@ -266,11 +314,9 @@ fn read_partition(key: &Key, message: v1::Partition) -> Result<Partition, Conver
         demand: resources(message.demand, "demand")?,
         load_ppm: message.load_ppm,
         owner,
-        epoch: message.epoch.map(|epoch| Epoch {
-            restore: RestoreEpoch(epoch.restore),
-            revision: Revision(epoch.revision),
-        }),
+        epoch: message.epoch.map(Into::into),
         state,
+        target: optional(&message.target, "target")?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Writes: every one is a transaction, a single put or delete is one with one operation.
 
 use quorate_core::{
-    Key, KeyRange, Kind, Operation, OperationReply, Precondition, Record, Revision, Test,
+    Entry, Key, KeyRange, Kind, Operation, OperationReply, Precondition, Record, Revision, Test,
     Transaction, TransactionReply,
 };
 
@@ -43,6 +43,8 @@ impl From<Transaction> for v1::TransactionRequest {
             preconditions: transaction.preconditions.into_iter().map(Into::into).collect(),
             success: transaction.success.into_iter().map(Into::into).collect(),
             failure: transaction.failure.into_iter().map(Into::into).collect(),
+            guards: transaction.guards.into_iter().map(Into::into).collect(),
+            context: None,
         }
     }
 }
@@ -55,6 +57,7 @@ impl TryFrom<v1::TransactionRequest> for Transaction {
             preconditions: each(request.preconditions, "preconditions", TryInto::try_into)?,
             success: each(request.success, "success", TryInto::try_into)?,
             failure: each(request.failure, "failure", TryInto::try_into)?,
+            guards: each(request.guards, "guards", TryInto::try_into)?,
         })
     }
 }
@@ -63,7 +66,7 @@ impl TryFrom<v1::PutRequest> for Transaction {
     type Error = ConvertError;
 
     fn try_from(request: v1::PutRequest) -> Result<Self, ConvertError> {
-        let put = put(request.key, request.value, request.return_previous)?;
+        let put = put(request.key, request.value, request.session, request.return_previous)?;
         Ok(Self { success: vec![put], ..Self::default() })
     }
 }
@@ -81,17 +84,21 @@ impl TryFrom<v1::DeleteRequest> for Transaction {
 fn put(
     key: Option<v1::Key>,
     value: bytes::Bytes,
+    session: Option<v1::SessionId>,
     return_previous: bool,
 ) -> Result<Operation, ConvertError> {
     let key = required_key(key)?;
+    if session.is_some() && key.kind != Kind::Entry {
+        return Err(ConvertError::new("session", "only an entry is bound to a session"));
+    }
     let record = match key.kind {
-        Kind::Entry => Record::Entry(value),
+        Kind::Entry => Record::Entry(Entry { value, session: session.map(Into::into) }),
         Kind::Setting => {
             let text = std::str::from_utf8(&value)
                 .map_err(|_| ConvertError::new("value", "a setting's value must be UTF-8 text"))?;
             Record::Setting(text.into())
         }
-        Kind::Worker | Kind::Network | Kind::Partition | Kind::Connection => {
+        _ => {
             return Err(ConvertError::new("key.kind", "must be KIND_ENTRY or KIND_SETTING"));
         }
     };
@@ -107,6 +114,7 @@ impl From<Operation> for v1::Operation {
             }
             Operation::Put { key, record, return_previous } => Op::Put(v1::PutOperation {
                 key: Some(key.into()),
+                session: record.session().map(Into::into),
                 value: record_bytes(record),
                 return_previous,
             }),
@@ -122,11 +130,9 @@ impl From<Operation> for v1::Operation {
 /// and is refused by whoever reads it, for its key's kind.
 fn record_bytes(record: Record) -> bytes::Bytes {
     match record {
-        Record::Entry(bytes) => bytes,
+        Record::Entry(entry) => entry.value,
         Record::Setting(text) => bytes::Bytes::copy_from_slice(text.as_bytes()),
-        Record::Worker(_) | Record::Network(_) | Record::Partition(_) | Record::Connection(_) => {
-            bytes::Bytes::new()
-        }
+        _ => bytes::Bytes::new(),
     }
 }
 
@@ -142,7 +148,8 @@ impl TryFrom<v1::Operation> for Operation {
                 Ok(Self::Get { range, limit: get.limit })
             }
             Some(Op::Put(message)) => {
-                put(message.key, message.value, message.return_previous).within("put")
+                put(message.key, message.value, message.session, message.return_previous)
+                    .within("put")
             }
             Some(Op::Delete(delete)) => {
                 let range = required_range(delete.selector, "selector").within("delete")?;

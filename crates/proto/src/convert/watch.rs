@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_core::{
-    ClusterId, Filter, Key, KeyedRecord, PartitionId, Record, RestoreEpoch, Revision, Versioned,
+    ClusterId, Filter, Key, KeyedRecord, Origin, PartitionId, Record, RestoreEpoch, Revision,
+    Versioned,
 };
 
 use super::{
@@ -132,6 +133,7 @@ impl From<Filter> for v1::WatchFilter {
             key_prefix: filter.key_prefix,
             network: filter.network.map(String::from).unwrap_or_default(),
             partition: filter.partition.map(|id| id.to_string()).unwrap_or_default(),
+            worker: filter.worker.map(String::from).unwrap_or_default(),
         }
     }
 }
@@ -145,17 +147,19 @@ impl TryFrom<v1::WatchFilter> for Filter {
                 .ok_or_else(|| ConvertError::new("", "KIND_UNSPECIFIED names no kind"))
         };
         let kinds = super::each(filter.kinds, "kinds", kind)?;
-        let network = match filter.network.as_str() {
-            "" => None,
-            text => Some(name(text, "network")?),
+        let optional = |text: &str, field| match text {
+            "" => Ok(None),
+            text => name(text, field).map(Some),
         };
+        let network = optional(&filter.network, "network")?;
+        let worker = optional(&filter.worker, "worker")?;
         let partition = match filter.partition.as_str() {
             "" => None,
             text => Some(PartitionId::parse(text).ok_or_else(|| {
                 ConvertError::new("partition", "must be a network's name, a slash and a number")
             })?),
         };
-        Ok(Self { kinds, key_prefix: filter.key_prefix, network, partition })
+        Ok(Self { kinds, key_prefix: filter.key_prefix, network, partition, worker })
     }
 }
 
@@ -181,6 +185,8 @@ pub enum WatchEvent {
         revision: Revision,
         /// The changes.
         changes: Vec<WatchedChange>,
+        /// Who made them, and why.
+        origin: Origin,
     },
     /// Records of the snapshot at `revision`; more may follow.
     Snapshot {
@@ -228,7 +234,8 @@ impl TryFrom<v1::Event> for WatchEvent {
         match v1::EventType::try_from(event.r#type) {
             Ok(v1::EventType::Changes) => {
                 let changes = super::each(event.changes, "changes", TryInto::try_into)?;
-                Ok(Self::Changes { revision, changes })
+                let origin = Origin { label: event.label.into(), reason: event.reason.into() };
+                Ok(Self::Changes { revision, changes, origin })
             }
             Ok(v1::EventType::Snapshot) => {
                 Ok(Self::Snapshot { revision, records: keyed_records(event.records, "records")? })

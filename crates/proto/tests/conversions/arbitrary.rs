@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use quorate_core::{
-    ApplyOutcome, Change, ClusterId, Connection, ConnectionId, ConnectionState, Epoch, Filter,
-    Generation, Key, KeyRange, KeyedRecord, Kind, LogIndex, MemberId, Name, Network, NetworkSpec,
-    Operation, OperationReply, Parallelism, Partition, PartitionId, PartitionPolicy,
-    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Record, Resources,
-    RestoreEpoch, Revision, Term, Test, Transaction, TransactionReply, Versioned, Worker,
-    WorkerState,
+    ApplyOutcome, Change, ClusterId, Connection, ConnectionId, ConnectionState, Entry, Epoch,
+    Filter, Generation, Guard, Key, KeyRange, KeyedRecord, Kind, Load, LoadId, LogIndex, Member,
+    MemberId, MemberState, Name, Network, NetworkSpec, Operation, OperationReply, Owner,
+    Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, PlacedProcess,
+    Precondition, Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session,
+    SessionId, Term, Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
 };
 use quorate_proto::convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchSpec};
 
@@ -78,10 +78,12 @@ fn worker() -> impl Strategy<Value = Worker> {
         WorkerState::Down,
     ]);
     let labels = proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..3);
-    (".{0,12}", resources(), labels, state).prop_map(|(address, capacity, labels, state)| {
-        let labels: BTreeMap<String, String> = labels;
-        Worker { address, capacity, labels, state }
-    })
+    (".{0,12}", resources(), labels, state, option::of(session())).prop_map(
+        |(address, capacity, labels, state, session)| {
+            let labels: BTreeMap<String, String> = labels;
+            Worker { address, capacity, labels, state, session }
+        },
+    )
 }
 
 fn edge() -> impl Strategy<Value = ProcessEdge> {
@@ -112,17 +114,47 @@ fn partition() -> impl Strategy<Value = Partition> {
         (name(), any::<u32>()).prop_map(|(id, parallelism)| PlacedProcess { id, parallelism });
     let epoch = (any::<u64>(), revision())
         .prop_map(|(restore, revision)| Epoch { restore: RestoreEpoch(restore), revision });
-    let owner = option::of(name());
-    (vec(placed, 0..4), resources(), any::<u64>(), owner, option::of(epoch)).prop_map(
-        |(processes, demand, load_ppm, owner, epoch)| Partition {
+    let owner =
+        option::of((name(), session()).prop_map(|(worker, session)| Owner { worker, session }));
+    let state = select(vec![
+        PartitionState::Unassigned,
+        PartitionState::Assigned,
+        PartitionState::Releasing,
+        PartitionState::Deleted,
+    ]);
+    (
+        vec(placed, 0..4),
+        resources(),
+        any::<u64>(),
+        owner,
+        option::of(epoch),
+        state,
+        option::of(name()),
+    )
+        .prop_map(|(processes, demand, load_ppm, owner, epoch, state, target)| Partition {
             processes,
             demand,
             load_ppm,
             owner,
             epoch,
-            state: PartitionState::Unassigned,
-        },
-    )
+            state,
+            target,
+        })
+}
+
+fn session() -> impl Strategy<Value = SessionId> {
+    (any::<u64>(), revision())
+        .prop_map(|(restore, revision)| SessionId { restore: RestoreEpoch(restore), revision })
+}
+
+fn guard() -> impl Strategy<Value = Guard> {
+    let id = (name(), any::<u32>()).prop_map(|(network, index)| PartitionId { network, index });
+    let epoch = (any::<u64>(), revision())
+        .prop_map(|(restore, revision)| Epoch { restore: RestoreEpoch(restore), revision });
+    prop_oneof![
+        session().prop_map(Guard::Session),
+        (id, epoch).prop_map(|(id, epoch)| Guard::Partition { id, epoch }),
+    ]
 }
 
 fn connection() -> impl Strategy<Value = Connection> {
@@ -137,7 +169,9 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
     let connection_id = (name(), any::<u32>(), any::<u32>())
         .prop_map(|(network, from, to)| ConnectionId { network, from, to });
     prop_oneof![
-        (bytes(), bytes()).prop_map(|(key, value)| (Key::entry(key), Record::Entry(value))),
+        (bytes(), bytes(), option::of(session())).prop_map(|(key, value, session)| {
+            (Key::entry(key), Record::Entry(Entry { value, session }))
+        }),
         (name(), worker()).prop_map(|(id, it)| (Key::worker(&id), Record::Worker(Arc::new(it)))),
         (name(), network).prop_map(|(id, it)| (Key::network(&id), Record::Network(Arc::new(it)))),
         (partition_id, partition())
@@ -146,6 +180,19 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
             .prop_map(|(id, it)| (Key::connection(&id), Record::Connection(Arc::new(it)))),
         (name(), ".{0,12}")
             .prop_map(|(id, text)| (Key::setting(&id), Record::Setting(text.into()))),
+        (session(), any::<u64>(), ".{0,12}").prop_map(|(id, ttl_ms, label)| {
+            (Key::session(id), Record::Session(Session { ttl_ms, label: label.into() }))
+        }),
+        (name(), any::<u64>()).prop_map(|(id, load_ppm)| {
+            (Key::load(&LoadId::Worker(id)), Record::Load(Load { load_ppm }))
+        }),
+        (1..u64::MAX, ".{0,12}", ".{0,12}", any::<bool>()).prop_map(
+            |(id, peer, client, active)| {
+                let state = if active { MemberState::Active } else { MemberState::Removed };
+                let member = Member { peer, client, state };
+                (Key::member(MemberId(id)), Record::Member(Arc::new(member)))
+            }
+        ),
     ]
 }
 
@@ -174,7 +221,9 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let put = prop_oneof![
-        (bytes(), bytes()).prop_map(|(key, value)| (Key::entry(key), Record::Entry(value))),
+        (bytes(), bytes(), option::of(session())).prop_map(|(key, value, session)| {
+            (Key::entry(key), Record::Entry(Entry { value, session }))
+        }),
         (name(), ".{0,12}")
             .prop_map(|(id, text)| (Key::setting(&id), Record::Setting(text.into()))),
     ];
@@ -201,9 +250,13 @@ fn precondition() -> impl Strategy<Value = Precondition> {
 }
 
 pub(crate) fn transaction() -> impl Strategy<Value = Transaction> {
-    (vec(precondition(), 0..4), vec(operation(), 0..4), vec(operation(), 0..4)).prop_map(
-        |(preconditions, success, failure)| Transaction { preconditions, success, failure },
-    )
+    (vec(precondition(), 0..4), vec(operation(), 0..4), vec(operation(), 0..4), vec(guard(), 0..3))
+        .prop_map(|(preconditions, success, failure, guards)| Transaction {
+            preconditions,
+            success,
+            failure,
+            guards,
+        })
 }
 
 /// A reply to a transaction: what its branch could have returned.
@@ -254,9 +307,15 @@ pub(crate) fn watch_spec() -> impl Strategy<Value = WatchSpec> {
     ];
     let partition =
         (name(), any::<u32>()).prop_map(|(network, index)| PartitionId { network, index });
-    let filter = (vec(kind(), 0..3), bytes(), option::of(name()), option::of(partition)).prop_map(
-        |(kinds, key_prefix, network, partition)| Filter { kinds, key_prefix, network, partition },
-    );
+    let filter =
+        (vec(kind(), 0..3), bytes(), option::of(name()), option::of(partition), option::of(name()))
+            .prop_map(|(kinds, key_prefix, network, partition, worker)| Filter {
+                kinds,
+                key_prefix,
+                network,
+                partition,
+                worker,
+            });
     let interval = any::<u32>().prop_map(|ms| std::time::Duration::from_millis(ms.into()));
     (start, filter, any::<bool>(), any::<bool>(), interval).prop_map(
         |(start, filter, with_previous, resync, progress_interval)| WatchSpec {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
-use quorate_core::{Change, Event, Revision};
+use quorate_core::{Change, Event, Origin, Revision};
 use quorate_proto::{
     convert::{Header, ResumeToken, record, watch},
     encoded::{EncodedEvent, EncodedResponse, encode_change},
@@ -27,6 +27,8 @@ fn plain(
             .map(|change| watch::change(change, *revision, with_previous))
             .collect(),
         records: Vec::new(),
+        label: "l".into(),
+        reason: String::new(),
     };
     v1::WatchResponse {
         header: Some(header.into()),
@@ -45,7 +47,7 @@ proptest! {
     ) {
         let expected = plain(header, &events, with_previous, resume);
         let encode = |(revision, changes): (Revision, Vec<Change>)| {
-            let event = Event { revision, time_ms: 0, changes };
+            let event = Event { revision, time_ms: 0, changes, origin: Origin { label: "l".into(), reason: "".into() } };
             EncodedEvent::changes(&event, with_previous, |_| true).unwrap()
         };
         let events = events.into_iter().map(encode).collect();
@@ -94,7 +96,11 @@ proptest! {
 #[test]
 fn an_event_without_matching_changes_is_none() {
     let key = quorate_core::Key::entry("k");
-    let event =
-        Event { revision: Revision(1), time_ms: 0, changes: vec![Change::new(key, None, None)] };
+    let event = Event {
+        revision: Revision(1),
+        time_ms: 0,
+        changes: vec![Change::new(key, None, None)],
+        origin: Origin::default(),
+    };
     assert_eq!(EncodedEvent::changes(&event, false, |_| false), None);
 }

@@ -13,7 +13,7 @@ fn key(kind: v1::Kind, text: &'static str) -> v1::Key {
 }
 
 fn put(key: Option<v1::Key>, value: &'static [u8]) -> v1::Operation {
-    let put = v1::PutOperation { key, value: Bytes::from_static(value), return_previous: false };
+    let put = v1::PutOperation { key, value: Bytes::from_static(value), ..Default::default() };
     v1::Operation { operation: Some(v1::operation::Operation::Put(put)) }
 }
 
@@ -38,7 +38,7 @@ where
 fn operations_name_their_place() {
     let good = || put(Some(key(v1::Kind::Entry, "k")), b"v");
     let request =
-        |success, failure| v1::TransactionRequest { preconditions: vec![], success, failure };
+        |success, failure| v1::TransactionRequest { success, failure, ..Default::default() };
 
     let missing = request(vec![good(), good(), put(None, b"v")], vec![]);
     assert_eq!(
@@ -88,7 +88,7 @@ fn single_writes_name_their_fields() {
     assert_eq!(field::<_, Transaction>(v1::PutRequest::default()), "key");
     assert_eq!(field::<_, Transaction>(v1::DeleteRequest::default()), "selector");
     let selector = Some(v1::Selector::default());
-    let request = v1::DeleteRequest { selector, return_previous: false };
+    let request = v1::DeleteRequest { selector, ..Default::default() };
     assert_eq!(
         rejected::<_, Transaction>(request),
         ("selector".into(), "one of key, prefix and bounds must be set".into())
@@ -107,10 +107,10 @@ fn reads_name_their_fields() {
 fn networks_name_their_place() {
     let process =
         |id: &str| v1::Process { id: id.into(), component: "c".into(), ..v1::Process::default() };
-    let request = |spec| v1::ApplyNetworkRequest { name: "net".into(), spec };
+    let request = |spec| v1::ApplyNetworkRequest { name: "net".into(), spec, context: None };
     type Applied = (Name, NetworkSpec);
     assert_eq!(field::<_, Applied>(request(None)), "spec");
-    let bad_name = v1::ApplyNetworkRequest { name: "no name".into(), spec: None };
+    let bad_name = v1::ApplyNetworkRequest { name: "no name".into(), ..Default::default() };
     assert_eq!(field::<_, Applied>(bad_name), "name");
 
     let processes = vec![process("a"), process("")];

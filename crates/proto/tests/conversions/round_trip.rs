@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use prost::Message;
 use quorate_core::{
-    ApplyOutcome, Filter, Key, KeyRange, Name, NetworkSpec, Operation, OperationReply, Revision,
-    Transaction,
+    ApplyOutcome, Filter, Key, KeyRange, Name, NetworkSpec, Operation, OperationReply, Origin,
+    Revision, Transaction,
 };
 use quorate_proto::{
     convert::{
@@ -60,7 +60,7 @@ proptest! {
         let request = v1::ApplyNetworkRequest {
             name: name.as_str().to_owned(),
             spec: Some((&spec).into()),
-        };
+            context: None,        };
         let read: (Name, NetworkSpec) = sent(&request).try_into().unwrap();
         prop_assert_eq!(read, (name, spec));
     }
@@ -112,8 +112,8 @@ proptest! {
         };
         match message {
             v1::operation::Operation::Put(put) => {
-                let v1::PutOperation { key, value, return_previous } = put;
-                let request = v1::PutRequest { key, value, return_previous };
+                let v1::PutOperation { key, value, return_previous, session } = put;
+                let request = v1::PutRequest { key, value, return_previous, session, context: None };
                 prop_assert_eq!(Transaction::try_from(request).unwrap(), single);
                 let response = convert::put_response(header, &keys, &reply);
                 let expected = match reply.results.first() {
@@ -125,7 +125,7 @@ proptest! {
             }
             v1::operation::Operation::Delete(delete) => {
                 let v1::DeleteOperation { selector, return_previous } = delete;
-                let request = v1::DeleteRequest { selector, return_previous };
+                let request = v1::DeleteRequest { selector, return_previous, context: None };
                 prop_assert_eq!(Transaction::try_from(request).unwrap(), single);
                 let response = convert::delete_response(header, &reply);
                 if let Some(OperationReply::Delete { deleted, previous }) = reply.results.first() {
@@ -202,6 +202,9 @@ fn events_of_every_type_are_read() {
     assert_eq!(read(v1::EventType::Progress), WatchEvent::Progress { revision });
     assert_eq!(read(v1::EventType::Resync), WatchEvent::Resync { revision });
     assert_eq!(read(v1::EventType::Snapshot), WatchEvent::Snapshot { revision, records: vec![] });
-    assert_eq!(read(v1::EventType::Changes), WatchEvent::Changes { revision, changes: vec![] });
+    assert_eq!(
+        read(v1::EventType::Changes),
+        WatchEvent::Changes { revision, changes: vec![], origin: Origin::default() }
+    );
     assert!(WatchEvent::try_from(event(v1::EventType::Unspecified)).is_err());
 }

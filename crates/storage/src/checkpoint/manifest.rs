@@ -112,7 +112,7 @@ mod tests {
     use std::sync::Arc;
 
     use quorate_core::{
-        Change, ClusterId, Event, Identity, Record, RestoreEpoch, StateHash, Versioned,
+        Change, ClusterId, Event, Identity, Origin, Record, RestoreEpoch, StateHash, Versioned,
     };
 
     use super::*;
@@ -120,7 +120,7 @@ mod tests {
 
     fn versioned() -> Arc<Versioned<Record>> {
         let (created, modified) = (Revision(2), Revision(3));
-        let value = Record::Entry(Bytes::from_static(b"v"));
+        let value = Record::Entry(Bytes::from_static(b"v").into());
         Arc::new(Versioned { created, modified, version: 2, value })
     }
 
@@ -133,7 +133,12 @@ mod tests {
     fn events() -> Bytes {
         let mut encoder = Encoder::new(Kind::Events);
         let changes = vec![Change::new(Key::entry("k"), Some(versioned()), None)];
-        encoder.push(&Event { revision: Revision(3), time_ms: 1000, changes });
+        encoder.push(&Event {
+            revision: Revision(3),
+            time_ms: 1000,
+            changes,
+            origin: Origin::default(),
+        });
         encoder.finish()
     }
 

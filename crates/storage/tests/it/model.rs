@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use openraft::storage::RaftLogStorage;
-use quorate_core::{Stamp, State, apply};
+use quorate_core::{Stamp, State, apply_request};
 use quorate_storage::Vote;
 
 use crate::support::{Draw, Flushed, IDENTITY, Store, entry, id};
@@ -316,8 +316,8 @@ impl Model {
                 panic!("all entries are normal");
             };
             let batch = proposal.decode().unwrap();
-            for command in &batch.commands {
-                apply(&mut state, Stamp { time_ms: batch.time_ms }, command);
+            for request in &batch.requests {
+                apply_request(&mut state, Stamp::at(batch.time_ms), request);
             }
         }
         assert_eq!(state.hash(), view.state.hash(), "the checkpoint is not the state");

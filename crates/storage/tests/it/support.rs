@@ -62,7 +62,10 @@ pub(crate) fn put(key: impl Into<Bytes>, bytes: Vec<u8>) -> Proposal {
         return_previous: false,
     };
     let transaction = Transaction { success: vec![put], ..Transaction::default() };
-    Proposal::new(&Batch { time_ms: 1_000, commands: vec![Command::Transaction(transaction)] })
+    Proposal::new(&Batch {
+        time_ms: 1_000,
+        requests: vec![Command::Transaction(transaction).into()],
+    })
 }
 
 pub(crate) fn entry(term: u64, index: u64) -> Entry {

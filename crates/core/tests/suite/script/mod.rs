@@ -96,7 +96,7 @@ fn execute(state: &mut State, time_ms: &mut u64, step: Step) -> String {
         Step::History => print::history(state),
         Step::Command(command) => {
             let before = state.clone();
-            let applied = apply(state, Stamp { time_ms: *time_ms }, &command);
+            let applied = apply(state, Stamp::at(*time_ms), &command);
             if let Err(violations) = state.check() {
                 panic!("{command:?} broke {violations:#?}");
             }

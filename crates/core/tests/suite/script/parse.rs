@@ -92,7 +92,7 @@ fn record(kind: Kind, text: &str) -> Record {
             edges: Vec::new(),
             state: quorate_core::ConnectionState::Pending,
         })),
-        _ => Record::Entry(bytes(text)),
+        _ => Record::Entry(bytes(text).into()),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use quorate_core::{
-    Applied, Change, Key, KeyedRecord, OperationReply, Record, Reply, Resources, State, Versioned,
+    Applied, Change, Entry, Key, KeyedRecord, OperationReply, Record, Reply, Resources, State,
+    Versioned,
 };
 
 pub(super) fn applied(applied: &Applied) -> String {
@@ -55,6 +56,9 @@ fn reply(reply: &Reply) -> String {
         Reply::DeleteNetwork { partitions, connections } => {
             format!("deleted {partitions} partitions, {connections} connections")
         }
+        Reply::OpenSession { id, ttl_ms } => format!("session {id} for {ttl_ms} ms"),
+        Reply::Done => "done".to_owned(),
+        Reply::Changed { changed } => format!("changed {changed}"),
         Reply::Transaction(reply) => {
             let results: Vec<String> = reply.results.iter().map(result).collect();
             let branch = if reply.succeeded { "then" } else { "else" };
@@ -97,8 +101,15 @@ fn versioned(record: &Versioned<Record>) -> String {
 
 fn value(record: &Record) -> String {
     match record {
-        Record::Entry(bytes) if bytes.len() > 20 => format!("{} bytes", bytes.len()),
-        Record::Entry(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        Record::Entry(Entry { value, .. }) if value.len() > 20 => format!("{} bytes", value.len()),
+        Record::Entry(Entry { value, session }) => {
+            let bound = session.map(|id| format!(" while {id}")).unwrap_or_default();
+            format!("{:?}{bound}", String::from_utf8_lossy(value))
+        }
+        Record::Session(session) => format!("{} ms {:?}", session.ttl_ms, session.label),
+        Record::Load(load) => format!("{} ppm", load.load_ppm),
+        Record::Member(member) => format!("{member:?}"),
+        Record::Window(_) | Record::Reply(_) => panic!("no caller sees {record:?}"),
         Record::Setting(text) => text.to_string(),
         Record::Worker(worker) => format!("{worker:?}"),
         Record::Network(network) => {

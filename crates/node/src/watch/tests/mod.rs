@@ -67,7 +67,7 @@ impl Log {
     fn run(&mut self, operations: Vec<Operation>) {
         let transaction = Transaction { success: operations, ..Transaction::default() };
         let mut state = self.state().clone();
-        let at = Stamp { time_ms: self.time_ms };
+        let at = Stamp::at(self.time_ms);
         let Applied { outcome, event } = apply(&mut state, at, &Command::Transaction(transaction));
         outcome.result.unwrap();
         match event {
@@ -101,7 +101,8 @@ impl Log {
     /// What a subscriber sees of the records at a revision.
     fn records(&self, lens: &Lens, revision: Revision) -> Vec<(Key, u64)> {
         let state = &self.states[usize::try_from(revision.get()).unwrap()];
-        let matching = state.records().filter(|(key, _)| lens.filter.matches(key));
+        let matching =
+            state.records().filter(|(key, record)| lens.filter.matches_record(key, &record.value));
         matching.map(|(key, record)| (key.clone(), record.modified.get())).collect()
     }
 }
@@ -126,7 +127,7 @@ struct Told {
 
 impl Told {
     fn of(event: &Event, lens: &Lens) -> Option<Self> {
-        let matching = event.changes.iter().filter(|change| lens.filter.matches(&change.key));
+        let matching = event.changes.iter().filter(|change| lens.filter.matches(change));
         let changes: Vec<_> = matching
             .map(|change| {
                 let current = change.current.as_ref().map(|record| record.modified.get());
@@ -178,7 +179,7 @@ impl Received {
 }
 
 fn told(event: &WatchEvent) -> Option<Told> {
-    let WatchEvent::Changes { revision, changes } = event else { return None };
+    let WatchEvent::Changes { revision, changes, .. } = event else { return None };
     let changes = changes
         .iter()
         .map(|change| {

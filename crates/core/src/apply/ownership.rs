@@ -1,0 +1,191 @@
+//! Who owns a partition: granted, asked back, released.
+//!
+//! ```text
+//!                  assign                 move, drain
+//! unassigned ----------------> assigned -------------> releasing
+//!      ^                           |                       |
+//!      +------- session ends ------+------- released ------+
+//!
+//! assigned, releasing -- its network has it no more --> deleted -- released, session ends --> gone
+//! ```
+//!
+//! Invariants: a grant goes to a worker that takes partitions and holds the session named, of a
+//! partition that nobody owns; each has a new epoch, the revision of the grant. Nobody but the
+//! owner's release, or the end of its session, ends an ownership.
+
+use std::sync::Arc;
+
+use super::{draft::Draft, worker::worker};
+use crate::{
+    command::Grant,
+    id::Epoch,
+    key::{Key, LoadId, PartitionId},
+    name::Name,
+    record::{Partition, PartitionState, Record, WorkerState},
+    rejection::{Reason, Rejection},
+    reply::Reply,
+};
+
+/// Grants partitions. What does not fit the state any more is left out.
+pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, Rejection> {
+    let epoch = draft.epoch();
+    let mut changed = 0;
+    for Grant { partition: id, owner } in grants {
+        let key = Key::partition(id);
+        let Some(partition) = partition(draft, &key) else { continue };
+        let takes = worker(draft, &owner.worker).is_some_and(|worker| {
+            worker.state == WorkerState::Active && worker.session == Some(owner.session)
+        });
+        if !takes || partition.state != PartitionState::Unassigned {
+            continue;
+        }
+        put(
+            draft,
+            &key,
+            Partition {
+                owner: Some(owner.clone()),
+                epoch: Some(epoch),
+                state: PartitionState::Assigned,
+                target: None,
+                ..(*partition).clone()
+            },
+        );
+        changed += 1;
+    }
+    Ok(Reply::Changed { changed })
+}
+
+/// Ends the ownership of this epoch. A repeat finds another epoch, or no owner.
+pub(super) fn release(
+    draft: &mut Draft<'_>,
+    id: &PartitionId,
+    epoch: Epoch,
+) -> Result<Reply, Rejection> {
+    guard(draft, id, epoch)?;
+    relinquish(draft, &Key::partition(id));
+    Ok(Reply::Done)
+}
+
+/// The partition must have an owner of this epoch.
+pub(super) fn guard(draft: &Draft<'_>, id: &PartitionId, epoch: Epoch) -> Result<(), Rejection> {
+    let found = partition(draft, &Key::partition(id));
+    let found = found.filter(|partition| partition.owner.is_some());
+    let current = found.and_then(|partition| partition.epoch);
+    if current == Some(epoch) {
+        return Ok(());
+    }
+    let now = current.map_or("has no owner".to_owned(), |now| format!("is owned in epoch {now}"));
+    let message = format!("partition {id} {now}, not in epoch {epoch}");
+    Err(Rejection::new(Reason::StaleEpoch, message))
+}
+
+/// Asks owners to release partitions.
+pub(super) fn move_away(
+    draft: &mut Draft<'_>,
+    moves: &[(PartitionId, Option<Name>)],
+) -> Result<Reply, Rejection> {
+    let mut changed = 0;
+    for (id, target) in moves {
+        let key = Key::partition(id);
+        let Some(partition) = partition(draft, &key) else {
+            return Err(Rejection::new(Reason::NotFound, format!("no partition {id}")));
+        };
+        if let Some(target) = target {
+            let takes =
+                worker(draft, target).is_some_and(|worker| worker.state == WorkerState::Active);
+            if !takes {
+                let message = format!("worker {target} does not take partitions");
+                return Err(Rejection::new(Reason::PreconditionFailed, message));
+            }
+        }
+        let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
+        changed += match (partition.state, owner) {
+            (PartitionState::Deleted, _) => {
+                let message = format!("partition {id} was deleted");
+                return Err(Rejection::new(Reason::PreconditionFailed, message));
+            }
+            (_, Some(owner)) if target.as_ref() == Some(&owner) => {
+                u32::from(keep(draft, &key, &partition))
+            }
+            (_, Some(owner)) => u32::from(ask_back(draft, &key, &owner, target.as_ref())),
+            (_, None) if partition.target != *target => {
+                put(draft, &key, Partition { target: target.clone(), ..(*partition).clone() });
+                1
+            }
+            (_, None) => 0,
+        };
+    }
+    Ok(Reply::Changed { changed })
+}
+
+/// The owner is to keep it after all, as long as it has not released it.
+fn keep(draft: &mut Draft<'_>, key: &Key, partition: &Partition) -> bool {
+    let kept = Partition { state: PartitionState::Assigned, target: None, ..partition.clone() };
+    let changes = kept != *partition;
+    if changes {
+        put(draft, key, kept);
+    }
+    changes
+}
+
+/// Asks a worker for a partition, if it owns it. Tells whether that changed anything.
+pub(super) fn ask_back(
+    draft: &mut Draft<'_>,
+    key: &Key,
+    worker: &Name,
+    target: Option<&Name>,
+) -> bool {
+    let Some(partition) = partition(draft, key) else { return false };
+    let owns = partition.owner.as_ref().is_some_and(|owner| owner.worker == *worker);
+    if !owns || partition.state == PartitionState::Deleted {
+        return false;
+    }
+    let asked = Partition {
+        state: PartitionState::Releasing,
+        target: target.cloned(),
+        ..(*partition).clone()
+    };
+    let changes = asked != *partition;
+    if changes {
+        put(draft, key, asked);
+    }
+    changes
+}
+
+/// The ownership of a partition ends, whoever has it.
+pub(super) fn relinquish(draft: &mut Draft<'_>, key: &Key) {
+    let Some(partition) = partition(draft, key) else { return };
+    if partition.state == PartitionState::Deleted {
+        draft.delete(key);
+        return;
+    }
+    let state = PartitionState::Unassigned;
+    put(draft, key, Partition { owner: None, state, ..(*partition).clone() });
+}
+
+/// A network no longer has this partition: it is gone at once, or with its ownership.
+pub(super) fn bury(draft: &mut Draft<'_>, key: &Key) {
+    let Some(partition) = partition(draft, key) else { return };
+    if let Some(id) = std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse) {
+        draft.delete(&Key::load(&LoadId::Partition(id)));
+    }
+    if partition.owner.is_none() {
+        draft.delete(key);
+        return;
+    }
+    let state = PartitionState::Deleted;
+    if partition.state != state {
+        put(draft, key, Partition { state, target: None, ..(*partition).clone() });
+    }
+}
+
+fn put(draft: &mut Draft<'_>, key: &Key, partition: Partition) {
+    draft.put(key, Record::Partition(Arc::new(partition)));
+}
+
+fn partition(draft: &Draft<'_>, key: &Key) -> Option<Arc<Partition>> {
+    match &draft.get(key)?.value {
+        Record::Partition(partition) => Some(partition.clone()),
+        _ => None,
+    }
+}
