@@ -156,7 +156,9 @@ async fn send(
             let request = PutRequest {
                 key: Some(name(key)),
                 value: text(value).into(),
-                return_previous: false, ..PutRequest::default() };
+                return_previous: false,
+                ..PutRequest::default()
+            };
             let response = store.put(deadline(request, within)).await?.into_inner();
             Ok((Answer::Written, stamp(response.header.as_ref())?))
         }
@@ -196,6 +198,7 @@ fn swap(key: KeyId, expected: Option<Value>, value: Value) -> TransactionRequest
         failure: vec![operation(operation::Operation::Get(get))],
         ..TransactionRequest::default()
     }
+}
 
 fn read_answer(response: &RangeResponse) -> Result<(Answer, Stamp), Unanswered> {
     let stamp = stamp(response.header.as_ref())?;
