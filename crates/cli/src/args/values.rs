@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn kinds_are_listed_when_wrong() {
         assert_eq!(kind("network"), Ok(Kind::Network));
-        assert!(kind("net").unwrap_err().contains("entry, worker, network"));
+        assert!(kind("net").unwrap_err().contains("entry, session, worker"));
     }
 }
