@@ -135,6 +135,8 @@ impl Storage {
         executor: Executor,
     ) -> Result<Self, OpenError> {
         let there = (disk.exists(LOG)?, disk.exists(STATE)?);
+        // The lock first: whoever still holds it may write to everything that is read after.
+        let (log, state) = (disk.open(LOG)?, disk.open(STATE)?);
         let identity = read_identity(&*disk)?;
         let mut keeper = Keeper::open(disk.clone())?;
         for (name, is_there) in [(LOG, there.0), (STATE, there.1)] {
@@ -145,14 +147,13 @@ impl Storage {
         if !keeper.found && identity.is_some() {
             return Err(OpenError::Damaged("the durability record is missing".into()));
         }
-        let (log, state) = (disk.open(LOG)?, disk.open(STATE)?);
         if !keeper.found {
             if holds_log(&*log)? || !state.scan(b"a", b"z", 1)?.is_empty() {
                 return Err(OpenError::Damaged("the durability record is missing".into()));
             }
             log.sync()?;
             state.sync()?;
-            keeper.settle()?;
+            keeper.create()?;
         }
         let record = &keeper.record;
         let has_data =

@@ -109,6 +109,15 @@ impl MemoryDisk {
         Ok(platter)
     }
 
+    /// Damages a bit of a slot, for tests of damage.
+    pub fn flip_slot(&self, slot: Slot) {
+        if let Some(bytes) = &mut self.platter.lock().slots[slot as usize] {
+            let mut damaged = bytes.to_vec();
+            damaged[12] ^= 1;
+            *bytes = damaged.into();
+        }
+    }
+
     /// Damages one bit of what was written to the journal, for tests of damage. False: that byte is
     /// zero.
     pub fn flip_journal(&self, byte: usize, bit: u8) -> bool {
@@ -275,6 +284,12 @@ struct MemoryDatabase {
 }
 
 impl MemoryDatabase {
+    /// A write of this handle: of an earlier life it fails, and costs this one nothing.
+    fn spend(&self) -> io::Result<()> {
+        self.with(|_| ())?;
+        self.platter.lock().spend()
+    }
+
     fn with<T>(&self, use_it: impl FnOnce(&mut Contents) -> T) -> io::Result<T> {
         let mut platter = self.platter.lock();
         platter.powered()?;
@@ -290,7 +305,7 @@ impl MemoryDatabase {
 
 impl Database for MemoryDatabase {
     fn apply(&self, batch: Batch) -> io::Result<()> {
-        self.platter.lock().spend()?;
+        self.spend()?;
         self.with(|contents| {
             write(&mut contents.current, batch.clone());
             contents.pending.push(batch);
@@ -309,7 +324,7 @@ impl Database for MemoryDatabase {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.platter.lock().spend()?;
+        self.spend()?;
         self.with(|contents| {
             for batch in std::mem::take(&mut contents.pending) {
                 write(&mut contents.durable, batch);

@@ -193,7 +193,13 @@ impl Disk for SledDisk {
         Ok(rustix::fs::fdatasync(&file)?)
     }
 
+    /// Synced first: what a killed process wrote and did not sync must not count and then be lost.
     fn read_journal(&self) -> io::Result<Option<Bytes>> {
+        match File::open(self.dir.join(JOURNAL)) {
+            Ok(file) => file.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
         self.read_file(JOURNAL)
     }
 

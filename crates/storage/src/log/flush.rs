@@ -123,7 +123,8 @@ impl Flusher {
         if self.failed {
             return;
         }
-        if let Err(error) = self.settle() {
+        let settled = self.write_open().and_then(|()| self.save_committed());
+        if let Err(error) = settled.and_then(|()| self.settle()) {
             tracing::warn!(%error, "settling the log at its end; the journal has it");
         }
     }
@@ -170,7 +171,9 @@ impl Flusher {
             self.fresh.clear();
             return Ok(());
         }
-        self.settle()
+        self.settle()?;
+        // What is told of now must not depend on one slot alone.
+        self.keeper.journal(&[]).map(drop)
     }
 
     /// Makes the database durable with everything so far, and records it.

@@ -143,6 +143,43 @@ async fn a_second_process_is_told_of_the_lock() {
     assert!(matches!(second, Err(OpenError::Locked { .. })));
 }
 
+/// What is there is read when the lock is held, not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_lock_sees_all_that_was_written_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Store::open(sled_disk(dir.path())).unwrap();
+    first.append(1, 1..5).await;
+    let disk = sled_disk(dir.path());
+    let opening = std::thread::spawn(move || Store::open(disk));
+    // However far the other one is, one of these comes after it looked, if it looks too early.
+    for term in 2..300 {
+        first.log.save_vote(&Vote::new(term, 1)).await.unwrap();
+    }
+    first.storage.close().await;
+    drop(first);
+    let mut second = opening.join().unwrap().unwrap();
+    assert_eq!(second.vote().await, Some(Vote::new(299, 1)));
+    second.log.save_vote(&Vote::new(300, 3)).await.unwrap();
+    second.storage.close().await;
+    drop(second);
+    let mut third = Store::open(sled_disk(dir.path())).unwrap();
+    assert_eq!(third.vote().await, Some(Vote::new(300, 3)));
+    third.expect(&[(1, 1), (1, 2), (1, 3), (1, 4)]).await;
+}
+
+/// How far the log is committed is saved at close, though not with every barrier.
+#[tokio::test]
+async fn the_commit_position_is_saved_at_close() {
+    let disk = MemoryDisk::new();
+    let mut store = Store::open(Arc::new(disk.clone())).unwrap();
+    store.append(1, 1..10).await;
+    store.log.save_committed(Some(id(1, 9))).await.unwrap();
+    store.append(1, 10..12).await;
+    store.storage.close().await;
+    let mut store = Store::open(Arc::new(disk)).unwrap();
+    assert_eq!(store.log.read_committed().await.unwrap(), Some(id(1, 9)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_cluster_is_refused() {
     let disk = Arc::new(MemoryDisk::new());
