@@ -51,8 +51,11 @@ impl LeaderHeard {
 /// that it heard from. None: out of contact.
 fn leader_in_contact(raft: &Raft, heard: &LeaderHeard, limit: Duration) -> Option<MemberId> {
     if let Ok(leader) = raft.as_leader() {
-        let acked = leader.last_quorum_acked()?;
-        return (acked.elapsed() <= limit).then_some(MemberId(*raft.node_id()));
+        let me = *raft.node_id();
+        // openraft notes answers of others only: to a lone voter nobody has any to give.
+        let alone = raft.voter_ids().all(|voter| voter == me);
+        let acked = || leader.last_quorum_acked().is_some_and(|at| at.elapsed() <= limit);
+        return (alone || acked()).then_some(MemberId(me));
     }
     let leader = raft.server_metrics().borrow_watched().current_leader?;
     (leader != *raft.node_id() && heard.within(limit)).then_some(MemberId(leader))
