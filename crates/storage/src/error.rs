@@ -28,10 +28,10 @@ pub enum OpenError {
     Io(#[from] io::Error),
 }
 
-/// A failure after which this coordinator must stop: a barrier failed, or what was read back is
-/// not what was written.
+/// Why this coordinator must stop: a barrier failed, what was read back is not what was written, or
+/// it was removed from its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("storage failed: {0}")]
+#[error("{0}")]
 pub struct Fatal(pub String);
 
 impl From<Fatal> for io::Error {

@@ -32,7 +32,7 @@ pub mod storage;
 pub mod view;
 
 pub use checkpoint::{Checkpoint, CheckpointBuilder, CheckpointWriter, Checkpoints};
-pub use disk::{Database, Disk, MemoryDisk, SledDisk, SledOptions};
+pub use disk::{Database, Disk, MemoryDisk, SledDisk, SledOptions, check_unused, set_aside};
 pub use error::{CheckpointError, Fatal, OpenError};
 pub use identity::NodeIdentity;
 pub use log::{LogReader, LogStore};

@@ -81,7 +81,8 @@ impl StateMachine {
             EntryPayload::Normal(proposal) => match proposal.decode() {
                 Ok(batch) => self.apply_batch(term, &batch),
                 Err(error) => {
-                    let fatal = Fatal(format!("entry {index} of term {term}: {error}"));
+                    let fatal =
+                        Fatal(format!("storage failed: entry {index} of term {term}: {error}"));
                     self.log.fail(&fatal);
                     return Err(fatal.into());
                 }

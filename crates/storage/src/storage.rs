@@ -33,6 +33,7 @@ use crate::{
 const LOG: &str = "log";
 const STATE: &str = "state";
 const IDENTITY: &str = "identity";
+const REMOVAL: &str = "removal";
 
 /// Where blocking work runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,7 @@ struct Inner {
     fatal: watch::Sender<Option<Fatal>>,
     has_data: bool,
     identity: Mutex<Option<NodeIdentity>>,
+    removal: Option<String>,
     phase: Mutex<Phase>,
 }
 
@@ -138,6 +140,7 @@ impl Storage {
         // The lock first: whoever still holds it may write to everything that is read after.
         let (log, state) = (disk.open(LOG)?, disk.open(STATE)?);
         let identity = read_identity(&*disk)?;
+        let removal = read_removal(&*disk)?;
         let mut keeper = Keeper::open(disk.clone())?;
         for (name, is_there) in [(LOG, there.0), (STATE, there.1)] {
             if keeper.found && !is_there {
@@ -168,6 +171,7 @@ impl Storage {
             fatal: watch::Sender::new(None),
             has_data,
             identity: Mutex::new(identity),
+            removal,
             phase: Mutex::new(Phase::Open(Box::new(keeper))),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -193,6 +197,21 @@ impl Storage {
         self.inner.disk.write_file(IDENTITY, &seal(identity))?;
         *self.inner.identity.lock() = Some(identity.clone());
         Ok(())
+    }
+
+    /// Why this coordinator must not take part any more, when that was recorded.
+    #[must_use]
+    pub fn removal(&self) -> Option<String> {
+        self.inner.removal.clone()
+    }
+
+    /// Records that this coordinator was removed from its cluster, and who says so. Durable when
+    /// it returns. Blocks.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn record_removal(&self, message: &str) -> io::Result<()> {
+        self.inner.disk.write_file(REMOVAL, &seal(&message.to_owned()))
     }
 
     /// Checks log and checkpoint against what was recorded as durable, loads them, and gives
@@ -291,6 +310,12 @@ fn read_identity(disk: &dyn Disk) -> Result<Option<NodeIdentity>, OpenError> {
     let identity = unseal(&bytes)
         .map_err(|error| OpenError::Damaged(format!("the identity cannot be read: {error}")))?;
     Ok(Some(identity))
+}
+
+fn read_removal(disk: &dyn Disk) -> Result<Option<String>, OpenError> {
+    let Some(bytes) = disk.read_file(REMOVAL)? else { return Ok(None) };
+    // Whatever it says, it is there.
+    Ok(Some(unseal(&bytes).unwrap_or_else(|_| "a note of it cannot be read".to_owned())))
 }
 
 /// The state of the current checkpoint, or an empty one.

@@ -4,6 +4,7 @@
 //! Invariants: writes to one database become durable in order: after a crash each database holds
 //! a prefix of what was applied to it, and at least what was applied before its last `sync`.
 
+mod aside;
 mod memory;
 mod sled;
 
@@ -11,6 +12,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 
+pub use aside::{check_unused, set_aside};
 pub use memory::MemoryDisk;
 pub use sled::{SledDisk, SledOptions};
 

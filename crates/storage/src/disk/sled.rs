@@ -430,11 +430,11 @@ const fn offset(slot: Slot) -> u64 {
     }
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn sync_with_parent(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_with_parent(dir: &Path) -> io::Result<()> {
     sync_dir(dir)?;
     match dir.canonicalize()?.parent() {
         Some(parent) => sync_dir(parent),

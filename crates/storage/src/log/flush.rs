@@ -134,7 +134,8 @@ impl Flusher {
         let began = Instant::now();
         let result = panic::catch_unwind(AssertUnwindSafe(|| self.write_all(&ops)))
             .unwrap_or_else(|_| Err(io::Error::other("the flusher of the log panicked")));
-        let result = result.map_err(|error| Fatal(format!("writing the log: {error}")));
+        let result =
+            result.map_err(|error| Fatal(format!("storage failed: writing the log: {error}")));
         self.shared.metrics.barrier.observe(began.elapsed());
         match &result {
             Ok(()) => self.evict(),

@@ -285,7 +285,7 @@ impl Shared {
     /// As [`Self::fail`], unless the log is being closed: what fails then fails because of that.
     pub(crate) fn fail_unless_closing(&self, what: &str, error: &dyn std::fmt::Display) {
         if !self.view.lock().closing {
-            self.fail(&Fatal(format!("{what}: {error}")));
+            self.fail(&Fatal(format!("storage failed: {what}: {error}")));
         }
     }
 
