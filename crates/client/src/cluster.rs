@@ -35,6 +35,37 @@ impl Client {
     pub fn transfer_leader(&self, target: Option<MemberId>) -> Call<TransferLeader> {
         Call::new(self, TransferLeader { target })
     }
+
+    /// Notes that a coordinator joins; it becomes a learner when it is started. Without an id, it
+    /// gets the one after the highest that ever was, or what it has if it was added before.
+    ///
+    /// ```no_run
+    /// # async fn example(client: quorate_client::Client) -> Result<(), quorate_client::Error> {
+    /// let added = client.add_member(None, "10.0.0.4:7204", "10.0.0.4:7104").await?;
+    /// println!("set node.id = {} and start it", added.value.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn add_member(
+        &self,
+        id: Option<MemberId>,
+        peer_address: impl Into<String>,
+        client_address: impl Into<String>,
+    ) -> Call<AddMember> {
+        let (peer_address, client_address) = (peer_address.into(), client_address.into());
+        Call::new(self, AddMember { id, peer_address, client_address }).idempotent()
+    }
+
+    /// Makes a learner a voter. `PRECONDITION_FAILED` while it lags.
+    pub fn promote_member(&self, id: MemberId) -> Call<PromoteMember> {
+        Call::new(self, PromoteMember { id }).idempotent()
+    }
+
+    /// Takes a member out for good: its id is never used again. Refused when the voters in contact
+    /// that remain are no majority, unless it is forced.
+    pub fn remove_member(&self, id: MemberId, removal: Removal) -> Call<RemoveMember> {
+        Call::new(self, RemoveMember { id, removal }).idempotent()
+    }
 }
 
 /// What a coordinator does in the cluster.
@@ -150,8 +181,70 @@ pub struct Member {
     pub client_address: String,
     /// Where its peers reach it, `host:port`.
     pub peer_address: String,
-    /// False for a learner.
+    /// False for a learner, and for one that has not joined yet.
     pub voter: bool,
+    /// What it is in the cluster.
+    pub state: MemberState,
+}
+
+/// What a member is in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberState {
+    /// Votes.
+    Voter,
+    /// Follows without a vote.
+    Learner,
+    /// Was added and has not contacted the cluster yet.
+    Joining,
+    /// Was removed for good.
+    Removed,
+}
+
+impl MemberState {
+    /// Its name in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Voter => "voter",
+            Self::Learner => "learner",
+            Self::Joining => "joining",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// Whether a member may be removed that the quorum cannot do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// No.
+    KeepingQuorum,
+    /// Yes: nothing can be written until enough of the others are back.
+    Forced,
+}
+
+impl Member {
+    fn read(member: v1::Member) -> Self {
+        let state = match member.state() {
+            v1::MemberState::Voter => MemberState::Voter,
+            v1::MemberState::Learner => MemberState::Learner,
+            v1::MemberState::Joining => MemberState::Joining,
+            v1::MemberState::Removed => MemberState::Removed,
+            // Of a coordinator that does not know states yet.
+            v1::MemberState::Unspecified if member.voter => MemberState::Voter,
+            v1::MemberState::Unspecified => MemberState::Learner,
+        };
+        Self {
+            id: MemberId(member.id),
+            client_address: member.client_address,
+            peer_address: member.peer_address,
+            voter: member.voter,
+            state,
+        }
+    }
+
+    fn required(member: Option<v1::Member>) -> Result<Self, ConvertError> {
+        member.map(Self::read).ok_or_else(|| ConvertError::new("member", "required"))
+    }
 }
 
 impl Read for GetMembers {}
@@ -168,13 +261,7 @@ impl Operation for GetMembers {
     }
 
     fn read(&self, answer: v1::MembersResponse) -> Result<Members, ConvertError> {
-        let member = |member: v1::Member| Member {
-            id: MemberId(member.id),
-            client_address: member.client_address,
-            peer_address: member.peer_address,
-            voter: member.voter,
-        };
-        let members = answer.members.into_iter().map(member).collect();
+        let members = answer.members.into_iter().map(Member::read).collect();
         Ok(Members { members, leader: member_id(answer.leader_id) })
     }
 }
@@ -201,6 +288,88 @@ impl Operation for TransferLeader {
 
     fn read(&self, answer: v1::TransferLeaderResponse) -> Result<MemberId, ConvertError> {
         member_id(answer.leader_id).ok_or_else(|| ConvertError::new("leader_id", "required"))
+    }
+}
+
+/// Adds a member. The answer is the member.
+#[derive(Debug, Clone)]
+pub struct AddMember {
+    id: Option<MemberId>,
+    peer_address: String,
+    client_address: String,
+}
+
+impl Write for AddMember {}
+
+impl Operation for AddMember {
+    type Output = Member;
+    rpc!(
+        Write,
+        cluster_service_client::ClusterServiceClient.add_member(AddMemberRequest)
+            -> AddMemberResponse
+    );
+
+    fn request(&self, _read: Consistency) -> v1::AddMemberRequest {
+        v1::AddMemberRequest {
+            id: self.id.map_or(0, MemberId::get),
+            peer_address: self.peer_address.clone(),
+            client_address: self.client_address.clone(),
+        }
+    }
+
+    fn read(&self, answer: v1::AddMemberResponse) -> Result<Member, ConvertError> {
+        Member::required(answer.member)
+    }
+}
+
+/// Makes a learner a voter. The answer is the member.
+#[derive(Debug, Clone)]
+pub struct PromoteMember {
+    id: MemberId,
+}
+
+impl Write for PromoteMember {}
+
+impl Operation for PromoteMember {
+    type Output = Member;
+    rpc!(
+        Write,
+        cluster_service_client::ClusterServiceClient.promote_member(PromoteMemberRequest)
+            -> PromoteMemberResponse
+    );
+
+    fn request(&self, _read: Consistency) -> v1::PromoteMemberRequest {
+        v1::PromoteMemberRequest { id: self.id.get() }
+    }
+
+    fn read(&self, answer: v1::PromoteMemberResponse) -> Result<Member, ConvertError> {
+        Member::required(answer.member)
+    }
+}
+
+/// Removes a member. The answer is the member that was.
+#[derive(Debug, Clone)]
+pub struct RemoveMember {
+    id: MemberId,
+    removal: Removal,
+}
+
+impl Write for RemoveMember {}
+
+impl Operation for RemoveMember {
+    type Output = Member;
+    rpc!(
+        Write,
+        cluster_service_client::ClusterServiceClient.remove_member(RemoveMemberRequest)
+            -> RemoveMemberResponse
+    );
+
+    fn request(&self, _read: Consistency) -> v1::RemoveMemberRequest {
+        v1::RemoveMemberRequest { id: self.id.get(), force: self.removal == Removal::Forced }
+    }
+
+    fn read(&self, answer: v1::RemoveMemberResponse) -> Result<Member, ConvertError> {
+        Member::required(answer.member)
     }
 }
 

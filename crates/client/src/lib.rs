@@ -30,7 +30,7 @@ pub mod watch;
 
 pub use call::{Call, Response};
 pub use client::Client;
-pub use cluster::{Member, MemberStatus, Members, Role};
+pub use cluster::{Member, MemberState, MemberStatus, Members, Removal, Role};
 pub use config::{Backoff, ClientConfig, Endpoint, FirstEndpoint};
 pub use error::{Error, ErrorKind};
 pub use network::{AppliedNetwork, DeletedNetwork, FoundConnection, FoundNetwork, FoundPartition};

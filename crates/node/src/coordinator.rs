@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use quorate_core::{ClusterId, LogIndex, MemberId, Outcome, Request, Revision, Term};
+use quorate_core::{ClusterId, LogIndex, MemberId, Outcome, Rejection, Request, Revision, Term};
 use quorate_storage::{EncodedRequest, LogId, Published, View};
 use tokio::{sync::watch, time::Instant};
 
@@ -14,10 +14,12 @@ use crate::{
     consensus::{
         Raft,
         contact::Contact,
+        membership::Members,
         proposer::{Answer, Origin, Proposer},
         reads::Reads,
         transfer,
     },
+    members::{MemberChange, MemberInfo},
     transport::Transport,
 };
 
@@ -146,6 +148,7 @@ pub(crate) struct Parts {
     pub(crate) reads: Reads,
     pub(crate) contact: Contact,
     pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) members: Members,
     /// The largest election timeout: how long a call waits for a leader.
     pub(crate) election_max: Duration,
 }
@@ -407,6 +410,42 @@ impl Coordinator {
                 return Err(refused);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Changes who the members are, and waits until it is done. The same change twice is the same
+    /// as once.
+    ///
+    /// # Errors
+    /// [`Unanswered`] when it was not done by the deadline, or nobody leads; a change that must not
+    /// be made is a [`Rejection`] and changes nothing.
+    pub async fn change_members(
+        &self,
+        change: &MemberChange,
+        deadline: Instant,
+    ) -> Result<Result<MemberInfo, Rejection>, Unanswered> {
+        let mut begun = false;
+        let mut backoff = Duration::from_millis(20);
+        loop {
+            let patience = deadline.min(Instant::now() + self.parts.election_max);
+            let waited = self.wait_for_leader(patience).await;
+            let given_up = waited.is_err() || Instant::now() + backoff >= deadline;
+            let answer = match waited {
+                Ok(()) => self.parts.members.change(change, deadline).await,
+                Err(error) => Err(error),
+            };
+            let (fate, leader, message) = match answer {
+                Err(Unanswered::Unavailable { fate, leader, message }) => (fate, leader, message),
+                answer => return answer,
+            };
+            begun |= fate == Fate::Unknown;
+            // Leadership was just changing, perhaps so that the member that led can be removed.
+            if given_up {
+                let fate = if begun { Fate::Unknown } else { Fate::NotApplied };
+                return Err(Unanswered::Unavailable { fate, leader, message });
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(Duration::from_millis(200));
         }
     }
 

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod http;
+pub mod members;
 pub mod metrics;
 pub mod network;
 pub mod replica;

@@ -144,7 +144,8 @@ impl Node {
         self.addresses.metrics
     }
 
-    /// Returns when the storage has failed: the process must exit, non-zero.
+    /// Returns when the storage has failed, or when this member was removed from its cluster: the
+    /// process must exit, non-zero.
     pub async fn failed(&self) -> Fatal {
         let mut fatal = self.replica.fatal();
         let failed = fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone());
@@ -179,13 +180,13 @@ impl Node {
     }
 }
 
-/// A coordinator whose storage failed serves nobody any more.
+/// A coordinator whose storage failed, or that was removed, serves nobody any more.
 async fn stop_when_failed(mut fatal: watch::Receiver<Option<Fatal>>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         Ok(failed) = fatal.wait_for(Option::is_some) => {
             let error = failed.as_ref().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(error, "storage failed: this coordinator stops serving");
+            tracing::error!(error, "this coordinator stops serving");
             stop.cancel();
         }
     }

@@ -11,13 +11,14 @@ use std::{sync::Arc, time::Duration};
 use openraft::{SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use quorate_core::{ClusterId, MemberId};
 use quorate_storage::{
-    Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Started, Storage,
+    Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Published, Started,
+    Storage,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    bootstrap::{self, BootstrapError, Introduction},
+    bootstrap::{self, BootstrapError, Entrance, Introduction},
     clock::Clock,
     compaction,
     config::Config,
@@ -25,9 +26,11 @@ use crate::{
         Raft,
         contact::{self, Contact, LeaderHeard},
         forward::Links,
+        membership::{Members, MembersParts},
         network::NetworkFactory,
         peer::{PeerService, Serving},
         proposer, reads,
+        removal::Removal,
     },
     coordinator::{Coordinator, Parts},
     transport::{Peer, Transport},
@@ -141,8 +144,10 @@ impl Replica {
     /// # Errors
     /// [`StartError`].
     pub async fn join(&self) -> Result<Coordinator, StartError> {
-        let joining =
-            bootstrap::join(&self.introduction, &self.storage, &self.environment.transport);
+        let election_max = self.config.raft.election_max();
+        let transport = &self.environment.transport;
+        let entrance = Entrance::new(self.introduction.clone(), transport, election_max);
+        let joining = bootstrap::join(&self.introduction, &self.storage, transport, &entrance);
         let joined = tokio::select! {
             () = self.stop.cancelled() => return Err(StartError::Stopped),
             joined = joining => joined?,
@@ -168,7 +173,9 @@ impl Replica {
             self.fatal.clone(),
             self.stop.clone(),
         ));
-        let parts = self.start_parts(raft.clone(), cluster, started.checkpoints);
+        let published = &started.published;
+        let parts = self.start_parts(raft.clone(), cluster, started.checkpoints, published);
+        self.attend(&parts, published.clone(), joined.enter.then_some(entrance));
         if joined.initialise {
             self.initialise(&raft).await?;
         }
@@ -177,7 +184,13 @@ impl Replica {
     }
 
     /// Starts everything that stands between callers, peers and openraft.
-    fn start_parts(&self, raft: Raft, cluster: ClusterId, checkpoints: Checkpoints) -> Parts {
+    fn start_parts(
+        &self,
+        raft: Raft,
+        cluster: ClusterId,
+        checkpoints: Checkpoints,
+        published: &Arc<Published>,
+    ) -> Parts {
         let (tasks, stop, me) = (&self.tasks, &self.stop, self.config.node.id);
         let transport = self.environment.transport.clone();
         let election_max = self.config.raft.election_max();
@@ -206,6 +219,20 @@ impl Replica {
             self.config.raft.checkpoint_bytes,
             stop.clone(),
         ));
+        let members = Members::new(MembersParts {
+            me,
+            cluster,
+            cluster_name: self.config.cluster.name.to_string(),
+            raft: raft.clone(),
+            proposer: proposer.clone(),
+            reads: reads.clone(),
+            contact: contact.clone(),
+            published: published.clone(),
+            transport: transport.clone(),
+            tasks: tasks.clone(),
+            contact_max: election_max,
+            turn: Semaphore::new(1),
+        });
         self.peer.serve(Serving {
             cluster,
             raft: raft.clone(),
@@ -214,8 +241,50 @@ impl Replica {
             proposer: proposer.clone(),
             reads: reads.clone(),
             install_idle_max: Duration::from_millis(self.config.raft.install_idle_ms_max),
+            members: members.clone(),
         });
-        Parts { me, cluster, raft, proposer, reads, contact, transport, election_max }
+        Parts { me, cluster, raft, proposer, reads, contact, transport, members, election_max }
+    }
+
+    /// Sees to it that this coordinator becomes a member, where it is none, and stops when it was
+    /// removed.
+    fn attend(&self, parts: &Parts, published: Arc<Published>, entrance: Option<Entrance>) {
+        let removal = Removal {
+            me: parts.me,
+            cluster: parts.cluster,
+            contact: parts.contact.clone(),
+            published,
+            transport: parts.transport.clone(),
+            patience: parts.election_max,
+        };
+        let (me, cluster) = (parts.me, parts.cluster);
+        let (fatal, storage, stop) = (self.fatal.clone(), self.storage.clone(), self.stop.clone());
+        let noticed = async move {
+            let entering = async {
+                if let Some(entrance) = entrance
+                    && let Err(error) = entrance.enter(cluster).await
+                {
+                    return error;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                message = removal.noticed() => BootstrapError::Removed { me, message },
+                error = entering => error,
+            }
+        };
+        self.tasks.spawn(async move {
+            let error = tokio::select! {
+                () = stop.cancelled() => return,
+                error = noticed => error,
+            };
+            if let BootstrapError::Removed { message, .. } = &error
+                && let Err(error) = storage.record_removal(message)
+            {
+                tracing::warn!(%error, "the removal cannot be recorded");
+            }
+            fatal.send_replace(Some(Fatal(error.to_string())));
+        });
     }
 
     fn limits(&self) -> proposer::Limits {

@@ -140,4 +140,15 @@ impl Peer for SimPeer {
     ) -> Result<v1::HandOverResponse, PeerError> {
         self.unary(|server| async move { server.hand_over(request).await }).await
     }
+
+    async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, PeerError> {
+        self.unary(|server| async move { server.join(request).await }).await
+    }
+
+    async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+    ) -> Result<v1::ChangeMembersResponse, PeerError> {
+        self.unary(|server| async move { server.change_members(request).await }).await
+    }
 }

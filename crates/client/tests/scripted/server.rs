@@ -355,4 +355,31 @@ impl cluster::ClusterService for Script {
         let header = Some(self.answer(Asked::Other, &request).await?);
         Ok(Response::new(v1::TransferLeaderResponse { header, leader_id }))
     }
+
+    async fn add_member(
+        &self,
+        request: Request<v1::AddMemberRequest>,
+    ) -> Result<Response<v1::AddMemberResponse>, Status> {
+        let member = v1::Member { id: request.get_ref().id, ..v1::Member::default() };
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::AddMemberResponse { header, member: Some(member) }))
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<v1::PromoteMemberRequest>,
+    ) -> Result<Response<v1::PromoteMemberResponse>, Status> {
+        let member = v1::Member { id: request.get_ref().id, ..v1::Member::default() };
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::PromoteMemberResponse { header, member: Some(member) }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<v1::RemoveMemberRequest>,
+    ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
+        let member = v1::Member { id: request.get_ref().id, ..v1::Member::default() };
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::RemoveMemberResponse { header, member: Some(member) }))
+    }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::BootstrapError;
 use crate::{
     config::{Cluster, Member},
+    members::{self, Standing},
     transport::{PeerError, PeerErrorKind},
 };
 
@@ -44,6 +45,15 @@ impl Introduction {
         &self.cluster.initial_members
     }
 
+    /// The peer addresses at which this member asks to be let in. Empty: it is an initial member.
+    pub(super) fn entrances(&self) -> Vec<String> {
+        self.cluster.entrances(self.me)
+    }
+
+    pub(super) fn cluster_name(&self) -> &str {
+        self.cluster.name.as_str()
+    }
+
     /// Whether this member is the one that proposes the cluster id: the lowest of all.
     pub(super) fn proposes(&self) -> bool {
         self.members().iter().map(|member| member.id).min() == Some(self.me)
@@ -63,7 +73,10 @@ impl Introduction {
     /// Checks that a record found on disk is of this member and cluster.
     pub(super) fn check(&self, found: NodeIdentity) -> Result<NodeIdentity, BootstrapError> {
         if found.member_id == self.me && found.cluster_name == self.cluster.name.as_str() {
-            if !self.storage.has_data() && found.members_hash != self.members_hash {
+            if !self.storage.has_data()
+                && self.entrances().is_empty()
+                && found.members_hash != self.members_hash
+            {
                 return Err(BootstrapError::Foreign {
                     found: "a cluster that was to be formed of other initial members".to_owned(),
                     wanted: "the ones in cluster.initial_members".to_owned(),
@@ -98,11 +111,15 @@ impl Introduction {
             }
         };
         tracing::info!(cluster = %id, "proposing a new cluster");
-        Ok(self.record(id)?)
+        Ok(self.record(id, RestoreEpoch(0))?)
     }
 
     /// Records a cluster id, unless one is recorded. Gives what is recorded.
-    fn record(&self, cluster_id: ClusterId) -> std::io::Result<NodeIdentity> {
+    pub(super) fn record(
+        &self,
+        cluster_id: ClusterId,
+        restore_epoch: RestoreEpoch,
+    ) -> std::io::Result<NodeIdentity> {
         let _one_at_a_time = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = self.storage.identity() {
             return Ok(found);
@@ -110,7 +127,7 @@ impl Introduction {
         let identity = NodeIdentity {
             member_id: self.me,
             cluster_id,
-            restore_epoch: RestoreEpoch(0),
+            restore_epoch,
             cluster_name: self.cluster.name.as_str().to_owned(),
             members_hash: self.members_hash,
             initialized: false,
@@ -134,7 +151,19 @@ impl Introduction {
             knows_sender: self.knows(MemberId(request.from)),
             cluster_name: self.cluster.name.as_str().to_owned(),
             members_hash: self.members_hash,
+            removed_sender: self.was_removed(MemberId(request.from), request.cluster_id),
         })
+    }
+
+    /// Whether a member that says that it is of this cluster was removed from it; of an empty disk
+    /// (cluster 0) the id has to do.
+    fn was_removed(&self, other: MemberId, cluster_id: u64) -> bool {
+        let same =
+            |identity: NodeIdentity| cluster_id == 0 || identity.cluster_id.get() == cluster_id;
+        self.storage.identity().is_some_and(same)
+            && self.published.get().is_some_and(|published| {
+                members::standing(&published.load(), other) == Some(Standing::Removed)
+            })
     }
 
     /// Whether the cluster was initialised, as far as this member can tell.
@@ -182,10 +211,11 @@ impl Introduction {
                            lost or replaced by an old copy: run `quorate member rejoin`";
             return Ok(refused(message.to_owned(), id));
         }
-        let found = self.record(ClusterId(request.cluster_id)).map_err(|error| {
-            let message = format!("member {} cannot record the cluster id: {error}", self.me);
-            PeerError::new(PeerErrorKind::NotReady, message)
-        })?;
+        let found =
+            self.record(ClusterId(request.cluster_id), RestoreEpoch(0)).map_err(|error| {
+                let message = format!("member {} cannot record the cluster id: {error}", self.me);
+                PeerError::new(PeerErrorKind::NotReady, message)
+            })?;
         if found.cluster_id.get() != request.cluster_id {
             let message = format!("it belongs to cluster {} already", found.cluster_id);
             return Ok(refused(message, found.cluster_id.get()));

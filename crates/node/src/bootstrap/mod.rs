@@ -11,8 +11,10 @@
 //! Invariants: the cluster is initialised only after every initial member has durably recorded
 //! its id. A member without a record that finds a peer with one does not take part: its data was
 //! lost, and a vote of its former self may be lost with it. So a wiped disk never makes a second
-//! cluster, however many are wiped.
+//! cluster, however many are wiped. A coordinator that is no initial member never forms a cluster:
+//! it joins one ([`admission`]).
 
+mod admission;
 mod introduction;
 
 use std::{sync::Arc, time::Duration};
@@ -21,6 +23,7 @@ use quorate_core::{ClusterId, MemberId};
 use quorate_proto::v1;
 use quorate_storage::{NodeIdentity, Storage};
 
+pub(crate) use admission::Entrance;
 pub(crate) use introduction::Introduction;
 
 use crate::{
@@ -49,6 +52,39 @@ pub enum BootstrapError {
         cluster: ClusterId,
         /// The peer that has a record.
         peer: MemberId,
+    },
+    /// It joined before, and its data was lost or wiped since.
+    #[error(
+        "member {me} has an empty data directory, but {message}: its data was lost or wiped. It \
+         must not take part under this id again. Run `quorate member rejoin` to bring it back as a \
+         new member"
+    )]
+    Lost {
+        /// This member.
+        me: MemberId,
+        /// What the cluster says.
+        message: String,
+    },
+    /// It was removed from the cluster.
+    #[error(
+        "member {me} was removed from its cluster and must not take part again: {message}. To use \
+         this machine again, run `quorate member rejoin`"
+    )]
+    Removed {
+        /// This member.
+        me: MemberId,
+        /// What the cluster says.
+        message: String,
+    },
+    /// It means to join another cluster than the one it found.
+    #[error("member {me} cannot join the cluster at {at}: {message}")]
+    OtherCluster {
+        /// This member.
+        me: MemberId,
+        /// Who was asked.
+        at: String,
+        /// How they differ.
+        message: String,
     },
     /// A peer belongs to another cluster, or was started with other initial members.
     #[error("member {me} cannot form a cluster with member {peer}: {reason}")]
@@ -80,6 +116,8 @@ pub(crate) struct Joined {
     pub(crate) identity: NodeIdentity,
     /// Whether this member is the one to initialise the cluster now.
     pub(crate) initialise: bool,
+    /// Whether it has yet to ask to become a member.
+    pub(crate) enter: bool,
 }
 
 /// Forms or joins the cluster. Waits for peers as long as it takes.
@@ -87,7 +125,18 @@ pub(crate) async fn join(
     introduction: &Introduction,
     storage: &Storage,
     transport: &Arc<dyn Transport>,
+    entrance: &Entrance,
 ) -> Result<Joined, BootstrapError> {
+    if let Some(message) = storage.removal() {
+        return Err(BootstrapError::Removed { me: introduction.me(), message });
+    }
+    if !introduction.entrances().is_empty() {
+        let identity = match storage.identity() {
+            Some(identity) => introduction.check(identity)?,
+            None => entrance.record().await?,
+        };
+        return Ok(Joined { identity, initialise: false, enter: !storage.has_data() });
+    }
     let peers = Peers::new(introduction, transport);
     let identity = match storage.identity() {
         Some(identity) => introduction.check(identity)?,
@@ -98,10 +147,10 @@ pub(crate) async fn join(
         None => peers.wait_for_proposal().await?,
     };
     if storage.has_data() || identity.initialized || !introduction.proposes() {
-        return Ok(Joined { identity, initialise: false });
+        return Ok(Joined { identity, initialise: false, enter: false });
     }
     peers.prepare_all(&identity).await?;
-    Ok(Joined { identity, initialise: true })
+    Ok(Joined { identity, initialise: true, enter: false })
 }
 
 /// The other initial members.
@@ -146,6 +195,10 @@ impl<'a> Peers<'a> {
 
     fn judge(&self, peer: MemberId, answer: &v1::IdentifyResponse) -> Result<(), BootstrapError> {
         let me = self.introduction.me();
+        if answer.removed_sender {
+            let message = format!("member {peer} says so");
+            return Err(BootstrapError::Removed { me, message });
+        }
         self.introduction
             .compare(&answer.cluster_name, answer.members_hash)
             .map_err(|reason| BootstrapError::Mismatch { me, peer, reason })?;

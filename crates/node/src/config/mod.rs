@@ -23,6 +23,7 @@ pub use section::{
     Advertise, Cluster, Limits, Listen, Log, LogFormat, Member, Node, Raft, Storage,
 };
 pub use validate::Problem;
+pub(crate) use validate::is_address;
 
 /// Everything a coordinator is told when it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]

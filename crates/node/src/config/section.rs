@@ -71,12 +71,27 @@ pub struct Cluster {
     pub name: Name,
     /// The members that form the cluster when none exists yet. The same on all of them.
     pub initial_members: Vec<Member>,
+    /// Peer addresses of members of a cluster that exists, host:port: for a coordinator that was
+    /// added with `quorate member add`, instead of `initial_members`.
+    pub join: Vec<String>,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
         let name = Name::new("quorate").expect("a literal that matches the pattern");
-        Self { name, initial_members: Vec::new() }
+        Self { name, initial_members: Vec::new(), join: Vec::new() }
+    }
+}
+
+impl Cluster {
+    /// The peer addresses at which a member asks to be let in: `join`, or, for one that is not
+    /// among the initial members, theirs. Empty: it forms the cluster with the others.
+    pub(crate) fn entrances(&self, me: MemberId) -> Vec<String> {
+        if self.initial_members.iter().any(|member| member.id == me) {
+            return Vec::new();
+        }
+        let initial = self.initial_members.iter().map(|member| member.peer.clone());
+        self.join.iter().cloned().chain(initial).collect()
     }
 }
 

@@ -76,7 +76,8 @@ impl Check {
     }
 }
 
-fn is_address(text: &str) -> bool {
+/// Whether a text is host:port with a port above 0.
+pub(crate) fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty()
             && !host.contains(char::is_whitespace)
@@ -97,7 +98,16 @@ fn advertise(config: &Config, check: &mut Check) {
 fn members(config: &Config, check: &mut Check) {
     let members = &config.cluster.initial_members;
     let field = "cluster.initial_members";
-    check.require(!members.is_empty(), field, "a list of at least one member", "[]");
+    let join = &config.cluster.join;
+    if join.is_empty() {
+        check.require(!members.is_empty(), field, "a list of at least one member", "[]");
+    } else {
+        let rule = "empty when initial_members is not: a coordinator forms a cluster or joins one";
+        check.require(members.is_empty(), "cluster.join", rule, format!("{join:?}"));
+    }
+    for (at, address) in join.iter().enumerate() {
+        check.address(format!("cluster.join[{at}]"), address);
+    }
     check.require(members.len() <= 9, field, "a list of at most 9 members", members.len());
     for (at, Member { id, peer, client }) in members.iter().enumerate() {
         check.require(id.get() > 0, format!("{field}[{at}].id"), "at least 1", id);

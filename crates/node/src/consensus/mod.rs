@@ -6,10 +6,12 @@
 pub(crate) mod contact;
 pub(crate) mod forward;
 mod install;
+pub(crate) mod membership;
 pub(crate) mod network;
 pub(crate) mod peer;
 pub(crate) mod proposer;
 pub(crate) mod reads;
+pub(crate) mod removal;
 pub(crate) mod transfer;
 mod wire;
 

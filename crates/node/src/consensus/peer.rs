@@ -26,6 +26,7 @@ use super::{
     contact::LeaderHeard,
     forward::{self, check_header},
     install,
+    membership::Members,
     proposer::Proposer,
     reads::Reads,
     transfer, wire,
@@ -51,6 +52,8 @@ pub(crate) struct Serving {
     pub(crate) reads: Reads,
     /// A transfer of a checkpoint in which nothing comes for so long is given up.
     pub(crate) install_idle_max: Duration,
+    /// Changes members.
+    pub(crate) members: Members,
 }
 
 /// This coordinator, as its peers see it.
@@ -234,6 +237,17 @@ impl Peer for PeerService {
             Err(error) => HandOverAnswer::Error(forward::to_wire(&error)),
         };
         Ok(v1::HandOverResponse { result: Some(result) })
+    }
+
+    async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, PeerError> {
+        Ok(self.serving()?.members.join(request).await)
+    }
+
+    async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+    ) -> Result<v1::ChangeMembersResponse, PeerError> {
+        self.checked(request.header)?.members.serve(request).await
     }
 }
 

@@ -9,7 +9,7 @@ use quorate_core::MemberId;
 use quorate_proto::v1::{self, hand_over_response::Result as Wire};
 use tokio::time::Instant;
 
-use super::{Raft, forward, leader_of, proposer::not_leader};
+use super::{Raft, forward, leader_of, membership::in_contact, proposer::not_leader};
 use crate::{
     coordinator::{Fate, Parts, Unanswered},
     transport::Lane,
@@ -86,7 +86,7 @@ pub(super) async fn hand_over(
         return Ok(me);
     }
     let Some(target) = target.or_else(|| most_up_to_date(raft)) else {
-        return Err(refused(raft, "there is no other voter to lead".into()));
+        return Err(refused(raft, "there is no other voter in contact to lead".into()));
     };
     tracing::info!(%target, "transferring leadership");
     let stopped = |_| Unanswered::Stopped { fate: Fate::Unknown };
@@ -112,16 +112,18 @@ fn refused(raft: &Raft, message: String) -> Unanswered {
     Unanswered::Unavailable { fate: Fate::NotApplied, leader, message }
 }
 
-/// The other voter whose log matches furthest; among equals the lowest id.
+/// The other voter in contact whose log matches furthest; among equals the lowest id.
 fn most_up_to_date(raft: &Raft) -> Option<MemberId> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let progress = metrics.replication.as_ref()?;
     let me = *raft.node_id();
+    let heard_max = Duration::from_millis(raft.config().election_timeout_max);
     let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
     progress
         .iter()
         .filter(|(id, _)| **id != me && voters.contains(id))
+        .filter(|(id, _)| in_contact(&metrics, **id, heard_max))
         .max_by_key(|(id, matched)| (matched.map(|id| id.index), std::cmp::Reverse(**id)))
         .map(|(id, _)| MemberId(*id))
 }

@@ -2,14 +2,19 @@
 
 use quorate_core::{LogIndex, MemberId};
 use quorate_proto::{
-    ErrorDetails, Reason,
+    ConvertError, ErrorDetails, Reason,
     v1::{self, cluster_service_server::ClusterService},
 };
 use quorate_storage::View;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{error, header, read::Reader};
-use crate::coordinator::{Coordinator, Role};
+use crate::{
+    consensus::membership::to_member,
+    coordinator::{Coordinator, Role},
+    members::{self, MemberChange},
+};
 
 /// `ClusterService`.
 pub(super) struct Cluster {
@@ -53,7 +58,7 @@ impl ClusterService for Cluster {
         let (view, header) = self.reader.view(request.read, deadline).await?;
         Ok(Response::new(v1::MembersResponse {
             header: Some(header.into()),
-            members: members(&view),
+            members: members::list(&view).iter().map(to_member).collect(),
             leader_id: leader_id(self.coordinator.status().leader),
         }))
     }
@@ -76,6 +81,62 @@ impl ClusterService for Cluster {
             leader_id: leader.get(),
         }))
     }
+
+    async fn add_member(
+        &self,
+        request: Request<v1::AddMemberRequest>,
+    ) -> Result<Response<v1::AddMemberResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let change = MemberChange::Add {
+            id: (request.id != 0).then_some(MemberId(request.id)),
+            peer: request.peer_address,
+            client: request.client_address,
+        };
+        let (header, member) = self.change(&change, deadline).await?;
+        Ok(Response::new(v1::AddMemberResponse { header, member }))
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<v1::PromoteMemberRequest>,
+    ) -> Result<Response<v1::PromoteMemberResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let change = MemberChange::Promote { id: named(request.id)? };
+        let (header, member) = self.change(&change, deadline).await?;
+        Ok(Response::new(v1::PromoteMemberResponse { header, member }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<v1::RemoveMemberRequest>,
+    ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let change = MemberChange::Remove { id: named(request.id)?, force: request.force };
+        let (header, member) = self.change(&change, deadline).await?;
+        Ok(Response::new(v1::RemoveMemberResponse { header, member }))
+    }
+}
+
+impl Cluster {
+    async fn change(
+        &self,
+        change: &MemberChange,
+        deadline: Instant,
+    ) -> Result<(Option<v1::ResponseHeader>, Option<v1::Member>), Status> {
+        let changed = self.coordinator.change_members(change, deadline).await;
+        let changed = changed.map_err(|unanswered| error::write(&unanswered))?;
+        let member = changed.map_err(ErrorDetails::from)?;
+        let view = self.coordinator.view();
+        let header = header::of_view(self.coordinator.member_id(), &view);
+        Ok((Some(header.into()), Some(to_member(&member))))
+    }
+}
+
+fn named(id: u64) -> Result<MemberId, ConvertError> {
+    if id == 0 {
+        return Err(ConvertError::new("id", "must be a member's id, from 1"));
+    }
+    Ok(MemberId(id))
 }
 
 fn role(role: Role) -> v1::MemberRole {
@@ -89,22 +150,6 @@ fn role(role: Role) -> v1::MemberRole {
 
 fn leader_id(leader: Option<MemberId>) -> u64 {
     leader.map_or(0, MemberId::get)
-}
-
-fn members(view: &View) -> Vec<v1::Member> {
-    let membership = view.membership.membership();
-    let voters: Vec<u64> = membership.voter_ids().collect();
-    let mut members: Vec<_> = membership
-        .nodes()
-        .map(|(id, address)| v1::Member {
-            id: *id,
-            client_address: address.client.clone(),
-            peer_address: address.peer.clone(),
-            voter: voters.contains(id),
-        })
-        .collect();
-    members.sort_by_key(|member| member.id);
-    members
 }
 
 fn voter(view: &View, id: MemberId) -> Result<MemberId, Status> {

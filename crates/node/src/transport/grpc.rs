@@ -106,6 +106,13 @@ impl GrpcPeer {
         request.set_timeout(self.call);
         request
     }
+
+    /// For a call whose message says how long it may take.
+    fn patient<T>(&self, wait_ms_max: u64, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.call.max(Duration::from_millis(wait_ms_max)));
+        request
+    }
 }
 
 impl From<Status> for PeerError {
@@ -214,9 +221,19 @@ impl Peer for GrpcPeer {
         &self,
         request: v1::HandOverRequest,
     ) -> Result<v1::HandOverResponse, PeerError> {
-        let wait = Duration::from_millis(request.wait_ms_max);
-        let mut request = Request::new(request);
-        request.set_timeout(self.call.max(wait));
+        let request = self.patient(request.wait_ms_max, request);
         Ok(self.forward()?.hand_over(request).await?.into_inner())
+    }
+
+    async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, PeerError> {
+        Ok(self.raft()?.join(self.unary(request)).await?.into_inner())
+    }
+
+    async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+    ) -> Result<v1::ChangeMembersResponse, PeerError> {
+        let request = self.patient(request.wait_ms_max, request);
+        Ok(self.forward()?.change_members(request).await?.into_inner())
     }
 }

@@ -97,6 +97,15 @@ pub trait Peer: Send + Sync + 'static {
         &self,
         request: v1::HandOverRequest,
     ) -> Result<v1::HandOverResponse, PeerError>;
+
+    /// Asks to be let in.
+    async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, PeerError>;
+
+    /// Asks the leader to change the membership. Its deadline is in the request.
+    async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+    ) -> Result<v1::ChangeMembersResponse, PeerError>;
 }
 
 /// A peer did not answer, or refused to.

@@ -110,6 +110,13 @@ impl RaftService for PeerServer {
     ) -> Result<Response<v1::PrepareResponse>, Status> {
         Ok(Response::new(self.peer.prepare(request.into_inner()).await?))
     }
+
+    async fn join(
+        &self,
+        request: Request<v1::JoinRequest>,
+    ) -> Result<Response<v1::JoinResponse>, Status> {
+        Ok(Response::new(self.peer.join(request.into_inner()).await?))
+    }
 }
 
 #[tonic::async_trait]
@@ -135,5 +142,12 @@ impl ForwardService for PeerServer {
         request: Request<v1::HandOverRequest>,
     ) -> Result<Response<v1::HandOverResponse>, Status> {
         Ok(Response::new(self.peer.hand_over(request.into_inner()).await?))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
+        Ok(Response::new(self.peer.change_members(request.into_inner()).await?))
     }
 }

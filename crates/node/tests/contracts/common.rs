@@ -32,6 +32,8 @@ pub(crate) fn put(key: &str, value: &str) -> Command {
 pub(crate) struct TestCluster {
     dir: tempfile::TempDir,
     members: Vec<Member>,
+    /// Those that were added later.
+    joined: Vec<Member>,
     nodes: BTreeMap<u64, Node>,
     change: fn(&mut Config),
 }
@@ -54,7 +56,8 @@ impl TestCluster {
             listeners.insert(id, bound);
         }
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { dir, members, nodes: BTreeMap::new(), change };
+        let (joined, nodes) = (Vec::new(), BTreeMap::new());
+        let mut cluster = Self { dir, members, joined, nodes, change };
         let starting = listeners.into_iter().map(|(id, bound)| {
             let config = cluster.config(id);
             async move { (id, Node::start_on(config, bound).await.unwrap()) }
@@ -68,6 +71,11 @@ impl TestCluster {
     pub(crate) fn config(&self, id: u64) -> Config {
         let dir = self.dir.path().join(format!("node{id}"));
         let mut config = Config::local(MemberId(id), &self.members, dir);
+        if let Some(member) = self.joined.iter().find(|member| member.id == config.node.id) {
+            config.cluster.initial_members = Vec::new();
+            let others = self.members.iter().chain(&self.joined).filter(|other| *other != member);
+            config.cluster.join = others.map(|member| member.peer.clone()).collect();
+        }
         (self.change)(&mut config);
         config
     }
@@ -103,6 +111,25 @@ impl TestCluster {
         self.wait_until_it_serves().await;
     }
 
+    /// Binds the sockets of a coordinator that is to be added.
+    pub(crate) async fn newcomer(&mut self, id: u64) -> (Member, Listeners) {
+        let bound = Listeners::local().await.unwrap();
+        let member = bound.member(MemberId(id)).unwrap();
+        self.joined.push(member.clone());
+        (member, bound)
+    }
+
+    /// Starts one that was added, or will be, and waits until it has learnt of the cluster.
+    pub(crate) async fn start_newcomer(&mut self, id: u64, bound: Listeners) {
+        let node = Node::start_on(self.config(id), bound).await.unwrap();
+        self.nodes.insert(id, node);
+    }
+
+    /// Takes a node out of this cluster, without stopping it.
+    pub(crate) fn take(&mut self, id: u64) -> Node {
+        self.nodes.remove(&id).expect("it runs")
+    }
+
     /// Starts all members, which were stopped, at once.
     pub(crate) async fn restart_all(&mut self) {
         let ids: Vec<u64> = self.members.iter().map(|member| member.id.get()).collect();
@@ -113,7 +140,8 @@ impl TestCluster {
     }
 
     async fn start_again(&self, id: u64) -> Node {
-        let member = self.members.iter().find(|member| member.id.get() == id).unwrap();
+        let mut all = self.members.iter().chain(&self.joined);
+        let member = all.find(|member| member.id.get() == id).unwrap();
         let mut config = self.config(id);
         config.listen.client = member.client.parse().unwrap();
         config.listen.peer = member.peer.parse().unwrap();

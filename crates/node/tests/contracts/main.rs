@@ -11,5 +11,6 @@ mod consistency;
 mod errors;
 mod http;
 mod interface;
+mod membership;
 mod stream_ends;
 mod streams;
