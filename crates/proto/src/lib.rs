@@ -15,6 +15,7 @@ pub use errors::{ErrorDetails, Reason, WriteOutcome};
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
     clippy::too_many_lines,
     reason = "generated"
 )]
