@@ -47,6 +47,7 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 pub mod resources;
+pub mod restore;
 pub mod setting;
 mod size;
 pub mod state;

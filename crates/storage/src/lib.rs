@@ -16,6 +16,7 @@
 //! Invariants: nothing is reported durable before the disk said so; what was reported durable is
 //! there at the next open, or the open is refused. Must not know about networks, services, clocks.
 
+pub mod backup;
 pub mod checkpoint;
 pub mod disk;
 mod durability;
@@ -28,9 +29,11 @@ pub mod log;
 pub mod machine;
 pub mod metrics;
 pub mod raft_types;
+pub mod restore;
 pub mod storage;
 pub mod view;
 
+pub use backup::{Backup, BackupError, BackupPiece, BackupPieces};
 pub use checkpoint::{Checkpoint, CheckpointBuilder, CheckpointWriter, Checkpoints};
 pub use disk::{Database, Disk, MemoryDisk, SledDisk, SledOptions, check_unused, set_aside};
 pub use error::{CheckpointError, Fatal, OpenError};
@@ -42,5 +45,6 @@ pub use raft_types::{
     EncodedRequest, Entry, LogId, MemberAddress, Membership, Outcomes, Proposal, Snapshot,
     SnapshotMeta, StoredMembership, TypeConfig, Vote,
 };
+pub use restore::{RestoreError, restore};
 pub use storage::{Executor, Options, Started, Storage};
 pub use view::{Published, View};

@@ -9,6 +9,7 @@ mod formats;
 mod generate;
 mod limits;
 mod properties;
+mod restore;
 mod script;
 
 /// So many cases of a property, or as many as PROPTEST_CASES says.

@@ -18,6 +18,8 @@ use crate::error::CheckpointError;
 /// The version that is written.
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 11;
+/// Where the kind's code is.
+const CODE_AT: usize = 5;
 
 /// A record with its key, as it is in a block.
 pub(crate) type Item = (Key, Arc<Versioned<Record>>);
@@ -31,6 +33,10 @@ pub(crate) enum Kind {
     Records,
     /// Events in order.
     Events,
+    /// What a backup begins with.
+    BackupHeader,
+    /// What a backup ends with.
+    BackupEnd,
 }
 
 impl Kind {
@@ -39,8 +45,18 @@ impl Kind {
             Self::Manifest => 0,
             Self::Records => 1,
             Self::Events => 2,
+            Self::BackupHeader => 3,
+            Self::BackupEnd => 4,
         }
     }
+}
+
+/// The kind that a block says it is of, unchecked.
+pub(crate) fn kind(block: &[u8]) -> Option<Kind> {
+    const ALL: [Kind; 5] =
+        [Kind::Manifest, Kind::Records, Kind::Events, Kind::BackupHeader, Kind::BackupEnd];
+    let code = *block.get(CODE_AT)?;
+    ALL.into_iter().find(|kind| kind.code() == code)
 }
 
 /// Collects items into a block.

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken assumption fails the test")]
 
+mod backup;
 mod checkpoint;
 mod crash;
 mod damage;
