@@ -184,6 +184,10 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Change streams on this member; one more is refused as LIMIT_EXCEEDED.
     pub watchers_max: usize,
+    /// Backups that this member makes at a time; one more is refused as LIMIT_EXCEEDED.
+    pub snapshots_max: usize,
+    /// Give up a backup when nothing of it was taken for so long, milliseconds.
+    pub snapshot_idle_ms_max: u64,
     /// Concurrent calls on one client connection; further ones wait.
     pub connection_streams_max: u32,
     /// Concurrent client connections; further ones are closed.
@@ -201,6 +205,8 @@ impl Default for Limits {
             response_bytes_max: 4 << 20,
             proposals_max: 8_192,
             watchers_max: 20_000,
+            snapshots_max: 2,
+            snapshot_idle_ms_max: 30_000,
             connection_streams_max: 2_048,
             connections_max: 20_000,
             deadline_ms_default: 5_000,

@@ -10,6 +10,7 @@ use quorate_proto::{
         connection_service_server::{self, ConnectionServiceServer},
         network_service_server::{self, NetworkServiceServer},
         partition_service_server::{self, PartitionServiceServer},
+        snapshot_service_server::{self, SnapshotServiceServer},
         store_service_server::{self, StoreServiceServer},
         watch_service_server,
     },
@@ -24,13 +25,14 @@ use super::{
     lists::{Connections, Partitions},
     network::Networks,
     read::Reader,
+    snapshot::Snapshots,
     store::Store,
     write::Writer,
 };
 use crate::watch::{WatchServer, Watches};
 
 /// The services whose health is told, each by its name; the empty name is the whole server.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     store_service_server::SERVICE_NAME,
     watch_service_server::SERVICE_NAME,
@@ -38,6 +40,7 @@ const SERVICES: [&str; 7] = [
     partition_service_server::SERVICE_NAME,
     connection_service_server::SERVICE_NAME,
     cluster_service_server::SERVICE_NAME,
+    snapshot_service_server::SERVICE_NAME,
 ];
 
 /// The services for clients, with health and reflection, for a tonic server. Starts the tasks that
@@ -71,6 +74,7 @@ pub fn client_routes(context: &Context) -> Routes {
     let strategies = Arc::new(Strategies::builtin());
     let networks = Networks { reader: reader.clone(), writer: writer.clone(), strategies };
     let partitions = Partitions { reader: reader.clone(), writer };
+    let snapshots = Snapshots::new(context, reader.clone());
     let connections = Connections { reader };
 
     let routes = Routes::new(StoreServiceServer::new(store).max_decoding_message_size(bytes_max))
@@ -78,7 +82,8 @@ pub fn client_routes(context: &Context) -> Routes {
         .add_service(NetworkServiceServer::new(networks).max_decoding_message_size(bytes_max))
         .add_service(PartitionServiceServer::new(partitions).max_decoding_message_size(bytes_max))
         .add_service(ConnectionServiceServer::new(connections).max_decoding_message_size(bytes_max))
-        .add_service(ClusterServiceServer::new(cluster).max_decoding_message_size(bytes_max));
+        .add_service(ClusterServiceServer::new(cluster).max_decoding_message_size(bytes_max))
+        .add_service(SnapshotServiceServer::new(snapshots).max_decoding_message_size(bytes_max));
     let routes = add_reflection(add_health(routes, context));
     let layer = CountLayer { metrics: metrics.rpc.clone(), request_bytes_max: bytes_max };
     Routes::from(routes.into_axum_router().layer(layer)).prepare()
