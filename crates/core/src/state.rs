@@ -259,7 +259,8 @@ impl State {
         }
     }
 
-    fn write(&mut self, change: &Change) {
+    /// Writes a record and what follows from it, but for the sum.
+    pub(crate) fn write(&mut self, change: &Change) {
         let (before, after) = (change.previous.as_deref(), change.current.as_deref());
         self.index(&change.key, before.map(|old| &old.value), after.map(|new| &new.value));
         if let (Some(id), None) = (change.key.as_session(), &change.current) {

@@ -100,7 +100,9 @@ async fn fill(
     Ok(())
 }
 
-fn membership(voters: &BTreeMap<MemberId, MemberAddress>) -> Result<StoredMembership, RestoreError> {
+fn membership(
+    voters: &BTreeMap<MemberId, MemberAddress>,
+) -> Result<StoredMembership, RestoreError> {
     let ids: BTreeSet<u64> = voters.keys().map(|id| id.get()).collect();
     let nodes: BTreeMap<u64, MemberAddress> =
         voters.iter().map(|(id, address)| (id.get(), address.clone())).collect();

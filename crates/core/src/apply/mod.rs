@@ -36,6 +36,7 @@ use crate::{
 };
 use draft::Draft;
 use exactly_once::Admitted;
+pub(crate) use session::end_all as end_all_sessions;
 
 /// When a command is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -57,6 +57,15 @@ pub(super) fn require(draft: &Draft<'_>, id: SessionId) -> Result<(), Rejection>
     if draft.get(&Key::session(id)).is_some() { Ok(()) } else { Err(expired(id)) }
 }
 
+/// The changes that would end every session.
+pub(crate) fn end_all(state: &State) -> Vec<Change> {
+    let mut draft = Draft::new(state);
+    for (id, _) in state.sessions() {
+        end(&mut draft, id);
+    }
+    draft.into_changes()
+}
+
 /// Ends a session and everything that it holds.
 fn end(draft: &mut Draft<'_>, id: SessionId) {
     for key in draft.bound_to(id) {

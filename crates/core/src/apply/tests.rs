@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    ApplyNetwork, Call, Command, Entry, Epoch, Grant, Guard, Key, Name, NetworkSpec, Operation,
-    Outcome, Owner, PartitionId, PartitionState, Reason, Record, RegisterWorker, Rejection, Reply,
-    Request, Resources, Serial, SessionId, Stamp, State, Term, Transaction, WorkerState, apply,
-    apply_request, digest,
+    ApplyNetwork, Call, ClusterId, Command, Entry, Epoch, Grant, Guard, Identity, Key, MemberId,
+    Name, NetworkSpec, Operation, Outcome, Owner, PartitionId, PartitionState, Reason, Record,
+    RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Serial, SessionId, Stamp,
+    State, Term, Transaction, WorkerState, apply, apply_request, digest,
     invariant::tests::{key, name, partition, sound},
 };
 
@@ -292,4 +292,58 @@ fn replies_that_are_kept_are_bounded() {
     assert!((2..5).contains(&accepted), "{accepted}");
     // Acknowledging makes room.
     assert!(send(&mut state, session, 10, 9, "a").result.is_ok());
+}
+
+#[test]
+fn a_restore_ends_all_that_was_granted_and_keeps_the_rest() {
+    let (mut state, session, epoch) = owned();
+    let put = Operation::Put {
+        key: Key::entry("lock"),
+        record: Record::Entry(Entry { value: "mine".into(), session: Some(session) }),
+        return_previous: false,
+    };
+    let transaction = Transaction { success: vec![put], ..Transaction::default() };
+    run(&mut state, Command::Transaction(transaction)).unwrap();
+    send(&mut state, session, 1, 0, "a");
+    let (peer, client) = ("p:1".into(), "c:1".into());
+    run(&mut state, Command::AddMember { id: MemberId(4), peer, client }).unwrap();
+    let second = grant(&mut state, 1, "w", session);
+    // A partition that its owner is to release before it goes.
+    run(&mut state, Command::DeleteNetwork { name: name("n") }).unwrap();
+    assert_eq!(partition(&state, "n/1").state, PartitionState::Deleted);
+    assert!(second > epoch);
+
+    let identity = Identity { cluster_id: ClusterId(8), restore_epoch: RestoreEpoch(77) };
+    let old = state.clone();
+    let mut restored = state.restored(identity);
+    assert_eq!(restored.check(), Ok(()));
+    assert_eq!((restored.identity(), restored.revision()), (identity, old.revision()));
+    assert_eq!(restored.sessions().len(), 0);
+    for gone in [Key::entry("lock"), Key::member(MemberId(4)), key(crate::Kind::Partition, "n/0")] {
+        assert!(old.get(&gone).is_some() && restored.get(&gone).is_none(), "{gone}");
+    }
+    assert_eq!(restored.get(&Key::entry("counter")), old.get(&Key::entry("counter")));
+    let worker = restored.worker(&name("w")).unwrap();
+    assert_eq!((worker.state, worker.session), (WorkerState::Down, None));
+    assert_eq!(restored.records_from(&key(crate::Kind::Window, "")).count(), 0);
+
+    // What was drawn before means nothing any more.
+    assert_eq!(refused(send(&mut restored, session, 2, 0, "b")), Reason::SessionExpired);
+    assert_eq!(reason(release(&mut restored, 0, epoch)), Reason::StaleEpoch);
+}
+
+#[test]
+fn a_restored_partition_is_granted_in_a_larger_epoch() {
+    let (state, _, epoch) = owned();
+    let identity = Identity { cluster_id: ClusterId(8), restore_epoch: RestoreEpoch(77) };
+    let mut restored = state.restored(identity);
+    assert_eq!(restored.check(), Ok(()));
+    let free = partition(&restored, "n/0");
+    assert_eq!((free.owner, free.state), (None, PartitionState::Unassigned));
+    assert_eq!(free.epoch, Some(epoch));
+    let session = open(&mut restored);
+    assert_eq!(session.restore, RestoreEpoch(77));
+    assert_eq!(register(&mut restored, "w", session), Ok(Reply::Done));
+    assert!(grant(&mut restored, 0, "w", session) > epoch);
+    assert_eq!(reason(release(&mut restored, 0, epoch)), Reason::StaleEpoch);
 }

@@ -1,9 +1,7 @@
 //! What a restore keeps, and what it takes away.
 
 use proptest::prelude::*;
-use quorate_core::{
-    ClusterId, Identity, Key, Record, RestoreEpoch, State, Versioned, WorkerState,
-};
+use quorate_core::{ClusterId, Identity, Key, Record, RestoreEpoch, State, Versioned, WorkerState};
 
 use crate::generate::{run, steps};
 

@@ -171,8 +171,12 @@ mod tests {
     #[test]
     fn a_large_piece_is_cut_into_messages() {
         let bytes = Bytes::from(vec![7; 2 * CHUNK_BYTES_MAX + 1]);
-        let cut: Vec<_> = cut(BackupPiece { bytes: bytes.clone(), records: 3, last: true }).collect();
-        assert_eq!(cut.iter().map(|message| message.last).collect::<Vec<_>>(), [false, false, true]);
+        let cut: Vec<_> =
+            cut(BackupPiece { bytes: bytes.clone(), records: 3, last: true }).collect();
+        assert_eq!(
+            cut.iter().map(|message| message.last).collect::<Vec<_>>(),
+            [false, false, true]
+        );
         let joined: Vec<u8> = cut.iter().flat_map(|message| message.chunk.to_vec()).collect();
         assert_eq!(joined, bytes);
     }

@@ -116,9 +116,8 @@ impl<R: Read> Blocks<R> {
             return Err(BackupError::CutOff(self.bytes));
         }
         if versions != [VERSION, codec::FORMAT] {
-            let show = |versions: &[u8]| {
-                versions.iter().map(u8::to_string).collect::<Vec<_>>().join(".")
-            };
+            let show =
+                |versions: &[u8]| versions.iter().map(u8::to_string).collect::<Vec<_>>().join(".");
             let (found, wanted) = (show(versions), show(&[VERSION, codec::FORMAT]));
             return Err(BackupError::Version { found, wanted });
         }

@@ -23,7 +23,7 @@ fn put(state: &mut State, key: String, value: Vec<u8>) {
         return_previous: false,
     };
     let transaction = Transaction { success: vec![put], ..Transaction::default() };
-    let stamp = Stamp { time_ms: 1_000 };
+    let stamp = Stamp::at(1_000);
     assert!(apply(state, stamp, &Command::Transaction(transaction)).event.is_some());
 }
 
@@ -170,8 +170,7 @@ fn identity() -> NodeIdentity {
 }
 
 fn voters() -> BTreeMap<MemberId, MemberAddress> {
-    let address =
-        |n: u64| MemberAddress { peer: format!("p{n}:1"), client: format!("c{n}:1") };
+    let address = |n: u64| MemberAddress { peer: format!("p{n}:1"), client: format!("c{n}:1") };
     (1..=3).map(|n| (MemberId(n), address(n))).collect()
 }
 
