@@ -13,6 +13,7 @@ mod dev;
 mod failure;
 mod logging;
 mod output;
+mod progress;
 mod signals;
 mod txn;
 

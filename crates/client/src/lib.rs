@@ -25,6 +25,7 @@ mod pool;
 pub mod records;
 mod seen;
 mod sent;
+pub mod snapshot;
 pub mod transaction;
 pub mod watch;
 
@@ -39,5 +40,6 @@ pub use quorate_proto::{
     convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},
 };
 pub use records::{Deleted, FoundRecord, IntoKey, IntoRange, KeyPage, Page};
+pub use snapshot::{SnapshotDownload, SnapshotPart};
 pub use transaction::{Previous, TransactionBuilder, entries};
 pub use watch::{Position, Watch, WatchOptions};

@@ -15,6 +15,7 @@ pub mod members;
 pub mod metrics;
 pub mod network;
 pub mod replica;
+pub mod restore;
 pub mod service;
 pub mod transport;
 pub mod watch;

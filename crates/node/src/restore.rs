@@ -172,18 +172,16 @@ fn check_configs(configs: &[Config]) -> Result<(), RestoreFailure> {
 /// Nothing may be there, or an empty directory.
 fn check_empty(dir: &Path) -> Result<(), RestoreFailure> {
     let unreadable = |source| RestoreFailure::Unreadable { path: dir.to_owned(), source };
-    match fs::read_dir(dir) {
-        Ok(mut entries) if entries.next().is_some() => {
-            Err(RestoreFailure::NotEmpty(dir.to_owned()))
-        }
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(RestoreFailure::NotEmpty(dir.to_owned())),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unreadable(error)),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 
 fn identity(backup: &Backup, choice: Choice) -> Result<Identity, RestoreFailure> {
     let before = backup.state.identity();
-    let smallest = before.restore_epoch.next();
+    let smallest = RestoreEpoch(before.restore_epoch.get().saturating_add(1));
     let seconds = RestoreEpoch(SystemClock.unix_ms() / 1_000);
     let restore_epoch = choice.restore_epoch.unwrap_or(smallest.max(seconds));
     if restore_epoch < smallest {

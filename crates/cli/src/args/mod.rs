@@ -7,6 +7,7 @@ mod cluster;
 mod kv;
 mod network;
 mod node;
+mod snapshot;
 mod values;
 mod watch;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
     network::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
     node::{Dev, LogFormat, Serve},
+    snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
     watch::Watch,
 };
 use crate::output::Format;
@@ -128,6 +130,9 @@ pub(crate) enum Command {
     /// Show connections between partitions
     #[command(subcommand)]
     Connection(ConnectionCommand),
+    /// Save, check and restore backups
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Measure a cluster, checking every reply
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -212,6 +217,9 @@ mod tests {
             "quorate bench put --clients 0",
             "quorate bench watch --value-size 8",
             "quorate serve",
+            "quorate snapshot save",
+            "quorate snapshot restore f",
+            "quorate snapshot restore f --config a --cluster-id 0123456789abcdef",
             "quorate nonsense",
         ] {
             let error = parse(line).expect_err(line);

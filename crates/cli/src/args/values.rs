@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use quorate_client::Consistency;
-use quorate_core::{Kind, Name, PartitionId, Revision};
+use quorate_core::{ClusterId, Kind, Name, PartitionId, RestoreEpoch, Revision};
 
 /// Reads `linearizable`, `local` or `at-least=REV`.
 pub(super) fn consistency(text: &str) -> Result<Consistency, String> {
@@ -79,6 +79,19 @@ pub(super) fn revision(text: &str) -> Result<Revision, String> {
     text.parse().map(Revision).map_err(|error| format!("a revision is a number: {error}"))
 }
 
+/// Reads a cluster's id as it is shown: 16 hex digits.
+pub(super) fn cluster_id(text: &str) -> Result<ClusterId, String> {
+    match u64::from_str_radix(text, 16) {
+        Ok(id) if id > 0 && text.len() == 16 => Ok(ClusterId(id)),
+        _ => Err("expected 16 hex digits".to_owned()),
+    }
+}
+
+/// Reads a restore epoch.
+pub(super) fn restore_epoch(text: &str) -> Result<RestoreEpoch, String> {
+    text.parse().map(RestoreEpoch).map_err(|error| format!("a restore epoch is a number: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +124,15 @@ mod tests {
         assert_eq!(consistency("at-least=7"), Ok(Consistency::AtLeast(Revision(7))));
         for bad in ["", "local=1", "at-least", "at-least=", "at-least=x", "eventual"] {
             assert!(consistency(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn cluster_ids_are_read_as_they_are_shown() {
+        let id = ClusterId(0x0123_4567_89ab_cdef);
+        assert_eq!(cluster_id(&id.to_string()), Ok(id));
+        for bad in ["", "1", "0000000000000000", "+123456789abcdef", "0123456789abcdeg"] {
+            assert!(cluster_id(bad).is_err(), "{bad:?}");
         }
     }
 

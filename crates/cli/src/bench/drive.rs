@@ -14,8 +14,7 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use tokio::{sync::Barrier, task::JoinSet, time::Instant};
 
-use super::progress;
-use crate::args::BenchLoad;
+use crate::{args::BenchLoad, progress};
 
 /// The longest latency that is told apart from longer ones, microseconds.
 pub(super) const LATENCY_US_MAX: u64 = 600_000_000;

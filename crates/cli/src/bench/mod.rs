@@ -12,7 +12,6 @@ mod drive;
 mod fleet;
 mod get;
 mod payload;
-mod progress;
 mod put;
 mod watch;
 

@@ -28,13 +28,13 @@ use super::{
     drive::{Work, drive, histogram, micros},
     fleet::Fleet,
     payload::Payload,
-    progress,
     put::{Writer, rate, report},
 };
 use crate::{
     args::BenchWatch,
     commands::Context,
     failure::{Exit, Failure},
+    progress,
 };
 
 /// The sequence number of the last write.

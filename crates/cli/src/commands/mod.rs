@@ -11,6 +11,7 @@ mod kv;
 mod member;
 mod network;
 mod serve;
+mod snapshot;
 pub(crate) mod status;
 mod txn;
 mod watch;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Network(command) => network::run(&context, command).await,
         Command::Partition(command) => network::run_partition(&context, command).await,
         Command::Connection(command) => network::run_connection(&context, command).await,
+        Command::Snapshot(command) => snapshot::run(&context, command).await,
         Command::Bench(command) => bench::run(&context, command).await,
         Command::Completions { shell } => completions::run(&context, shell),
     }

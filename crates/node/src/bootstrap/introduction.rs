@@ -238,7 +238,7 @@ impl Introduction {
 }
 
 /// A hash of ids and peer addresses, whatever their order (FNV-1a, 64 bits).
-fn members_hash(members: &[Member]) -> u64 {
+pub(crate) fn members_hash(members: &[Member]) -> u64 {
     let mut rows: Vec<String> =
         members.iter().map(|member| format!("{}={}\n", member.id, member.peer)).collect();
     rows.sort();

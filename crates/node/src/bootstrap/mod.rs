@@ -24,7 +24,7 @@ use quorate_proto::v1;
 use quorate_storage::{NodeIdentity, Storage};
 
 pub(crate) use admission::Entrance;
-pub(crate) use introduction::Introduction;
+pub(crate) use introduction::{Introduction, members_hash};
 
 use crate::{
     config::Member,

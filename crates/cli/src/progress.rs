@@ -1,4 +1,4 @@
-//! How far a long measurement is, on standard error.
+//! How far something long is, on standard error.
 
 use std::{
     io::{self, Write},
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-/// How long a measurement goes on before it says something, and between two reports.
+/// How long it goes on before it says something, and between two reports.
 const INTERVAL: Duration = Duration::from_secs(3);
 
 /// Reports until `work` is done, and returns what it made.
@@ -26,7 +26,7 @@ pub(crate) async fn while_running<T>(
             result = &mut work => return result,
             _ = ticks.tick() => {
                 let done = done.load(Ordering::Relaxed).min(total);
-                // Nobody may be reading; that must not fail the measurement.
+                // Nobody may be reading; that must not fail the work.
                 let _ = writeln!(io::stderr(), "{what}: {done} of {total}");
             }
         }
