@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use quorate_core::{
-    Event, KeyedRecord, Revision, State, StateHash, apply,
+    Event, Key, KeyedRecord, Revision, State, StateHash, apply_request,
     checkpoint::{Builder, Mismatch, Summary},
     codec,
 };
@@ -24,7 +24,10 @@ impl Pieces {
         let history = state.history();
         Self {
             summary: state.summary(),
-            records: state.records().map(|(key, record)| (key.clone(), record.clone())).collect(),
+            records: state
+                .records_from(&Key::entry(""))
+                .map(|(key, record)| (key.clone(), record.clone()))
+                .collect(),
             events: history.from(history.oldest()).cloned().collect(),
         }
     }
@@ -65,7 +68,7 @@ proptest! {
         prop_assert_eq!(restored.hash(), early.hash());
         prop_assert_eq!(restored.settings(), early.settings());
         for logged in &log[split..] {
-            apply(&mut restored, logged.at, &logged.command);
+            apply_request(&mut restored, logged.at, &logged.request);
         }
         prop_assert_eq!(restored.summary(), whole.summary());
         prop_assert!(restored.records().eq(whole.records()));

@@ -9,13 +9,14 @@ use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, ApplyOutcome, Batch, Change, Command, Connection, ConnectionState, Entry, Epoch,
-    Event, Generation, Guard, Key, KeyRange, Kind, Name, Network, NetworkSpec, Operation,
-    OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
-    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Reason, Record, Rejection,
-    Reply, Resources, RestoreEpoch, Revision, SessionId, Stamp, State, StateHash, Test,
-    Transaction, TransactionReply, Versioned, Worker, WorkerState, apply, apply_request,
-    checkpoint::Summary, codec,
+    ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionState, Entry,
+    Epoch, Event, Generation, Grant, Guard, KeptReply, Key, KeyRange, Kind, Load, LoadId, Member,
+    MemberId, MemberState, Name, Network, NetworkSpec, Operation, OperationReply, Origin, Outcome,
+    Owner, Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, PlacedProcess,
+    Precondition, Process, ProcessEdge, Reason, Record, RegisterWorker, Rejection, Reply, Request,
+    Resources, RestoreEpoch, Revision, Serial, Session, SessionId, Stamp, State, StateHash, Term,
+    Test, Transaction, TransactionReply, Versioned, Window, Worker, WorkerState, apply,
+    apply_request, checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -73,6 +74,12 @@ fn records() -> Vec<(&'static str, Record)> {
     };
     let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
     let connection = Connection { edges: spec().connections, state: ConnectionState::Pending };
+    let member = |state| {
+        let (peer, client) = ("127.0.0.1:7204".into(), "127.0.0.1:7104".into());
+        Record::Member(Arc::new(Member { peer, client, state }))
+    };
+    let outcome = Outcome { revision: Revision(9), result: Ok(Reply::Done) };
+    let reply = KeptReply { digest: 0x0102_0304_0506_0708, outcome };
     vec![
         ("entry", Record::Entry(Bytes::from_static(b"value").into())),
         ("entry_empty", Record::Entry(Entry::default())),
@@ -85,6 +92,13 @@ fn records() -> Vec<(&'static str, Record)> {
         ("partition_owned", partition(Some("w1"), Some(epoch))),
         ("connection", Record::Connection(Arc::new(connection))),
         ("setting", Record::Setting(Arc::from("1048576"))),
+        ("entry_bound", Record::Entry(Entry { value: "v".into(), session: Some(session()) })),
+        ("session", Record::Session(Session { ttl_ms: 10_000, label: "ops".into() })),
+        ("load", Record::Load(Load { load_ppm: 300_000 })),
+        ("member", member(MemberState::Active)),
+        ("member_removed", member(MemberState::Removed)),
+        ("window", Record::Window(Window { acknowledged: Serial(7), bytes: 300 })),
+        ("reply", Record::Reply(Arc::new(reply))),
     ]
 }
 
@@ -140,6 +154,41 @@ fn commands() -> Vec<Command> {
         }),
         Command::DeleteNetwork { name: network },
     ]
+    .into_iter()
+    .chain(session_commands())
+    .collect()
+}
+
+fn session_commands() -> Vec<Command> {
+    let partition = || PartitionId { network: name("net"), index: 1 };
+    let epoch = Epoch { restore: RestoreEpoch(2), revision: Revision(12) };
+    let worker = RegisterWorker {
+        name: name("w1"),
+        session: session(),
+        address: "127.0.0.1:9000".into(),
+        capacity: resources(),
+        labels: [("zone".to_owned(), "a".to_owned())].into(),
+    };
+    let owner = Owner { worker: name("w1"), session: session() };
+    let load = |of| (of, Load { load_ppm: 400_000 });
+    vec![
+        Command::OpenSession { ttl_ms: 10_000, label: "ops".into() },
+        Command::CloseSession { id: session() },
+        Command::ExpireSession { id: session(), term: Term(4) },
+        Command::RegisterWorker(worker),
+        Command::DrainWorker { name: name("w1"), drain: true },
+        Command::LeaveWorker { name: name("w1"), session: Some(session()) },
+        Command::ReportLoads {
+            loads: vec![load(LoadId::Worker(name("w1"))), load(LoadId::Partition(partition()))],
+        },
+        Command::AssignPartitions { grants: vec![Grant { partition: partition(), owner }] },
+        Command::ReleasePartition { id: partition(), epoch },
+        Command::MovePartitions {
+            moves: vec![(partition(), Some(name("w2"))), (partition(), None)],
+        },
+        Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },
+        Command::RetireMember { id: MemberId(4) },
+    ]
 }
 
 fn outcomes() -> Vec<(&'static str, Outcome)> {
@@ -168,11 +217,29 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("already_exists", rejected(Reason::AlreadyExists)),
         ("stale_plan", rejected(Reason::StalePlan)),
         ("precondition_failed", rejected(Reason::PreconditionFailed)),
+        ("session_expired", rejected(Reason::SessionExpired)),
+        ("serial_too_old", rejected(Reason::SerialTooOld)),
+        ("stale_epoch", rejected(Reason::StaleEpoch)),
+        ("open_session", Ok(Reply::OpenSession { id: session(), ttl_ms: 10_000 })),
+        ("done", Ok(Reply::Done)),
+        ("changed", Ok(Reply::Changed { changed: 3 })),
     ];
     results
         .into_iter()
         .map(|(name, result)| (name, Outcome { revision: Revision(1_000), result }))
         .collect()
+}
+
+fn request() -> Request {
+    let call = Call {
+        session: session(),
+        serial: Serial(300),
+        acknowledged: Serial(7),
+        digest: 0x0102_0304_0506_0708,
+    };
+    let origin = Origin { label: "ops".into(), reason: "why not".into() };
+    let command = Command::DeleteNetwork { name: name("net") };
+    Request { command, call: Some(call), origin }
 }
 
 fn event() -> Event {
@@ -247,6 +314,7 @@ fn stored_bytes_stay_the_same() {
         "batch.all",
         &Batch { time_ms: 0, requests: commands().into_iter().map(Into::into).collect() },
     );
+    golden.add("request", &request());
     for (name, outcome) in outcomes() {
         golden.add(&format!("outcome.{name}"), &outcome);
     }
@@ -358,7 +426,7 @@ proptest! {
         to in any::<u8>(),
     ) {
         let (state, log) = run(&steps);
-        let commands = log.into_iter().map(|logged| logged.command.into()).collect();
+        let commands = log.into_iter().map(|logged| logged.request).collect();
         let events: Vec<_> = state.history().from(Revision(0)).cloned().collect();
         let batch = codec::encode(&Batch { time_ms: 1, requests: commands });
         for mut bytes in [batch, codec::encode(&events)] {

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use quorate_core::{
-    Applied, ApplyNetwork, ClusterId, Command, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
-    Operation, Parallelism, PartitionPolicy, Precondition, Process, ProcessEdge, Record, Resources,
-    RestoreEpoch, Revision, Stamp, State, Test, Transaction, apply,
+    Applied, ApplyNetwork, Call, ClusterId, Command, Identity, Key, KeyRange, Kind, Name,
+    NetworkSpec, Operation, Origin, Parallelism, PartitionPolicy, Precondition, Process,
+    ProcessEdge, Record, Request, Resources, RestoreEpoch, Revision, Serial, Stamp, State, Test,
+    Transaction, apply_request, digest,
 };
+
+use crate::sessions::{self, SessionAct};
 
 pub(crate) const IDENTITY: Identity =
     Identity { cluster_id: ClusterId(7), restore_epoch: RestoreEpoch(2) };
@@ -17,20 +20,29 @@ pub(crate) const IDENTITY: Identity =
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     Command(Command),
-    Network { name: Name, spec: NetworkSpec, seeds: Vec<u32>, stale: bool },
+    Network {
+        name: Name,
+        spec: NetworkSpec,
+        seeds: Vec<u32>,
+        stale: bool,
+    },
+    /// About sessions and what hangs on them; the second says which session.
+    Session(SessionAct, u8),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     time_ms: u64,
     action: Action,
+    /// Which session sends it, with which serial, how far it acknowledges.
+    call: Option<(u8, u64, u64)>,
 }
 
 /// A command as it was applied.
 #[derive(Debug, Clone)]
 pub(crate) struct Logged {
     pub(crate) at: Stamp,
-    pub(crate) command: Command,
+    pub(crate) request: Request,
 }
 
 impl Step {
@@ -39,10 +51,22 @@ impl Step {
         let command = match &self.action {
             Action::Command(command) => command.clone(),
             Action::Network { name, spec, seeds, stale } => plan(state, name, spec, seeds, *stale),
+            Action::Session(act, which) => {
+                sessions::command(state, act, sessions::nth(state, *which))
+            }
         };
-        let at = Stamp::at(self.time_ms);
-        let applied = apply(state, at, &command);
-        (Logged { at, command }, applied)
+        let call = self.call.map(|(which, serial, acknowledged)| Call {
+            session: sessions::nth(state, which),
+            serial: Serial(serial),
+            acknowledged: Serial(acknowledged),
+            digest: digest(&command),
+        });
+        let at = Stamp { time_ms: self.time_ms, term: sessions::TERM };
+        let label = if self.time_ms.is_multiple_of(2) { "even" } else { "" };
+        let origin = Origin { label: label.into(), reason: "".into() };
+        let request = Request { command, call, origin };
+        let applied = apply_request(state, at, &request);
+        (Logged { at, request }, applied)
     }
 }
 
@@ -60,7 +84,12 @@ fn plan(state: &State, name: &Name, spec: &NetworkSpec, seeds: &[u32], stale: bo
 
 /// A history of commands.
 pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..2_000_u64, action()).prop_map(|(time_ms, action)| Step { time_ms, action });
+    let call = proptest::option::weighted(0.15, (0..2_u8, 0..12_u64, 0..4_u64));
+    let step = (0..2_000_u64, action(), call).prop_map(|(time_ms, action, call)| Step {
+        time_ms,
+        action,
+        call,
+    });
     vec(step, 1..count)
 }
 
@@ -78,13 +107,18 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         Action::Network { name, spec, seeds, stale } => {
             plan(&State::new(IDENTITY), &name, &spec, &seeds, stale)
         }
+        Action::Session(act, which) => {
+            let state = State::new(IDENTITY);
+            sessions::command(&state, &act, sessions::nth(&state, which))
+        }
     })
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        6 => transaction().prop_map(|t| Action::Command(Command::Transaction(t))),
-        3 => network(),
+        9 => transaction().prop_map(|t| Action::Command(Command::Transaction(t))),
+        4 => network(),
+        12 => (sessions::act(), 0..2_u8).prop_map(|(act, which)| Action::Session(act, which)),
         1 => network_name().prop_map(|name| Action::Command(Command::DeleteNetwork { name })),
     ]
 }

@@ -11,6 +11,7 @@ mod limits;
 mod properties;
 mod restore;
 mod script;
+mod sessions;
 
 /// So many cases of a property, or as many as PROPTEST_CASES says.
 fn cases(count: u32) -> proptest::test_runner::Config {

@@ -1,0 +1,126 @@
+//! Random commands about sessions, workers and ownership, resolved against the state that they meet:
+//! a session that is there, the epoch of a partition, or something that is not.
+
+use std::collections::BTreeMap;
+
+use proptest::{option, prelude::*, sample::select};
+use quorate_core::{
+    Command, Entry, Epoch, Grant, Guard, Key, Load, LoadId, MemberId, Name, Operation, Owner,
+    PartitionId, Record, RegisterWorker, Resources, RestoreEpoch, Revision, SessionId, State, Term,
+    Transaction,
+};
+
+/// The term of all entries.
+pub(crate) const TERM: Term = Term(3);
+
+#[derive(Debug, Clone)]
+pub(crate) enum SessionAct {
+    Open(u64),
+    Close,
+    Expire {
+        term: u64,
+    },
+    Register(Name),
+    Drain(Name, bool),
+    Leave(Name, bool),
+    Report(Name, u64),
+    /// To this worker, whoever's session it holds.
+    Assign(Name, Vec<PartitionId>),
+    /// With the right epoch, or another one.
+    Release(PartitionId, bool),
+    Move(PartitionId, Option<Name>),
+    /// An entry that is bound to the session, guarded by it and by a partition.
+    Bound(&'static str, Option<PartitionId>),
+    AddMember(u64),
+    RetireMember(u64),
+}
+
+fn worker() -> impl Strategy<Value = Name> {
+    select(vec!["w1", "w2", "w3"]).prop_map(|text| Name::new(text).unwrap())
+}
+
+fn partition() -> impl Strategy<Value = PartitionId> {
+    (select(vec!["n", "m"]), 0..3_u32)
+        .prop_map(|(network, index)| PartitionId { network: Name::new(network).unwrap(), index })
+}
+
+pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
+    prop_oneof![
+        9 => select(vec![1_000, 5_000, 1_000, 1]).prop_map(SessionAct::Open),
+        1 => Just(SessionAct::Close),
+        1 => (2..4_u64).prop_map(|term| SessionAct::Expire { term }),
+        9 => worker().prop_map(SessionAct::Register),
+        1 => (worker(), any::<bool>()).prop_map(|(name, drain)| SessionAct::Drain(name, drain)),
+        1 => (worker(), any::<bool>()).prop_map(|(name, held)| SessionAct::Leave(name, held)),
+        1 => (worker(), 0..9_u64).prop_map(|(name, load)| SessionAct::Report(name, load)),
+        5 => (worker(), proptest::collection::vec(partition(), 1..4))
+            .prop_map(|(name, ids)| SessionAct::Assign(name, ids)),
+        2 => (partition(), any::<bool>()).prop_map(|(id, right)| SessionAct::Release(id, right)),
+        2 => (partition(), option::of(worker())).prop_map(|(id, to)| SessionAct::Move(id, to)),
+        3 => (select(vec!["a", "b"]), option::of(partition()))
+            .prop_map(|(key, guard)| SessionAct::Bound(key, guard)),
+        1 => (0..3_u64).prop_map(SessionAct::AddMember),
+        1 => (1..3_u64).prop_map(SessionAct::RetireMember),
+    ]
+}
+
+/// One of the sessions, or one that is not there.
+pub(crate) fn nth(state: &State, which: u8) -> SessionId {
+    let absent = SessionId { restore: RestoreEpoch(0), revision: Revision(999_999) };
+    state.sessions().nth(usize::from(which)).map_or(absent, |(id, _)| id)
+}
+
+fn epoch_of(state: &State, id: &PartitionId) -> Epoch {
+    state.partition(id).and_then(|partition| partition.epoch).unwrap_or_default()
+}
+
+pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Command {
+    match act.clone() {
+        SessionAct::Open(ttl_ms) => Command::OpenSession { ttl_ms, label: "any".into() },
+        SessionAct::Close => Command::CloseSession { id: session },
+        SessionAct::Expire { term } => Command::ExpireSession { id: session, term: Term(term) },
+        SessionAct::Register(name) => Command::RegisterWorker(RegisterWorker {
+            name,
+            session,
+            address: "w:1".into(),
+            capacity: Resources::default(),
+            labels: BTreeMap::new(),
+        }),
+        SessionAct::Drain(name, drain) => Command::DrainWorker { name, drain },
+        SessionAct::Leave(name, held) => {
+            Command::LeaveWorker { name, session: held.then_some(session) }
+        }
+        SessionAct::Report(name, load_ppm) => {
+            let network = Name::new("n").unwrap();
+            let partition = LoadId::Partition(PartitionId { network, index: 0 });
+            let load = Load { load_ppm };
+            Command::ReportLoads { loads: vec![(LoadId::Worker(name), load), (partition, load)] }
+        }
+        SessionAct::Assign(name, ids) => {
+            let held = state.worker(&name).and_then(|worker| worker.session);
+            let owner = Owner { worker: name, session: held.unwrap_or(session) };
+            let grant = |partition| Grant { partition, owner: owner.clone() };
+            Command::AssignPartitions { grants: ids.into_iter().map(grant).collect() }
+        }
+        SessionAct::Release(id, right) => {
+            let epoch = if right { epoch_of(state, &id) } else { Epoch::default() };
+            Command::ReleasePartition { id, epoch }
+        }
+        SessionAct::Move(id, to) => Command::MovePartitions { moves: vec![(id, to)] },
+        SessionAct::Bound(key, guard) => {
+            let record = Record::Entry(Entry { value: "v".into(), session: Some(session) });
+            let put = Operation::Put { key: Key::entry(key), record, return_previous: false };
+            let guard = guard.map(|id| Guard::Partition { epoch: epoch_of(state, &id), id });
+            let guards = [Some(Guard::Session(session)), guard].into_iter().flatten().collect();
+            Command::Transaction(Transaction {
+                success: vec![put],
+                guards,
+                ..Transaction::default()
+            })
+        }
+        SessionAct::AddMember(id) => {
+            Command::AddMember { id: MemberId(id), peer: "p:1".into(), client: "c:1".into() }
+        }
+        SessionAct::RetireMember(id) => Command::RetireMember { id: MemberId(id) },
+    }
+}
