@@ -14,6 +14,7 @@ pub mod http;
 pub mod members;
 pub mod metrics;
 pub mod network;
+pub mod rejoin;
 pub mod replica;
 pub mod restore;
 pub mod service;

@@ -28,6 +28,7 @@ use crate::{
     config::{Config, Listeners},
     coordinator::{Coordinator, Role},
     frontend::Frontend,
+    rejoin,
     replica::{Environment, Replica, StartError},
     transport::{
         grpc::{GrpcTransport, Timing},
@@ -75,6 +76,8 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn start_on(config: Config, listeners: Listeners) -> Result<Self, StartError> {
+        let config =
+            rejoin::follow(config).map_err(|error| StartError::Config(error.to_string()))?;
         config.validate().map_err(|error| StartError::Config(error.to_string()))?;
         let addresses = Addresses {
             client: listeners.client.local_addr()?,

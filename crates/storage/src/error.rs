@@ -15,7 +15,10 @@ pub enum OpenError {
         waited: Duration,
     },
     /// Something that was durable is missing or not as it was written.
-    #[error("the data directory is damaged: {0}")]
+    #[error(
+        "the data directory is damaged: {0}. A vote or entries that this coordinator acknowledged \
+         may be lost, so it must not take part again under its id: run `quorate member rejoin`"
+    )]
     Damaged(String),
     /// It belongs to something else than the caller said.
     #[error("the data directory belongs to another cluster: {0}")]

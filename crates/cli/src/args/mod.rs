@@ -5,6 +5,7 @@
 mod bench;
 mod cluster;
 mod kv;
+mod member;
 mod network;
 mod node;
 mod snapshot;
@@ -18,8 +19,8 @@ use clap_complete::Shell;
 
 pub(crate) use self::{
     bench::{BenchCommand, BenchGet, BenchLoad, BenchPut, BenchWatch},
-    cluster::MemberCommand,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
+    member::{MemberCommand, Rejoin, Replace},
     network::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
     node::{Dev, LogFormat, Serve},
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
@@ -92,15 +93,21 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub(crate) output: Format,
 
-    /// How long to wait for an answer, for instance 500ms, 5s or 1m
-    #[arg(
-        long,
-        global = true,
-        default_value = "5s",
-        value_name = "DURATION",
-        value_parser = values::duration
-    )]
-    pub(crate) timeout: Duration,
+    /// How long to wait for an answer, for instance 500ms, 5s or 1m [default: 5s]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Global {
+    /// How long to wait for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(5))
+    }
+
+    /// How long a command waits that waits for coordinators to be started and to catch up.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(600))
+    }
 }
 
 /// What to do.
@@ -113,7 +120,7 @@ pub(crate) enum Command {
     /// Show what each coordinator knows of itself
     #[command(after_help = cluster::STATUS_EXAMPLES)]
     Status,
-    /// List the coordinators, or hand leadership over
+    /// List the coordinators, hand leadership over, add, remove and replace members
     #[command(subcommand)]
     Member(MemberCommand),
     /// Write, read and delete keys and values
@@ -190,7 +197,7 @@ mod tests {
             let cli = parse(line).unwrap();
             assert_eq!(cli.global.endpoints, ["a:1", "b:2"]);
             assert_eq!(cli.global.output, Format::Json);
-            assert_eq!(cli.global.timeout, Duration::from_millis(250));
+            assert_eq!(cli.global.timeout(), Duration::from_millis(250));
         }
     }
 
@@ -217,6 +224,11 @@ mod tests {
             "quorate bench put --clients 0",
             "quorate bench watch --value-size 8",
             "quorate serve",
+            "quorate member add",
+            "quorate member add 0 --peer a:1 --client a:2",
+            "quorate member promote",
+            "quorate member replace 3 --peer a:1",
+            "quorate member rejoin",
             "quorate snapshot save",
             "quorate snapshot restore f",
             "quorate snapshot restore f --config a --cluster-id 0123456789abcdef",

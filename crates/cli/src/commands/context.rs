@@ -23,7 +23,7 @@ impl Context {
 
     /// How clients are configured.
     pub(crate) fn client_config(&self) -> ClientConfig {
-        ClientConfig::new(&self.global.endpoints).with_timeout(self.global.timeout)
+        ClientConfig::new(&self.global.endpoints).with_timeout(self.global.timeout())
     }
 
     /// A client of the cluster.

@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn run(context: &Context) -> Result<()> {
     let config = context.client_config();
     let probe = Probe::new(config).map_err(|error| context.explain(&error))?;
-    let rows = probe.ask_all(context.global.timeout).await;
+    let rows = probe.ask_all(context.global.timeout()).await;
     context.output.rows(&rows)?;
     if rows.iter().all(|row| row.error.is_some()) {
         let first = rows.iter().find_map(|row| row.error.clone()).unwrap_or_default();

@@ -47,7 +47,7 @@ fn options(context: &Context, args: Watch) -> WatchOptions {
         },
         with_previous: args.previous,
         resync: args.resync,
-        give_up_after: Some(context.global.timeout),
+        give_up_after: Some(context.global.timeout()),
         ..WatchOptions::default()
     }
 }

@@ -96,11 +96,13 @@ pub(crate) struct MemberRow {
     pub(crate) voter: bool,
     /// Whether it leads, as far as the coordinator that answered knows.
     pub(crate) leader: bool,
+    /// What it is: voter, learner or joining.
+    pub(crate) state: &'static str,
 }
 
 impl Row for MemberRow {
     const COLUMNS: &'static [Column] =
-        &[Right("MEMBER"), Left("CLIENTS"), Left("PEERS"), Left("VOTES"), Left("LEADS")];
+        &[Right("MEMBER"), Left("CLIENTS"), Left("PEERS"), Left("STATE"), Left("LEADS")];
 
     fn cells(&self) -> Vec<String> {
         let word = |yes| if yes { "yes" } else { "no" }.to_owned();
@@ -108,7 +110,7 @@ impl Row for MemberRow {
             self.member_id.to_string(),
             self.client_address.clone(),
             self.peer_address.clone(),
-            word(self.voter),
+            self.state.to_owned(),
             word(self.leader),
         ]
     }

@@ -39,6 +39,7 @@ fn members(cluster: &Cluster) {
     let rows = cluster.json(&["member", "list"]);
     assert_eq!(rows.iter().map(|row| &row["member_id"]).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(rows.iter().filter(|row| row["leader"] == true).count(), 1);
+    assert!(rows.iter().all(|row| row["voter"] == true && row["state"] == "voter"));
 
     let other = rows.iter().find(|row| row["leader"] == false).unwrap()["member_id"].to_string();
     let moved = cluster.run(&["member", "transfer", &other]);
