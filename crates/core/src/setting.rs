@@ -103,6 +103,8 @@ settings! {
     history_bytes_max = 64 * MIB, 0..=16 * 1024 * MIB;
     /// Largest key of an entry, bytes.
     key_bytes_max = 4 * KIB, 1..=64 * KIB;
+    /// How often observed loads are written, milliseconds.
+    load_report_interval_ms = 5_000, 10..=3_600_000;
     /// Most connections between processes in a network.
     network_connections_max = 500_000, 1..=4_000_000;
     /// Most processes in a network.

@@ -192,7 +192,7 @@ impl Coordinator {
         let mut backoff = Duration::from_millis(5);
         loop {
             self.wait_for_leader(patience).await?;
-            let refused = match self.propose_once(request.clone(), deadline).await {
+            let refused = match self.submit(request.clone(), Origin::Here, deadline).await {
                 Err(error) if error.is_worth_another_try() => error,
                 answer => return answer,
             };
@@ -205,8 +205,28 @@ impl Coordinator {
         }
     }
 
-    async fn propose_once(&self, request: EncodedRequest, deadline: Instant) -> Answer {
-        let mut waiting = self.parts.proposer.submit(request, Origin::Here)?;
+    /// Commits a request only if this coordinator leads: it is never forwarded.
+    ///
+    /// # Errors
+    /// As [`Coordinator::propose`], at once when another leads.
+    pub(crate) async fn propose_here(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Committed, Unanswered> {
+        self.submit(EncodedRequest::new(&request), Origin::Forwarded, deadline).await
+    }
+
+    /// The term in which this coordinator leads, once it has applied an entry of that term. None:
+    /// it does not lead, as far as it knows, or not yet with all that was committed before.
+    pub(crate) fn leads(&self) -> Option<Term> {
+        let leads = self.parts.raft.is_leader();
+        let term = Term(self.parts.raft.metrics().borrow_watched().current_term);
+        (leads && self.view().term == term).then_some(term)
+    }
+
+    async fn submit(&self, request: EncodedRequest, origin: Origin, deadline: Instant) -> Answer {
+        let mut waiting = self.parts.proposer.submit(request, origin)?;
         let unknown = |message: &str| {
             let (fate, leader) = (Fate::Unknown, self.status().leader);
             Err(Unanswered::Unavailable { fate, leader, message: message.to_owned() })

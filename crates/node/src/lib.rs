@@ -24,6 +24,7 @@ pub mod watch;
 mod bootstrap;
 mod compaction;
 mod consensus;
+mod controller;
 mod frontend;
 mod node;
 

@@ -32,6 +32,7 @@ use crate::{
         proposer, reads,
         removal::Removal,
     },
+    controller,
     coordinator::{Coordinator, Parts},
     transport::{Peer, Transport},
 };
@@ -180,7 +181,9 @@ impl Replica {
             self.initialise(&raft).await?;
         }
         tracing::info!(member = %me, %cluster, "consensus started");
-        Ok(Coordinator::new(parts, started.published))
+        let coordinator = Coordinator::new(parts, started.published);
+        controller::start(&coordinator, &self.tasks, &self.stop);
+        Ok(coordinator)
     }
 
     /// Starts everything that stands between callers, peers and openraft.

@@ -11,11 +11,14 @@
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
 //! limit. Must not know about Raft, disks, networks, wire formats or time.
 //!
-//! What it does not do yet: nothing here looks at workers; placement and balancing are further
-//! interfaces beside this one.
+//! Beside it, [`place`] says which worker is granted which partition.
+//!
+//! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
+//! balance.
 
 mod assignment;
 mod facts;
+mod placement;
 mod registry;
 mod round_robin;
 mod strategy;
@@ -24,6 +27,7 @@ mod view;
 
 pub use assignment::{Assignment, MalformedAssignment};
 pub use facts::{PartitionFacts, PlanFacts, imbalance_ppm};
+pub use placement::{Candidate, Wish, place};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
 pub use round_robin::RoundRobin;
 pub use strategy::{

@@ -12,5 +12,6 @@ mod errors;
 mod http;
 mod interface;
 mod membership;
+mod ownership;
 mod stream_ends;
 mod streams;

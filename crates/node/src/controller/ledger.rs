@@ -1,0 +1,151 @@
+//! Which partitions wait for an owner, and who could be it. Pure.
+//!
+//! Follows the state change by change, so that a look costs what has changed and not what there
+//! is. All of it but one hint can be had from the state again: from whom a partition was asked
+//! back, for anybody else.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{
+    Change, Grant, Key, KeyRange, Kind, Name, Partition, PartitionId, PartitionState, Record,
+    Revision, SessionId, State, WorkerState,
+};
+use quorate_plan::{Candidate, Wish, place};
+
+/// See the module.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// Everything up to this revision is in it.
+    seen: Revision,
+    /// The partitions without an owner.
+    waiting: BTreeMap<PartitionId, Wish>,
+    /// The workers that take partitions.
+    active: BTreeMap<Name, SessionId>,
+    /// How many partitions each worker owns; those that are to be released too.
+    owned: BTreeMap<Name, u64>,
+}
+
+impl Ledger {
+    /// Looks at everything.
+    pub(super) fn of(state: &State) -> Self {
+        let mut ledger = Self {
+            seen: state.revision(),
+            waiting: BTreeMap::new(),
+            active: BTreeMap::new(),
+            owned: BTreeMap::new(),
+        };
+        for kind in [Kind::Worker, Kind::Partition] {
+            for (key, record) in state.range(&KeyRange::Prefix(kind, bytes::Bytes::new())) {
+                ledger.add(key, None, Some(&record.value));
+            }
+        }
+        ledger
+    }
+
+    /// Looks at what has changed, or at everything when that is not known any more.
+    pub(super) fn follow(&mut self, state: &State) {
+        let from = self.seen.next();
+        if from < state.history().oldest() || state.revision() < self.seen {
+            *self = Self::of(state);
+            return;
+        }
+        for event in state.history().from(from) {
+            for Change { key, current, previous, .. } in &event.changes {
+                let (before, after) = (previous.as_deref(), current.as_deref());
+                self.add(key, before.map(|it| &it.value), after.map(|it| &it.value));
+            }
+        }
+        self.seen = state.revision();
+    }
+
+    /// What should be granted next, at most `max` partitions.
+    pub(super) fn grants(&self, state: &State, max: usize) -> Vec<Grant> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let settings = state.settings();
+        let max = max.min(usize::try_from(settings.command_changes_max).unwrap_or(usize::MAX));
+        let candidates = self.active.iter().map(|(name, session)| {
+            let owned = self.owned.get(name).copied().unwrap_or(0);
+            // A session ends at one revision, so what it may hold, of all kinds, is bounded.
+            let held = state.bound_to(*session).map_or(0, |held| held.len() as u64);
+            let room = settings.worker_partitions_max.saturating_sub(owned);
+            let room = room.min(settings.session_records_max.saturating_sub(held));
+            (name.clone(), Candidate { session: *session, owned, room })
+        });
+        place(&self.waiting, &candidates.collect(), max)
+    }
+
+    fn add(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
+        match key.kind {
+            Kind::Worker => self.worker(key, after),
+            Kind::Partition => self.partition(key, before, after),
+            _ => {}
+        }
+    }
+
+    fn worker(&mut self, key: &Key, after: Option<&Record>) {
+        let Some(name) = text(key).and_then(|text| Name::new(text).ok()) else { return };
+        match after {
+            Some(Record::Worker(worker)) if worker.state == WorkerState::Active => {
+                match worker.session {
+                    Some(session) => self.active.insert(name, session),
+                    None => self.active.remove(&name),
+                }
+            }
+            _ => self.active.remove(&name),
+        };
+    }
+
+    fn partition(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
+        let Some(id) = text(key).and_then(PartitionId::parse) else { return };
+        let (before, after) = (before.and_then(partition), after.and_then(partition));
+        let owner = |partition: Option<&Partition>| {
+            partition.and_then(|it| it.owner.as_ref()).map(|owner| owner.worker.clone())
+        };
+        if let Some(owner) = owner(before)
+            && let Some(owned) = self.owned.get_mut(&owner)
+        {
+            *owned -= 1;
+            if *owned == 0 {
+                self.owned.remove(&owner);
+            }
+        }
+        if let Some(owner) = owner(after) {
+            *self.owned.entry(owner).or_default() += 1;
+        }
+        match after.filter(|partition| partition.state == PartitionState::Unassigned) {
+            None => _ = self.waiting.remove(&id),
+            Some(partition) => {
+                let known = self.waiting.remove(&id).and_then(|wish| wish.avoid);
+                let asked = before.filter(|it| it.state == PartitionState::Releasing);
+                let avoid = owner(asked).or(known);
+                self.waiting.insert(id, Wish { target: partition.target.clone(), avoid });
+            }
+        }
+    }
+}
+
+fn partition(record: &Record) -> Option<&Partition> {
+    match record {
+        Record::Partition(partition) => Some(partition),
+        _ => None,
+    }
+}
+
+fn text(key: &Key) -> Option<&str> {
+    std::str::from_utf8(&key.bytes).ok()
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// Forgets what cannot be had from the state again.
+    pub(super) fn forget_hints(&mut self) {
+        self.waiting.values_mut().for_each(|wish| wish.avoid = None);
+    }
+
+    /// Whether any worker takes partitions.
+    pub(super) fn has_takers(&self) -> bool {
+        !self.active.is_empty()
+    }
+}

@@ -1,0 +1,24 @@
+//! Controllers: what the leader does without being asked.
+//!
+//! ```text
+//! newest view --> ledger (what changed since the last look) --> plan (pure) --> propose, here only
+//! ```
+//!
+//! Invariants: only the leader acts, once it has applied an entry of its own term, and what it
+//! decides is never forwarded; a controller holds no truth, all that it knows follows from the
+//! state, so that a new leader goes on where the old one stopped, and moves nothing because it is
+//! new. Apply checks every decision again: one that the state has overtaken changes nothing.
+
+mod assigner;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::coordinator::Coordinator;
+
+/// Starts all controllers of this coordinator; they act while it leads, until `stop`.
+pub(crate) fn start(coordinator: &Coordinator, tasks: &TaskTracker, stop: &CancellationToken) {
+    tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
+}
