@@ -4,16 +4,19 @@
 //!            +--------------------- another endpoint, or a pause ---------------------+
 //!            v                                                                        |
 //!   pick -> send -> answered -> same cluster? not older than seen? -> Ok              |
-//!                \-> failed: a read, or certainly not applied, or idempotent? ---yes--+
+//!                \-> failed: a read, or certainly not applied, or has a serial? --yes--+
 //!                                                                     \-no--> Err
 //! ```
 //!
 //! Invariants: nothing outlasts the deadline. A write is sent again only if no earlier attempt
-//! can have been applied, or the caller said that twice is the same as once. Once an attempt may
-//! have been applied, no error says that it was not.
+//! can have been applied, or with the serial that it had. Once an attempt may have been applied,
+//! no error says that it was not, unless the cluster answered that very serial.
+
+mod attempts;
 
 use std::{
     future::{Future, IntoFuture},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,15 +27,10 @@ use quorate_proto::{
     convert::{Consistency, Header},
     v1,
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 
 use crate::{
-    client::Client,
-    config::Endpoint,
-    error::{Effect, Error, ErrorKind},
-    pool::{EndpointIndex, Tried, delay},
-    sent::{MarkingChannel, SentMark},
+    call::attempts::Attempts, client::Client, config::Endpoint, error::Error, sent::MarkingChannel,
 };
 
 /// An answer, with who gave it and as of when.
@@ -65,8 +63,21 @@ pub enum Safety {
     Read,
     /// Changes nothing; asks a coordinator about itself.
     Probe,
-    /// Changes something.
+    /// Changes something, at most once when it has a serial.
     Write,
+    /// Changes something that no serial counts: sent again only when it was certainly not done.
+    Control,
+    /// Changes something that no serial counts, and harms nobody when it is done twice.
+    Repeatable,
+}
+
+/// What a request carries beside what it asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Carried {
+    /// How fresh the answer of a read must be.
+    pub read: Consistency,
+    /// How a write is applied at most once, and who asks.
+    pub context: Option<v1::WriteContext>,
 }
 
 /// One remote procedure: how its request is made, sent and its answer read.
@@ -83,7 +94,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
     type Output: Send + 'static;
 
     /// Makes the request.
-    fn request(&self, read: Consistency) -> Self::Request;
+    fn request(&self, carried: Carried) -> Self::Request;
 
     /// Sends it.
     fn send(
@@ -105,7 +116,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
 /// An operation that changes nothing.
 pub trait Read: Operation {}
 
-/// An operation that changes something.
+/// An operation that changes what is stored.
 pub trait Write: Operation {}
 
 /// Implements the parts of [`Operation`] that say which procedure it is.
@@ -147,15 +158,7 @@ struct Options {
     consistency: Consistency,
     timeout: Option<Duration>,
     via: Option<Endpoint>,
-    repeatable: Repeatable,
-}
-
-/// Whether a write may be sent again after an attempt with an unknown outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Repeatable {
-    #[default]
-    No,
-    Yes,
+    reason: Arc<str>,
 }
 
 impl<O: Operation> Call<O> {
@@ -196,10 +199,10 @@ impl<O: Read> Call<O> {
 }
 
 impl<O: Write> Call<O> {
-    /// Says that doing it twice is the same as doing it once, so that it may be sent again when
-    /// the outcome of an attempt is unknown.
-    pub fn idempotent(mut self) -> Self {
-        self.options.repeatable = Repeatable::Yes;
+    /// Why it is done, in a person's words, at most 1,024 bytes: kept with the revision, and shown
+    /// to those who watch.
+    pub fn reason(mut self, reason: impl Into<Arc<str>>) -> Self {
+        self.options.reason = reason.into();
         self
     }
 }
@@ -210,157 +213,5 @@ impl<O: Operation> IntoFuture for Call<O> {
 
     fn into_future(self) -> Self::IntoFuture {
         async move { Attempts::new(&self)?.run().await }.boxed()
-    }
-}
-
-/// The attempts of one call.
-struct Attempts<'a, O> {
-    call: &'a Call<O>,
-    effect: Effect,
-    started: Instant,
-    deadline: Instant,
-    only: Option<EndpointIndex>,
-    tried: Tried,
-    rounds: u32,
-    /// An attempt may have been applied.
-    tainted: bool,
-}
-
-impl<'a, O: Operation> Attempts<'a, O> {
-    fn new(call: &'a Call<O>) -> Result<Self, Error> {
-        let pool = call.client.pool();
-        let only = match &call.options.via {
-            None => None,
-            Some(endpoint) => Some(pool.find(endpoint).ok_or_else(|| {
-                Error::invalid("via", format!("{endpoint} is none of the client's endpoints"))
-            })?),
-        };
-        let started = Instant::now();
-        let timeout = call.options.timeout.unwrap_or(call.client.config().timeout);
-        Ok(Self {
-            call,
-            effect: if O::SAFETY == Safety::Write { Effect::Write } else { Effect::None },
-            started,
-            deadline: started + timeout,
-            only,
-            tried: Tried::default(),
-            rounds: 0,
-            tainted: false,
-        })
-    }
-
-    async fn run(mut self) -> Result<Response<O::Output>, Error> {
-        let mut earlier = None;
-        loop {
-            let index = self.pick();
-            let pool = self.call.client.pool();
-            let error = match self.attempt(index).await {
-                Ok(response) => {
-                    pool.succeeded(index);
-                    return Ok(response);
-                }
-                Err(error) => error.at(pool.endpoint(index)),
-            };
-            if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown {
-                pool.failed(index);
-            } else {
-                pool.succeeded(index);
-            }
-            tracing::debug!(endpoint = %pool.endpoint(index), %error, "attempt failed");
-            if !self.may_repeat(&error) || !self.pause(&error).await {
-                // An attempt that was cut short says less than the one before it.
-                let error = if error.is_cut_short() { earlier.unwrap_or(error) } else { error };
-                return Err(if self.tainted { error.into_unknown() } else { error });
-            }
-            earlier = Some(error);
-        }
-    }
-
-    fn pick(&mut self) -> EndpointIndex {
-        if let Some(index) = self.only {
-            return index;
-        }
-        let pool = self.call.client.pool();
-        if let Some(index) = pool.pick(&mut self.tried) {
-            return index;
-        }
-        self.tried = Tried::default();
-        pool.pick(&mut self.tried).expect("a pool is never empty")
-    }
-
-    fn may_repeat(&mut self, error: &Error) -> bool {
-        if error.kind() == ErrorKind::OutcomeUnknown {
-            self.tainted = true;
-            return self.call.options.repeatable == Repeatable::Yes;
-        }
-        error.is_retryable()
-    }
-
-    /// Waits before the next attempt: not at all while there are endpoints that were not tried,
-    /// unless the coordinator says how long. False when there is no time left for another one.
-    async fn pause(&mut self, error: &Error) -> bool {
-        let untried = self.only.is_none() && self.tried.len() < self.call.client.pool().len();
-        let mut wait = Duration::ZERO;
-        if !untried {
-            wait = delay(self.call.client.config().backoff, self.rounds);
-            self.rounds += 1;
-        }
-        let now = Instant::now();
-        let wait = wait.max(error.retry_after().unwrap_or_default());
-        if now + wait >= self.deadline {
-            return false;
-        }
-        if wait > Duration::ZERO {
-            sleep_until(now + wait).await;
-        }
-        true
-    }
-
-    async fn attempt(&self, index: EndpointIndex) -> Result<Response<O::Output>, Error> {
-        let client = &self.call.client;
-        let floor = client.seen().revision();
-        let now = Instant::now();
-        let end = match self.effect {
-            Effect::Write => self.deadline,
-            Effect::None => self.deadline.min(now + client.config().attempt_timeout),
-        };
-        let mut request = tonic::Request::new(self.call.operation.request(self.read_as(floor)));
-        request.set_timeout(end.saturating_duration_since(now));
-        let mark = SentMark::default();
-        let channel = MarkingChannel::new(client.pool().channel(index), mark.clone());
-        let sent = O::send(channel, client.config().message_bytes_max, request);
-        let result = timeout_at(end, sent).await;
-        // What was not sent changed nothing.
-        let effect = if mark.is_set() { self.effect } else { Effect::None };
-        let answer = match result {
-            Err(_) => return Err(Error::timed_out(effect, self.started.elapsed())),
-            Ok(Err(status)) => return Err(Error::from_status(&status, effect)),
-            Ok(Ok(answer)) => answer.into_inner(),
-        };
-        self.accept(answer, floor)
-    }
-
-    /// What to ask for, so that the answer is not from before `floor`.
-    fn read_as(&self, floor: Revision) -> Consistency {
-        match self.call.options.consistency {
-            Consistency::Linearizable => Consistency::Linearizable,
-            Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(floor)),
-            Consistency::Local if floor > Revision(0) => Consistency::AtLeast(floor),
-            Consistency::Local => Consistency::Local,
-        }
-    }
-
-    fn accept(&self, answer: O::Answer, floor: Revision) -> Result<Response<O::Output>, Error> {
-        let unreadable = |error: ConvertError| Error::unreadable(self.effect, &error);
-        let header = Header::of(O::header(&answer)).map_err(unreadable)?;
-        if O::SAFETY != Safety::Probe {
-            let observed = self.call.client.seen().observe(&header);
-            observed.map_err(|message| Error::wrong_cluster(self.effect, message))?;
-        }
-        if O::SAFETY == Safety::Read && header.revision < floor {
-            return Err(Error::stale(header.revision, floor));
-        }
-        let value = self.call.operation.read(answer).map_err(unreadable)?;
-        Ok(Response { header, value })
     }
 }

@@ -7,8 +7,10 @@ use quorate_core::Revision;
 use crate::{
     config::{ClientConfig, Endpoint},
     error::Error,
+    exactly_once::Writes,
     pool::Pool,
     seen::Seen,
+    session::{Keeper, Link},
 };
 
 /// A client of one cluster. Cheap to clone; clones share connections and what was seen.
@@ -29,10 +31,16 @@ pub struct Client(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    config: ClientConfig,
+    link: Arc<Link>,
     endpoints: Vec<Endpoint>,
-    pool: Pool,
-    seen: Seen,
+    keeper: Keeper,
+    writes: Writes,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.writes.leave(&self.link);
+    }
 }
 
 impl Client {
@@ -43,7 +51,9 @@ impl Client {
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
         let pool = Pool::new(&config)?;
         let endpoints = pool.endpoints().cloned().collect();
-        Ok(Self(Arc::new(Shared { config, endpoints, pool, seen: Seen::default() })))
+        let link = Arc::new(Link { config, pool, seen: Seen::default() });
+        let (keeper, writes) = (Keeper::new(link.clone()), Writes::default());
+        Ok(Self(Arc::new(Shared { link, endpoints, keeper, writes })))
     }
 
     /// The coordinators' addresses, as configured.
@@ -55,20 +65,40 @@ impl Client {
     /// How it was configured.
     #[must_use]
     pub fn config(&self) -> &ClientConfig {
-        &self.0.config
+        &self.0.link.config
     }
 
     /// The highest revision seen: no later read or stream answers from before it.
     #[must_use]
     pub fn seen_revision(&self) -> Revision {
-        self.0.seen.revision()
+        self.0.link.seen.revision()
     }
 
     pub(crate) fn pool(&self) -> &Pool {
-        &self.0.pool
+        &self.0.link.pool
     }
 
     pub(crate) fn seen(&self) -> &Seen {
-        &self.0.seen
+        &self.0.link.seen
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0.link
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.0.keeper
+    }
+
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.0.writes
+    }
+
+    /// Ends the session under which this client's writes are applied at most once, if it has one.
+    /// Without this it is ended in the background when the last clone is dropped, as far as the
+    /// runtime lives long enough, else the cluster ends it after its time to live. A later write
+    /// opens another one.
+    pub async fn close(&self) {
+        self.0.writes.close(self).await;
     }
 }

@@ -1,10 +1,10 @@
 //! The coordinators themselves: what each knows of itself, who they are, who leads.
 
 use quorate_core::{LogIndex, MemberId, Revision, StateHash};
-use quorate_proto::{ConvertError, convert::Consistency, v1};
+use quorate_proto::{ConvertError, v1};
 
 use crate::{
-    call::{Call, Operation, Read, Write, rpc},
+    call::{Call, Carried, Operation, Read, rpc},
     client::Client,
     config::Endpoint,
 };
@@ -53,18 +53,18 @@ impl Client {
         client_address: impl Into<String>,
     ) -> Call<AddMember> {
         let (peer_address, client_address) = (peer_address.into(), client_address.into());
-        Call::new(self, AddMember { id, peer_address, client_address }).idempotent()
+        Call::new(self, AddMember { id, peer_address, client_address })
     }
 
     /// Makes a learner a voter. `PRECONDITION_FAILED` while it lags.
     pub fn promote_member(&self, id: MemberId) -> Call<PromoteMember> {
-        Call::new(self, PromoteMember { id }).idempotent()
+        Call::new(self, PromoteMember { id })
     }
 
     /// Takes a member out for good: its id is never used again. Refused when the voters in contact
     /// that remain are no majority, unless it is forced.
     pub fn remove_member(&self, id: MemberId, removal: Removal) -> Call<RemoveMember> {
-        Call::new(self, RemoveMember { id, removal }).idempotent()
+        Call::new(self, RemoveMember { id, removal })
     }
 }
 
@@ -129,7 +129,7 @@ impl Operation for GetStatus {
     type Output = MemberStatus;
     rpc!(Probe, cluster_service_client::ClusterServiceClient.status(StatusRequest) -> StatusResponse);
 
-    fn request(&self, _read: Consistency) -> v1::StatusRequest {
+    fn request(&self, _carried: Carried) -> v1::StatusRequest {
         v1::StatusRequest {}
     }
 
@@ -256,8 +256,8 @@ impl Operation for GetMembers {
         cluster_service_client::ClusterServiceClient.members(MembersRequest) -> MembersResponse
     );
 
-    fn request(&self, read: Consistency) -> v1::MembersRequest {
-        v1::MembersRequest { read: Some(read.into()) }
+    fn request(&self, carried: Carried) -> v1::MembersRequest {
+        v1::MembersRequest { read: Some(carried.read.into()) }
     }
 
     fn read(&self, answer: v1::MembersResponse) -> Result<Members, ConvertError> {
@@ -272,17 +272,15 @@ pub struct TransferLeader {
     target: Option<MemberId>,
 }
 
-impl Write for TransferLeader {}
-
 impl Operation for TransferLeader {
     type Output = MemberId;
     rpc!(
-        Write,
+        Control,
         cluster_service_client::ClusterServiceClient.transfer_leader(TransferLeaderRequest)
             -> TransferLeaderResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::TransferLeaderRequest {
+    fn request(&self, _carried: Carried) -> v1::TransferLeaderRequest {
         v1::TransferLeaderRequest { target_id: self.target.map_or(0, MemberId::get) }
     }
 
@@ -299,17 +297,15 @@ pub struct AddMember {
     client_address: String,
 }
 
-impl Write for AddMember {}
-
 impl Operation for AddMember {
     type Output = Member;
     rpc!(
-        Write,
+        Repeatable,
         cluster_service_client::ClusterServiceClient.add_member(AddMemberRequest)
             -> AddMemberResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::AddMemberRequest {
+    fn request(&self, _carried: Carried) -> v1::AddMemberRequest {
         v1::AddMemberRequest {
             id: self.id.map_or(0, MemberId::get),
             peer_address: self.peer_address.clone(),
@@ -328,17 +324,15 @@ pub struct PromoteMember {
     id: MemberId,
 }
 
-impl Write for PromoteMember {}
-
 impl Operation for PromoteMember {
     type Output = Member;
     rpc!(
-        Write,
+        Repeatable,
         cluster_service_client::ClusterServiceClient.promote_member(PromoteMemberRequest)
             -> PromoteMemberResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::PromoteMemberRequest {
+    fn request(&self, _carried: Carried) -> v1::PromoteMemberRequest {
         v1::PromoteMemberRequest { id: self.id.get() }
     }
 
@@ -354,17 +348,15 @@ pub struct RemoveMember {
     removal: Removal,
 }
 
-impl Write for RemoveMember {}
-
 impl Operation for RemoveMember {
     type Output = Member;
     rpc!(
-        Write,
+        Repeatable,
         cluster_service_client::ClusterServiceClient.remove_member(RemoveMemberRequest)
             -> RemoveMemberResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::RemoveMemberRequest {
+    fn request(&self, _carried: Carried) -> v1::RemoveMemberRequest {
         v1::RemoveMemberRequest { id: self.id.get(), force: self.removal == Removal::Forced }
     }
 

@@ -2,7 +2,16 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    session::{BootClock, Clock},
+};
+
+/// Whether writes are applied at most once unless the configuration says otherwise.
+const EXACTLY_ONCE_DEFAULT: bool = false;
+
+/// The longest label that a coordinator accepts.
+const LABEL_BYTES_MAX: usize = 128;
 
 /// The address of a coordinator, as in the configuration: `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +97,16 @@ pub struct ClientConfig {
     pub backoff: Backoff,
     /// The largest message accepted from a coordinator.
     pub message_bytes_max: usize,
+    /// What the client calls itself, at most 128 bytes: kept with every revision that it makes.
+    /// The program's name unless it is set.
+    pub label: String,
+    /// Whether writes are applied at most once however often they must be sent: the first one
+    /// opens a session. Otherwise a write whose outcome is unknown is not sent again.
+    pub exactly_once: bool,
+    /// How long the cluster keeps the outcomes of writes after it last heard of this client.
+    pub exactly_once_ttl: Duration,
+    /// What sessions are counted by. Another one is for tests.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for ClientConfig {
@@ -104,6 +123,10 @@ impl Default for ClientConfig {
             connections_per_endpoint: NonZeroUsize::MIN,
             backoff: Backoff { min: Duration::from_millis(20), max: Duration::from_secs(1) },
             message_bytes_max: 64 << 20,
+            label: program_name(),
+            exactly_once: EXACTLY_ONCE_DEFAULT,
+            exactly_once_ttl: Duration::from_secs(10),
+            clock: Arc::new(BootClock),
         }
     }
 }
@@ -133,4 +156,34 @@ impl ClientConfig {
     pub fn with_first(self, first: FirstEndpoint) -> Self {
         Self { first, ..self }
     }
+
+    /// With another name for itself.
+    #[must_use]
+    pub fn with_label(self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    /// With writes that are applied at most once.
+    #[must_use]
+    pub fn with_exactly_once(self) -> Self {
+        Self { exactly_once: true, ..self }
+    }
+
+    /// Without sessions of its own: a write whose outcome is unknown is not sent again.
+    #[must_use]
+    pub fn without_exactly_once(self) -> Self {
+        Self { exactly_once: false, ..self }
+    }
+}
+
+/// The file name of the program, as far as it fits.
+fn program_name() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from).unwrap_or_default();
+    let mut name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    if let Some(name) = &mut name {
+        let end = (0..=LABEL_BYTES_MAX.min(name.len())).rev();
+        let end = end.into_iter().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+        name.truncate(end);
+    }
+    name.unwrap_or_default()
 }

@@ -42,6 +42,17 @@ pub(crate) enum Effect {
     Write,
 }
 
+/// What can be wrong with the session or the serial of a write, rather than with what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallTrouble {
+    /// The session that the serial belongs to has ended.
+    SessionEnded,
+    /// Too many serials of the session are in flight.
+    WindowFull,
+    /// The serial cannot be used (any more).
+    WrongSerial,
+}
+
 impl Error {
     /// What a caller can do about it.
     #[must_use]
@@ -113,6 +124,27 @@ impl Error {
     #[must_use]
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.0.endpoint.as_ref()
+    }
+
+    /// What is wrong with the session or the serial of the write, if that is what is wrong.
+    pub(crate) fn call_trouble(&self) -> Option<CallTrouble> {
+        let of_call = self.field().starts_with("call.") || self.field().starts_with("context.");
+        match self.reason()? {
+            Reason::SessionExpired if of_call => Some(CallTrouble::SessionEnded),
+            Reason::LimitExceeded if of_call => Some(CallTrouble::WindowFull),
+            Reason::SerialTooOld => Some(CallTrouble::WrongSerial),
+            _ if of_call => Some(CallTrouble::WrongSerial),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a rejection that apply makes, and so the first outcome of its serial.
+    pub(crate) fn is_of_apply(&self) -> bool {
+        let rejected = matches!(self.kind(), ErrorKind::Rejected | ErrorKind::NotFound);
+        rejected
+            && self.reason().is_some_and(|reason| {
+                !matches!(reason, Reason::WrongCluster | Reason::StalePlan | Reason::SerialTooOld)
+            })
     }
 
     /// Something that the caller gave is wrong; found before anything was sent.
@@ -222,6 +254,15 @@ impl Error {
     pub(crate) fn into_unknown(mut self) -> Self {
         self.0.kind = ErrorKind::OutcomeUnknown;
         self.0.details.outcome = WriteOutcome::Unknown;
+        self
+    }
+
+    /// What failed was a step before the write, which was never sent.
+    pub(crate) fn before_write(mut self) -> Self {
+        if self.0.kind == ErrorKind::OutcomeUnknown {
+            self.0.kind = ErrorKind::Unavailable;
+        }
+        self.0.details.outcome = WriteOutcome::NotApplied;
         self
     }
 

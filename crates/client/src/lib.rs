@@ -7,8 +7,10 @@
 //!
 //! - A read is linearizable unless [`Call::local`] or [`Call::at_least`] says otherwise, and never
 //!   from before what the client has seen, through whichever coordinator.
-//! - A write that fails says whether it was applied ([`Error::outcome`]); it is sent again only
-//!   when it was certainly not, or when [`Call::idempotent`] allows it.
+//! - A write is applied at most once, however often it must be sent
+//!   ([`ClientConfig::exactly_once`]), and one that fails says whether it was applied
+//!   ([`Error::outcome`]).
+//! - A [`Session`] says that it is lost before anybody else can take what it holds.
 //! - A [`Watch`] goes on over lost connections and coordinators, without gap or repeat.
 //! - An answer from another cluster, or from before a restore, is an error.
 //!
@@ -19,12 +21,14 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod error;
+mod exactly_once;
 pub mod network;
 pub mod network_file;
 mod pool;
 pub mod records;
 mod seen;
 mod sent;
+pub mod session;
 pub mod snapshot;
 pub mod transaction;
 pub mod watch;
@@ -40,6 +44,7 @@ pub use quorate_proto::{
     convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},
 };
 pub use records::{Deleted, FoundRecord, IntoKey, IntoRange, KeyPage, Page};
+pub use session::{Lost, Session, SessionOptions};
 pub use snapshot::{SnapshotDownload, SnapshotPart};
 pub use transaction::{Previous, TransactionBuilder, entries};
 pub use watch::{Position, Watch, WatchOptions};

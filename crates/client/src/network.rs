@@ -8,12 +8,12 @@ use quorate_core::{
 };
 use quorate_proto::{
     ConvertError,
-    convert::{Consistency, NetworkNumbers, network::apply_outcome, record::keyed_record},
+    convert::{NetworkNumbers, network::apply_outcome, record::keyed_record},
     v1,
 };
 
 use crate::{
-    call::{Call, Operation, Read, Write, rpc},
+    call::{Call, Carried, Operation, Read, Write, rpc},
     client::Client,
 };
 
@@ -94,9 +94,9 @@ impl Operation for Apply {
             -> ApplyNetworkResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::ApplyNetworkRequest {
+    fn request(&self, carried: Carried) -> v1::ApplyNetworkRequest {
         let (name, spec) = (self.name.as_str().to_owned(), self.spec.as_ref().into());
-        v1::ApplyNetworkRequest { name, spec: Some(spec), context: None }
+        v1::ApplyNetworkRequest { name, spec: Some(spec), context: carried.context }
     }
 
     fn read(&self, answer: v1::ApplyNetworkResponse) -> Result<AppliedNetwork, ConvertError> {
@@ -129,8 +129,11 @@ impl Operation for GetNetwork {
         network_service_client::NetworkServiceClient.get(GetNetworkRequest) -> GetNetworkResponse
     );
 
-    fn request(&self, read: Consistency) -> v1::GetNetworkRequest {
-        v1::GetNetworkRequest { name: self.name.as_str().to_owned(), read: Some(read.into()) }
+    fn request(&self, carried: Carried) -> v1::GetNetworkRequest {
+        v1::GetNetworkRequest {
+            name: self.name.as_str().to_owned(),
+            read: Some(carried.read.into()),
+        }
     }
 
     fn read(&self, answer: v1::GetNetworkResponse) -> Result<FoundNetwork, ConvertError> {
@@ -161,8 +164,8 @@ impl Operation for ListNetworks {
             -> ListNetworksResponse
     );
 
-    fn request(&self, read: Consistency) -> v1::ListNetworksRequest {
-        v1::ListNetworksRequest { read: Some(read.into()) }
+    fn request(&self, carried: Carried) -> v1::ListNetworksRequest {
+        v1::ListNetworksRequest { read: Some(carried.read.into()) }
     }
 
     fn read(&self, answer: v1::ListNetworksResponse) -> Result<Self::Output, ConvertError> {
@@ -196,8 +199,9 @@ impl Operation for DeleteNetwork {
             -> DeleteNetworkResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::DeleteNetworkRequest {
-        v1::DeleteNetworkRequest { name: self.name.as_str().to_owned(), context: None }
+    fn request(&self, carried: Carried) -> v1::DeleteNetworkRequest {
+        let name = self.name.as_str().to_owned();
+        v1::DeleteNetworkRequest { name, context: carried.context }
     }
 
     fn read(&self, answer: v1::DeleteNetworkResponse) -> Result<DeletedNetwork, ConvertError> {
@@ -222,9 +226,9 @@ impl Operation for ListPartitions {
             -> ListPartitionsResponse
     );
 
-    fn request(&self, read: Consistency) -> v1::ListPartitionsRequest {
+    fn request(&self, carried: Carried) -> v1::ListPartitionsRequest {
         let network = self.network.clone().map(String::from).unwrap_or_default();
-        v1::ListPartitionsRequest { network, read: Some(read.into()) }
+        v1::ListPartitionsRequest { network, read: Some(carried.read.into()) }
     }
 
     fn read(&self, answer: v1::ListPartitionsResponse) -> Result<Self::Output, ConvertError> {
@@ -248,9 +252,9 @@ impl Operation for ListConnections {
             -> ListConnectionsResponse
     );
 
-    fn request(&self, read: Consistency) -> v1::ListConnectionsRequest {
+    fn request(&self, carried: Carried) -> v1::ListConnectionsRequest {
         let network = self.network.clone().map(String::from).unwrap_or_default();
-        v1::ListConnectionsRequest { network, read: Some(read.into()) }
+        v1::ListConnectionsRequest { network, read: Some(carried.read.into()) }
     }
 
     fn read(&self, answer: v1::ListConnectionsResponse) -> Result<Self::Output, ConvertError> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
-use quorate_core::{Key, KeyRange, KeyedRecord, Kind, Name, Record, Revision, Versioned};
+use quorate_core::{
+    Key, KeyRange, KeyedRecord, Kind, Name, Record, Revision, SessionId, Versioned,
+};
 use quorate_proto::{
     ConvertError,
     convert::{
@@ -15,7 +17,7 @@ use quorate_proto::{
 };
 
 use crate::{
-    call::{Call, Operation, Read, Response, Write, rpc},
+    call::{Call, Carried, Operation, Read, Response, Write, rpc},
     client::Client,
     error::Error,
 };
@@ -94,7 +96,7 @@ impl Client {
     /// ```
     pub fn put(&self, key: impl IntoKey, value: impl Into<Bytes>) -> Call<Put> {
         let (key, value) = (key.into_key(), value.into());
-        Call::new(self, Put { key, value, return_previous: false })
+        Call::new(self, Put { key, value, return_previous: false, session: None })
     }
 
     /// Reads one record of any kind; None when it does not exist.
@@ -156,6 +158,7 @@ pub struct Put {
     key: Key,
     value: Bytes,
     return_previous: bool,
+    session: Option<SessionId>,
 }
 
 impl Write for Put {}
@@ -164,9 +167,10 @@ impl Operation for Put {
     type Output = Option<FoundRecord>;
     rpc!(Write, store_service_client::StoreServiceClient.put(PutRequest) -> PutResponse);
 
-    fn request(&self, _read: Consistency) -> v1::PutRequest {
-        let Self { key, value, return_previous } = self.clone();
-        v1::PutRequest { key: Some(key.into()), value, return_previous, ..Default::default() }
+    fn request(&self, carried: Carried) -> v1::PutRequest {
+        let Self { key, value, return_previous, session } = self.clone();
+        let (key, session) = (Some(key.into()), session.map(Into::into));
+        v1::PutRequest { key, value, return_previous, session, context: carried.context }
     }
 
     fn read(&self, answer: v1::PutResponse) -> Result<Self::Output, ConvertError> {
@@ -179,6 +183,12 @@ impl Call<Put> {
     /// Asks for the record as it was before, if there was one.
     pub fn returning_previous(mut self) -> Self {
         self.operation.return_previous = true;
+        self
+    }
+
+    /// Binds the entry to a session: it is deleted at the revision at which the session ends.
+    pub fn bound_to(mut self, session: impl Into<SessionId>) -> Self {
+        self.operation.session = Some(session.into());
         self
     }
 }
@@ -195,8 +205,8 @@ impl Operation for Get {
     type Output = Option<FoundRecord>;
     rpc!(Read, store_service_client::StoreServiceClient.range(RangeRequest) -> RangeResponse);
 
-    fn request(&self, read: Consistency) -> v1::RangeRequest {
-        range_request(&KeyRange::Single(self.key.clone()), read)
+    fn request(&self, carried: Carried) -> v1::RangeRequest {
+        range_request(&KeyRange::Single(self.key.clone()), carried.read)
     }
 
     fn read(&self, answer: v1::RangeResponse) -> Result<Self::Output, ConvertError> {
@@ -229,8 +239,8 @@ impl Operation for Range {
     type Output = Page;
     rpc!(Read, store_service_client::StoreServiceClient.range(RangeRequest) -> RangeResponse);
 
-    fn request(&self, read: Consistency) -> v1::RangeRequest {
-        v1::RangeRequest { limit: self.limit, ..range_request(&self.range, read) }
+    fn request(&self, carried: Carried) -> v1::RangeRequest {
+        v1::RangeRequest { limit: self.limit, ..range_request(&self.range, carried.read) }
     }
 
     fn read(&self, answer: v1::RangeResponse) -> Result<Page, ConvertError> {
@@ -329,8 +339,8 @@ impl Operation for Keys {
     type Output = KeyPage;
     rpc!(Read, store_service_client::StoreServiceClient.range(RangeRequest) -> RangeResponse);
 
-    fn request(&self, read: Consistency) -> v1::RangeRequest {
-        let request = range_request(&self.range, read);
+    fn request(&self, carried: Carried) -> v1::RangeRequest {
+        let request = range_request(&self.range, carried.read);
         v1::RangeRequest { limit: self.limit, keys_only: true, ..request }
     }
 
@@ -361,8 +371,8 @@ impl Operation for Count {
     type Output = u64;
     rpc!(Read, store_service_client::StoreServiceClient.range(RangeRequest) -> RangeResponse);
 
-    fn request(&self, read: Consistency) -> v1::RangeRequest {
-        v1::RangeRequest { count_only: true, ..range_request(&self.range, read) }
+    fn request(&self, carried: Carried) -> v1::RangeRequest {
+        v1::RangeRequest { count_only: true, ..range_request(&self.range, carried.read) }
     }
 
     fn read(&self, answer: v1::RangeResponse) -> Result<u64, ConvertError> {
@@ -400,9 +410,10 @@ impl Operation for Delete {
     type Output = Deleted;
     rpc!(Write, store_service_client::StoreServiceClient.delete(DeleteRequest) -> DeleteResponse);
 
-    fn request(&self, _read: Consistency) -> v1::DeleteRequest {
+    fn request(&self, carried: Carried) -> v1::DeleteRequest {
         let Self { range, return_previous } = self.clone();
-        v1::DeleteRequest { selector: Some(range.into()), return_previous, context: None }
+        let (selector, context) = (Some(range.into()), carried.context);
+        v1::DeleteRequest { selector, return_previous, context }
     }
 
     fn read(&self, answer: v1::DeleteResponse) -> Result<Deleted, ConvertError> {

@@ -8,14 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_proto::{
     ConvertError,
-    convert::Consistency,
     v1::{self, snapshot_service_client::SnapshotServiceClient},
 };
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::{
-    call::{Call, Operation, Read, Safety},
+    call::{Call, Carried, Operation, Read, Safety},
     client::Client,
     error::{Effect, Error},
     sent::MarkingChannel,
@@ -108,8 +107,8 @@ impl Operation for SaveSnapshot {
     type Answer = OpenedSnapshot;
     type Output = SnapshotDownload;
 
-    fn request(&self, read: Consistency) -> v1::SaveSnapshotRequest {
-        v1::SaveSnapshotRequest { read: Some(read.into()) }
+    fn request(&self, carried: Carried) -> v1::SaveSnapshotRequest {
+        v1::SaveSnapshotRequest { read: Some(carried.read.into()) }
     }
 
     async fn send(

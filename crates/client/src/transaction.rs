@@ -2,17 +2,13 @@
 
 use bytes::Bytes;
 use quorate_core::{
-    Key, KeyRange, Kind, Operation as Step, Precondition, Record, Revision, Test, Transaction,
-    TransactionReply,
+    Entry, Epoch, Guard, Key, KeyRange, Kind, Operation as Step, PartitionId, Precondition, Record,
+    Revision, SessionId, Test, Transaction, TransactionReply,
 };
-use quorate_proto::{
-    ConvertError,
-    convert::{Consistency, transaction::transaction_reply},
-    v1,
-};
+use quorate_proto::{ConvertError, convert::transaction::transaction_reply, v1};
 
 use crate::{
-    call::{Call, Operation, Write, rpc},
+    call::{Call, Carried, Operation, Write, rpc},
     client::Client,
     records::{IntoKey, IntoRange},
 };
@@ -96,6 +92,19 @@ impl TransactionBuilder {
         self.when(target, Test::Value(value.into()))
     }
 
+    /// Requires that a session is alive; else nothing is done and the error is `SESSION_EXPIRED`.
+    pub fn guard_session(mut self, session: impl Into<SessionId>) -> Self {
+        self.transaction.guards.push(Guard::Session(session.into()));
+        self
+    }
+
+    /// Requires that a partition is owned in this epoch; else nothing is done and the error is
+    /// `STALE_EPOCH`.
+    pub fn guard_partition(mut self, id: PartitionId, epoch: Epoch) -> Self {
+        self.transaction.guards.push(Guard::Partition { id, epoch });
+        self
+    }
+
     /// Reads records, as they are after the operations before this one.
     pub fn get(self, range: impl IntoRange) -> Self {
         self.step(Step::Get { range: range.into_range(), limit: 0 })
@@ -111,6 +120,18 @@ impl TransactionBuilder {
         let (key, value) = (key.into_key(), value.into());
         let record = put_record(&key, value);
         self.step(Step::Put { key, record, return_previous: previous == Previous::Return })
+    }
+
+    /// Writes an entry that is deleted at the revision at which the session ends.
+    pub fn put_bound(
+        self,
+        key: impl IntoKey,
+        value: impl Into<Bytes>,
+        session: impl Into<SessionId>,
+    ) -> Self {
+        let entry = Entry { value: value.into(), session: Some(session.into()) };
+        let (key, record) = (key.into_key(), Record::Entry(entry));
+        self.step(Step::Put { key, record, return_previous: false })
     }
 
     /// Deletes entries.
@@ -169,8 +190,9 @@ impl Operation for Commit {
             -> TransactionResponse
     );
 
-    fn request(&self, _read: Consistency) -> v1::TransactionRequest {
-        self.transaction.clone().into()
+    fn request(&self, carried: Carried) -> v1::TransactionRequest {
+        let request = v1::TransactionRequest::from(self.transaction.clone());
+        v1::TransactionRequest { context: carried.context, ..request }
     }
 
     fn read(&self, answer: v1::TransactionResponse) -> Result<TransactionReply, ConvertError> {

@@ -85,7 +85,7 @@ impl Fleet {
                 start: keys[0].bytes.clone(),
                 end: [&last[..], &[0]].concat().into(),
             };
-            let deleted = self.client(0).delete(range).idempotent().await;
+            let deleted = self.client(0).delete(range).await;
             deleted.map_err(|error| context.explain(&error))?;
         }
         Ok(())

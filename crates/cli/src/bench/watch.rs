@@ -86,7 +86,7 @@ pub(crate) async fn watch(context: &Context, args: &BenchWatch) -> Result<Finish
         board: board.clone(),
     });
     let mut driven = drive("watch: writes", load, works.collect()).await?;
-    let last = fleet.client(0).put(&fleet.keys[0], board.payload.value(LAST)).idempotent();
+    let last = fleet.client(0).put(&fleet.keys[0], board.payload.value(LAST));
     last.await.map_err(|error| context.explain(&error))?;
     let deliveries = load.total.saturating_mul(u64::from(args.watchers));
     let ended = watchers_end(watchers, &board);

@@ -67,26 +67,6 @@ async fn a_bare_status_leaves_a_write_unknown_and_a_read_unavailable() {
 }
 
 #[tokio::test]
-async fn an_idempotent_write_is_sent_again() {
-    let first = Coordinator::start([no_quorum(WriteOutcome::Unknown)]).await;
-    let second = Coordinator::start([Step::Answer(header(8))]).await;
-    let client = client(&[first.endpoint(), second.endpoint()]);
-    let written = client.put("k", "v").idempotent().await.unwrap();
-    assert_eq!(written.revision().get(), 8);
-}
-
-#[tokio::test]
-async fn once_unknown_it_stays_unknown() {
-    let steps = std::iter::once(no_quorum(WriteOutcome::Unknown))
-        .chain(repeat(|| no_quorum(WriteOutcome::NotApplied)));
-    let first = Coordinator::start(steps).await;
-    let client = client(&[first.endpoint()]);
-    let error = client.put("k", "v").idempotent().timeout(SHORT).await.unwrap_err();
-    assert!(first.asked().len() > 1);
-    assert_eq!((error.kind(), error.outcome()), (ErrorKind::OutcomeUnknown, WriteOutcome::Unknown));
-}
-
-#[tokio::test]
 async fn a_connection_that_cannot_be_made_applies_nothing() {
     let second = Coordinator::start([Step::Answer(header(9))]).await;
     let moved = client(&[nobody().await, second.endpoint()]);

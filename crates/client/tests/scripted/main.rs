@@ -5,5 +5,7 @@
 mod answers;
 mod attempts;
 mod freshness;
+mod once;
 mod server;
+mod sessions;
 mod streams;

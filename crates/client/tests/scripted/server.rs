@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use quorate_client::{Backoff, Client, ClientConfig};
 use quorate_proto::v1::{
     self, cluster_service_server as cluster, network_service_server as network,
-    partition_service_server as partition, store_service_server as store,
-    watch_service_server as watch,
+    partition_service_server as partition, session_service_server as session,
+    store_service_server as store, watch_service_server as watch,
 };
-use tokio::{io::AsyncReadExt as _, net::TcpListener, task::JoinHandle};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, async_trait, transport::Server};
 
@@ -58,6 +58,8 @@ pub(crate) enum Asked {
     Range(v1::RangeRequest),
     Put(v1::PutRequest),
     Transaction(v1::TransactionRequest),
+    Open(v1::OpenSessionRequest),
+    Close(v1::CloseSessionRequest),
     Watch(v1::WatchRequest),
     Other,
 }
@@ -66,6 +68,29 @@ pub(crate) enum Asked {
 struct Script {
     steps: Mutex<VecDeque<Step>>,
     asked: Mutex<Vec<(Asked, Option<String>)>>,
+    sessions: Arc<Sessions>,
+}
+
+/// Sessions are not scripted: they are opened, kept alive until a test ends them, and closed.
+#[derive(Default)]
+struct Sessions {
+    opened: Mutex<u64>,
+    refusals: Mutex<VecDeque<Status>>,
+    kept: Mutex<Vec<(Instant, v1::KeepAliveRequest)>>,
+    behaviour: Mutex<Behaviour>,
+    ended: Mutex<Vec<v1::SessionId>>,
+}
+
+/// What a coordinator does with keep-alives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// Answers them.
+    #[default]
+    Answer,
+    /// Takes them and says nothing.
+    Silent,
+    /// Ends the stream.
+    Break,
 }
 
 /// See the module. Stops when dropped.
@@ -87,6 +112,7 @@ impl Coordinator {
             .add_service(watch::WatchServiceServer::from_arc(script.clone()))
             .add_service(network::NetworkServiceServer::from_arc(script.clone()))
             .add_service(partition::PartitionServiceServer::from_arc(script.clone()))
+            .add_service(session::SessionServiceServer::from_arc(script.clone()))
             .add_service(cluster::ClusterServiceServer::from_arc(script.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move { server.await.unwrap() });
@@ -100,6 +126,49 @@ impl Coordinator {
     /// What it was asked, in order.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.script.asked.lock().iter().map(|(asked, _)| asked.clone()).collect()
+    }
+
+    /// The contexts of the puts it was asked for.
+    pub(crate) fn contexts(&self) -> Vec<v1::WriteContext> {
+        let context = |asked| match asked {
+            Asked::Put(request) => Some(request.context.unwrap_or_default()),
+            _ => None,
+        };
+        self.asked().into_iter().filter_map(context).collect()
+    }
+
+    /// How many sessions were opened here.
+    pub(crate) fn opened(&self) -> u64 {
+        *self.script.sessions.opened.lock()
+    }
+
+    /// Opening a session fails so, as often as there are statuses.
+    pub(crate) fn refuse_to_open(&self, statuses: impl IntoIterator<Item = Status>) {
+        self.script.sessions.refusals.lock().extend(statuses);
+    }
+
+    /// The keep-alives that arrived, with when.
+    pub(crate) fn keep_alives(&self) -> Vec<(Instant, v1::KeepAliveRequest)> {
+        self.script.sessions.kept.lock().clone()
+    }
+
+    /// What it does with keep-alives from now on.
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.script.sessions.behaviour.lock() = behaviour;
+    }
+
+    /// Keep-alives of this session are answered so that it has ended.
+    pub(crate) fn end_session(&self, id: v1::SessionId) {
+        self.script.sessions.ended.lock().push(id);
+    }
+
+    /// The sessions that it was asked to close.
+    pub(crate) fn closed(&self) -> Vec<v1::SessionId> {
+        let closed = |asked| match asked {
+            Asked::Close(request) => request.session,
+            _ => None,
+        };
+        self.asked().into_iter().filter_map(closed).collect()
     }
 
     /// The watches it was asked for.
@@ -147,11 +216,47 @@ pub(crate) async fn breaker() -> (String, JoinHandle<()>) {
     (address, task)
 }
 
-/// A client of these coordinators, with short pauses.
+/// A client of these coordinators, with short pauses and without a session.
 pub(crate) fn client(endpoints: &[String]) -> Client {
+    Client::new(config(endpoints).without_exactly_once()).unwrap()
+}
+
+/// A client of these coordinators, with short pauses, whose writes are applied at most once.
+pub(crate) fn once(endpoints: &[String]) -> Client {
+    Client::new(config(endpoints).with_exactly_once()).unwrap()
+}
+
+pub(crate) fn config(endpoints: &[String]) -> ClientConfig {
     let backoff = Backoff { min: Duration::from_millis(2), max: Duration::from_millis(20) };
-    let config = ClientConfig { backoff, ..ClientConfig::new(endpoints.iter().cloned()) };
-    Client::new(config).unwrap()
+    ClientConfig { backoff, ..ClientConfig::new(endpoints.iter().cloned()) }
+}
+
+/// Waits until this holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Sessions {
+    async fn answer(
+        &self,
+        request: v1::KeepAliveRequest,
+    ) -> Option<Result<v1::KeepAliveResponse, Status>> {
+        self.kept.lock().push((Instant::now(), request.clone()));
+        let behaviour = *self.behaviour.lock();
+        match behaviour {
+            Behaviour::Silent => None,
+            Behaviour::Break => Some(Err(Status::unavailable("out of contact"))),
+            Behaviour::Answer => {
+                let gone = self.ended.lock().clone();
+                let ended = request.sessions.into_iter().filter(|id| gone.contains(id)).collect();
+                Some(Ok(v1::KeepAliveResponse { header: Some(header(1)), ended }))
+            }
+        }
+    }
 }
 
 impl Script {
@@ -381,5 +486,53 @@ impl cluster::ClusterService for Script {
         let member = v1::Member { id: request.get_ref().id, ..v1::Member::default() };
         let header = Some(self.answer(Asked::Other, &request).await?);
         Ok(Response::new(v1::RemoveMemberResponse { header, member: Some(member) }))
+    }
+}
+
+#[async_trait]
+impl session::SessionService for Script {
+    type KeepAliveStream = stream::BoxStream<'static, Result<v1::KeepAliveResponse, Status>>;
+
+    async fn open(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        let request = request.into_inner();
+        self.asked.lock().push((Asked::Open(request.clone()), None));
+        if let Some(status) = self.sessions.refusals.lock().pop_front() {
+            return Err(status);
+        }
+        let mut opened = self.sessions.opened.lock();
+        *opened += 1;
+        let session = Some(v1::SessionId { restore: 0, revision: *opened });
+        let header = Some(header(1));
+        Ok(Response::new(v1::OpenSessionResponse { header, session, ttl_ms: request.ttl_ms }))
+    }
+
+    async fn keep_alive(
+        &self,
+        request: Request<tonic::Streaming<v1::KeepAliveRequest>>,
+    ) -> Result<Response<Self::KeepAliveStream>, Status> {
+        let sessions = self.sessions.clone();
+        let answers = request.into_inner().filter_map(move |request| {
+            let sessions = sessions.clone();
+            async move { sessions.answer(request.ok()?).await }
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn close(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        self.asked.lock().push((Asked::Close(request.into_inner()), None));
+        Ok(Response::new(v1::CloseSessionResponse { header: Some(header(1)) }))
+    }
+
+    async fn list(
+        &self,
+        _request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        Ok(Response::new(v1::ListSessionsResponse { header: Some(header(1)), sessions: vec![] }))
     }
 }

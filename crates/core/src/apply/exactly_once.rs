@@ -34,7 +34,8 @@ pub(super) enum Admitted {
 pub(super) fn admit(state: &mut State, call: &Call) -> Result<Admitted, Rejection> {
     let Call { session, serial, acknowledged, digest } = *call;
     if state.session(session).is_none() {
-        return Err(expired(session));
+        // The field tells it from a guard's session, which may be another one.
+        return Err(Rejection { field: "call.session".into(), ..expired(session) });
     }
     let mut window = window(state, session);
     if serial <= window.acknowledged || serial <= acknowledged {
