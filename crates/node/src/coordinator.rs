@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use quorate_core::{ClusterId, LogIndex, MemberId, Outcome, Rejection, Request, Revision, Term};
+use quorate_core::{
+    ClusterId, LogIndex, MemberId, Outcome, Rejection, Request, Revision, SessionId, Term,
+};
 use quorate_storage::{EncodedRequest, LogId, Published, View};
 use tokio::{sync::watch, time::Instant};
 
@@ -20,6 +22,7 @@ use crate::{
         transfer,
     },
     members::{MemberChange, MemberInfo},
+    session::Sessions,
     transport::Transport,
 };
 
@@ -101,6 +104,17 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
+    /// Whether a write was applied.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Unavailable { fate, .. } | Self::Stopped { fate } => *fate,
+            Self::Overloaded { .. } | Self::TooLarge { .. } | Self::NotReached { .. } => {
+                Fate::NotApplied
+            }
+        }
+    }
+
     /// Whether the same call may well succeed a moment later, and surely was not applied.
     fn is_worth_another_try(&self) -> bool {
         matches!(self, Self::Unavailable { fate: Fate::NotApplied, .. })
@@ -149,6 +163,7 @@ pub(crate) struct Parts {
     pub(crate) contact: Contact,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) members: Members,
+    pub(crate) sessions: Sessions,
     /// The largest election timeout: how long a call waits for a leader.
     pub(crate) election_max: Duration,
 }
@@ -352,6 +367,23 @@ impl Coordinator {
                 Err(_) => return Err(Unanswered::NotReached { wanted, current }),
             }
         }
+    }
+
+    /// Tells the leader, wherever it is, that the holders of these sessions are alive. Gives those
+    /// that have ended; all others were alive after this call began. A session lives at least for
+    /// its time to live after that, minus what clock rates differ (1%).
+    ///
+    /// # Errors
+    /// [`Unanswered`] when no leader with a quorum could be asked within about the largest election
+    /// timeout: nothing is known then.
+    pub async fn keep_alive(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>, Unanswered> {
+        self.parts.sessions.keep_alive(sessions).await
+    }
+
+    /// How many sessions this coordinator has expired, as the leader.
+    #[must_use]
+    pub fn sessions_expired(&self) -> u64 {
+        self.parts.sessions.keeper().expired()
     }
 
     /// The newest view here.

@@ -27,6 +27,7 @@ mod consensus;
 mod controller;
 mod frontend;
 mod node;
+mod session;
 
 pub use bootstrap::BootstrapError;
 pub use coordinator::Coordinator;

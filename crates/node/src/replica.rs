@@ -34,6 +34,7 @@ use crate::{
     },
     controller,
     coordinator::{Coordinator, Parts},
+    session::{self, Sessions},
     transport::{Peer, Transport},
 };
 
@@ -236,6 +237,18 @@ impl Replica {
             contact_max: election_max,
             turn: Semaphore::new(1),
         });
+        let sessions = Sessions::start(session::Parts {
+            raft: raft.clone(),
+            cluster,
+            published: published.clone(),
+            proposer: proposer.clone(),
+            reads: reads.clone(),
+            contact: contact.clone(),
+            transport: transport.clone(),
+            wait_max: election_max,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
         self.peer.serve(Serving {
             cluster,
             raft: raft.clone(),
@@ -243,10 +256,22 @@ impl Replica {
             heard,
             proposer: proposer.clone(),
             reads: reads.clone(),
+            keeper: sessions.keeper().clone(),
             install_idle_max: Duration::from_millis(self.config.raft.install_idle_ms_max),
             members: members.clone(),
         });
-        Parts { me, cluster, raft, proposer, reads, contact, transport, members, election_max }
+        Parts {
+            me,
+            cluster,
+            raft,
+            proposer,
+            reads,
+            contact,
+            transport,
+            members,
+            sessions,
+            election_max,
+        }
     }
 
     /// Sees to it that this coordinator becomes a member, where it is none, and stops when it was

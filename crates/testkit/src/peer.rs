@@ -134,6 +134,13 @@ impl Peer for SimPeer {
         self.unary(|server| async move { server.read_index(request).await }).await
     }
 
+    async fn keep_alive(
+        &self,
+        request: v1::ForwardedKeepAlives,
+    ) -> Result<v1::ForwardedKeepAlivesResponse, PeerError> {
+        self.unary(|server| async move { server.keep_alive(request).await }).await
+    }
+
     async fn hand_over(
         &self,
         request: v1::HandOverRequest,

@@ -103,6 +103,11 @@ impl Contact {
         *self.leader.borrow()
     }
 
+    /// Whether there is contact.
+    pub(crate) fn is_there(&self) -> bool {
+        *self.there.borrow()
+    }
+
     /// Tells whether there is contact.
     pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
         self.there.clone()

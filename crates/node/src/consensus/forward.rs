@@ -227,7 +227,7 @@ impl LinkTask {
 }
 
 /// Reads why the leader has no outcome.
-pub(super) fn from_wire(error: v1::ForwardError) -> Unanswered {
+pub(crate) fn from_wire(error: v1::ForwardError) -> Unanswered {
     if error.overloaded {
         let retry_after = Duration::from_millis(50);
         return Unanswered::Overloaded { limit: 0, retry_after };

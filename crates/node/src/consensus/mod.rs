@@ -15,11 +15,20 @@ pub(crate) mod removal;
 pub(crate) mod transfer;
 mod wire;
 
-use quorate_core::MemberId;
+use quorate_core::{MemberId, Term};
 use quorate_storage::{StateMachine, TypeConfig};
 
 /// openraft, with our types.
 pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// The term in which this coordinator leads, as far as openraft tells.
+pub(crate) fn leading_term(raft: &Raft) -> Option<Term> {
+    use openraft::async_runtime::watch::WatchReceiver;
+
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.state.is_leader().then_some(Term(metrics.current_term))
+}
 
 /// The leader that openraft knows of, and its peer address.
 pub(crate) fn leader_of(raft: &Raft) -> Option<(MemberId, String)> {

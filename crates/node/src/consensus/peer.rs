@@ -15,7 +15,8 @@ use futures::{StreamExt, stream::BoxStream};
 use openraft::raft::StreamAppendResult;
 use quorate_core::{ClusterId, MemberId};
 use quorate_proto::v1::{
-    self, hand_over_response::Result as HandOverAnswer, read_index_response::Result as ReadAnswer,
+    self, forwarded_keep_alives_response::Result as KeepAnswer,
+    hand_over_response::Result as HandOverAnswer, read_index_response::Result as ReadAnswer,
 };
 use quorate_storage::{Checkpoints, TypeConfig};
 use tokio::time::Instant;
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{
     bootstrap::Introduction,
+    session::Keeper,
     transport::{Peer, PeerError, PeerErrorKind, PeerStream},
 };
 
@@ -50,6 +52,8 @@ pub(crate) struct Serving {
     pub(crate) proposer: Proposer,
     /// Gives read indexes.
     pub(crate) reads: Reads,
+    /// Hears sessions.
+    pub(crate) keeper: Keeper,
     /// A transfer of a checkpoint in which nothing comes for so long is given up.
     pub(crate) install_idle_max: Duration,
     /// Changes members.
@@ -223,6 +227,22 @@ impl Peer for PeerService {
             Err(error) => ReadAnswer::Error(forward::to_wire(&error)),
         };
         Ok(v1::ReadIndexResponse { result: Some(result) })
+    }
+
+    async fn keep_alive(
+        &self,
+        request: v1::ForwardedKeepAlives,
+    ) -> Result<v1::ForwardedKeepAlivesResponse, PeerError> {
+        let serving = self.checked(request.header)?;
+        let sessions: Vec<_> = request.sessions.into_iter().map(Into::into).collect();
+        let result = match serving.keeper.keep_alive(&sessions).await {
+            Ok(ended) => {
+                let ended = ended.into_iter().map(Into::into).collect();
+                KeepAnswer::Kept(v1::KeptAlive { ended })
+            }
+            Err(error) => KeepAnswer::Error(forward::to_wire(&error)),
+        };
+        Ok(v1::ForwardedKeepAlivesResponse { result: Some(result) })
     }
 
     async fn hand_over(

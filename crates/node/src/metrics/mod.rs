@@ -10,6 +10,7 @@ mod connections;
 mod family;
 mod leaders;
 mod rpc;
+mod sessions;
 mod state;
 mod storage;
 mod streams;
@@ -20,6 +21,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder, core::Collector};
 pub use connections::ConnectionMetrics;
 pub use leaders::LeaderMetrics;
 pub use rpc::RpcMetrics;
+pub use sessions::SessionMetrics;
 pub use state::StateCollector;
 pub use storage::StorageCollector;
 pub use streams::StreamMetrics;
@@ -35,6 +37,8 @@ pub struct Metrics {
     pub streams: StreamMetrics,
     /// Writes from this coordinator's clients.
     pub writes: WriteMetrics,
+    /// Keep-alives of sessions.
+    pub sessions: SessionMetrics,
     /// Client connections.
     pub connections: ConnectionMetrics,
     /// Changes of leader.
@@ -50,6 +54,7 @@ impl Metrics {
             rpc: RpcMetrics::new(&registry),
             streams: StreamMetrics::new(&registry),
             writes: WriteMetrics::new(&registry),
+            sessions: SessionMetrics::new(&registry),
             connections: ConnectionMetrics::new(&registry),
             leaders: LeaderMetrics::new(&registry),
             registry,

@@ -62,6 +62,11 @@ impl Collector for StateCollector {
             float(view.index.get()),
         ));
         families.extend(store(&view.state));
+        families.push(counter(
+            "quorate_sessions_expired_total",
+            "Sessions that this coordinator, leading, ended for want of keep-alives.",
+            self.coordinator.sessions_expired(),
+        ));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }
@@ -136,6 +141,7 @@ fn store(state: &State) -> Vec<MetricFamily> {
     vec![
         counter("quorate_revision", "The revision of the last change.", state.revision().get()),
         gauge("quorate_records", "Records in the state.", float(count(state.len()))),
+        gauge("quorate_sessions", "Sessions that are alive.", float(count(state.sessions().len()))),
         gauge(
             "quorate_history_oldest_revision",
             "The oldest revision from which a change stream can start.",

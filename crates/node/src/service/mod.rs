@@ -19,6 +19,7 @@ mod lists;
 mod network;
 mod read;
 mod routes;
+mod sessions;
 mod snapshot;
 mod store;
 mod write;

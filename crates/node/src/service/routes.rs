@@ -10,6 +10,7 @@ use quorate_proto::{
         connection_service_server::{self, ConnectionServiceServer},
         network_service_server::{self, NetworkServiceServer},
         partition_service_server::{self, PartitionServiceServer},
+        session_service_server::{self, SessionServiceServer},
         snapshot_service_server::{self, SnapshotServiceServer},
         store_service_server::{self, StoreServiceServer},
         watch_service_server,
@@ -25,6 +26,7 @@ use super::{
     lists::{Connections, Partitions},
     network::Networks,
     read::Reader,
+    sessions::Sessions,
     snapshot::Snapshots,
     store::Store,
     write::Writer,
@@ -32,10 +34,11 @@ use super::{
 use crate::watch::{WatchServer, Watches};
 
 /// The services whose health is told, each by its name; the empty name is the whole server.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "",
     store_service_server::SERVICE_NAME,
     watch_service_server::SERVICE_NAME,
+    session_service_server::SERVICE_NAME,
     network_service_server::SERVICE_NAME,
     partition_service_server::SERVICE_NAME,
     connection_service_server::SERVICE_NAME,
@@ -71,6 +74,13 @@ pub fn client_routes(context: &Context) -> Routes {
         cluster_name: config.cluster.name.as_str().to_owned(),
         endpoint: config.client_address(),
     };
+    let sessions = Sessions {
+        coordinator: coordinator.clone(),
+        reader: reader.clone(),
+        writer: writer.clone(),
+        metrics: metrics.sessions.clone(),
+        shutdown: shutdown.clone(),
+    };
     let strategies = Arc::new(Strategies::builtin());
     let networks = Networks { reader: reader.clone(), writer: writer.clone(), strategies };
     let partitions = Partitions { reader: reader.clone(), writer };
@@ -79,6 +89,7 @@ pub fn client_routes(context: &Context) -> Routes {
 
     let routes = Routes::new(StoreServiceServer::new(store).max_decoding_message_size(bytes_max))
         .add_service(WatchServer::new(watches))
+        .add_service(SessionServiceServer::new(sessions).max_decoding_message_size(bytes_max))
         .add_service(NetworkServiceServer::new(networks).max_decoding_message_size(bytes_max))
         .add_service(PartitionServiceServer::new(partitions).max_decoding_message_size(bytes_max))
         .add_service(ConnectionServiceServer::new(connections).max_decoding_message_size(bytes_max))

@@ -217,6 +217,13 @@ impl Peer for GrpcPeer {
         Ok(self.forward()?.read_index(self.unary(request)).await?.into_inner())
     }
 
+    async fn keep_alive(
+        &self,
+        request: v1::ForwardedKeepAlives,
+    ) -> Result<v1::ForwardedKeepAlivesResponse, PeerError> {
+        Ok(self.forward()?.keep_alive(self.unary(request)).await?.into_inner())
+    }
+
     async fn hand_over(
         &self,
         request: v1::HandOverRequest,

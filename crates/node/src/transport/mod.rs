@@ -21,7 +21,7 @@ use quorate_proto::v1;
 /// behind bulk replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Votes, heartbeats, read indexes, bootstrap.
+    /// Votes, heartbeats, read indexes, keep-alives, bootstrap.
     Control,
     /// Log replication.
     Append,
@@ -91,6 +91,12 @@ pub trait Peer: Send + Sync + 'static {
         &self,
         request: v1::ReadIndexRequest,
     ) -> Result<v1::ReadIndexResponse, PeerError>;
+
+    /// Tells the leader whose holders were heard.
+    async fn keep_alive(
+        &self,
+        request: v1::ForwardedKeepAlives,
+    ) -> Result<v1::ForwardedKeepAlivesResponse, PeerError>;
 
     /// Asks the leader to hand leadership over. Its deadline is in the request.
     async fn hand_over(

@@ -137,6 +137,13 @@ impl ForwardService for PeerServer {
         Ok(Response::new(self.peer.read_index(request.into_inner()).await?))
     }
 
+    async fn keep_alive(
+        &self,
+        request: Request<v1::ForwardedKeepAlives>,
+    ) -> Result<Response<v1::ForwardedKeepAlivesResponse>, Status> {
+        Ok(Response::new(self.peer.keep_alive(request.into_inner()).await?))
+    }
+
     async fn hand_over(
         &self,
         request: Request<v1::HandOverRequest>,

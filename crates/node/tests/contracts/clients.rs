@@ -9,8 +9,8 @@ use quorate_proto::{
     convert::{ResumeToken, Start, WatchEvent, WatchSpec, WatchedChange},
     v1::{
         self, cluster_service_client::ClusterServiceClient,
-        network_service_client::NetworkServiceClient, store_service_client::StoreServiceClient,
-        watch_service_client::WatchServiceClient,
+        network_service_client::NetworkServiceClient, session_service_client::SessionServiceClient,
+        store_service_client::StoreServiceClient, watch_service_client::WatchServiceClient,
     },
 };
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -27,6 +27,7 @@ pub(crate) struct Clients {
     pub(crate) watch: WatchServiceClient<Channel>,
     pub(crate) cluster: ClusterServiceClient<Channel>,
     pub(crate) network: NetworkServiceClient<Channel>,
+    pub(crate) session: SessionServiceClient<Channel>,
 }
 
 impl Clients {
@@ -41,6 +42,7 @@ impl Clients {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             cluster: ClusterServiceClient::new(channel.clone()),
             network: NetworkServiceClient::new(channel.clone()),
+            session: SessionServiceClient::new(channel.clone()),
             channel,
         }
     }

@@ -65,7 +65,7 @@ async fn reflection_lists_the_services_of_this_address() {
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
     let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
-    for service in ["Store", "Watch", "Network", "Partition", "Connection", "Cluster"] {
+    for service in ["Store", "Watch", "Session", "Network", "Partition", "Connection", "Cluster"] {
         let name = format!("quorate.v1.{service}Service");
         assert!(names.contains(&name), "{names:?} has no {name}");
     }

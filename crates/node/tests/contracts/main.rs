@@ -13,5 +13,6 @@ mod http;
 mod interface;
 mod membership;
 mod ownership;
+mod sessions;
 mod stream_ends;
 mod streams;
