@@ -29,7 +29,8 @@ use crate::{
         membership::{Members, MembersParts},
         network::NetworkFactory,
         peer::{PeerService, Serving},
-        proposer, reads,
+        proposer::{self, Proposer},
+        reads::{self, Reads},
         removal::Removal,
     },
     controller,
@@ -202,27 +203,9 @@ impl Replica {
         let timing =
             contact::Timing { limit: election_max, every: self.config.raft.heartbeat() / 2 };
         let contact = Contact::start(raft.clone(), heard.clone(), timing, tasks, stop.clone());
-        let link =
-            Links::new(transport.clone(), (cluster, me), election_max, tasks.clone(), stop.clone());
-        let clock = self.environment.clock.clone();
-        let limits = self.limits();
-        let dispatcher =
-            proposer::Dispatcher::new(raft.clone(), link, clock, contact.clone(), limits, tasks);
-        let proposer = dispatcher.start(stop.clone());
-        let reads = reads::start(
-            raft.clone(),
-            transport.clone(),
-            cluster,
-            election_max,
-            tasks,
-            stop.clone(),
-        );
-        tasks.spawn(compaction::run(
-            raft.clone(),
-            self.storage.metrics(),
-            self.config.raft.checkpoint_bytes,
-            stop.clone(),
-        ));
+        let proposer = self.start_proposer(raft.clone(), cluster, contact.clone());
+        let reads = self.start_reads(raft.clone(), cluster);
+        self.bound_log(raft.clone());
         let members = Members::new(MembersParts {
             me,
             cluster,
@@ -313,6 +296,31 @@ impl Replica {
             }
             fatal.send_replace(Some(Fatal(error.to_string())));
         });
+    }
+
+    fn start_proposer(&self, raft: Raft, cluster: ClusterId, contact: Contact) -> Proposer {
+        let links = Links::new(
+            self.environment.transport.clone(),
+            (cluster, self.config.node.id),
+            self.config.raft.election_max(),
+            self.tasks.clone(),
+            self.stop.clone(),
+        );
+        let (clock, limits) = (self.environment.clock.clone(), self.limits());
+        let dispatcher =
+            proposer::Dispatcher::new(raft, links, clock, contact, limits, &self.tasks);
+        dispatcher.start(self.stop.clone())
+    }
+
+    fn start_reads(&self, raft: Raft, cluster: ClusterId) -> Reads {
+        let (transport, round_max) =
+            (self.environment.transport.clone(), self.config.raft.election_max());
+        reads::start(raft, transport, cluster, round_max, &self.tasks, self.stop.clone())
+    }
+
+    fn bound_log(&self, raft: Raft) {
+        let (metrics, bytes_max) = (self.storage.metrics(), self.config.raft.checkpoint_bytes);
+        self.tasks.spawn(compaction::run(raft, metrics, bytes_max, self.stop.clone()));
     }
 
     fn limits(&self) -> proposer::Limits {
