@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -36,8 +36,16 @@ fn remove(id: u64) -> MemberChange {
     MemberChange::Remove { id: MemberId(id), force: false }
 }
 
+/// Asks again when there is no answer: twice is as once.
 async fn change(at: &Coordinator, change: &MemberChange) -> Result<MemberInfo, Rejection> {
-    at.change_members(change, deadline()).await.unwrap()
+    let answered = async {
+        loop {
+            if let Ok(answer) = at.change_members(change, deadline()).await {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(LONG, answered).await.expect("an answer in time")
 }
 
 #[track_caller]
@@ -310,6 +318,40 @@ async fn a_wiped_member_that_joined_is_refused_and_comes_back_under_a_new_id() {
     grow(&mut cluster, &at, 4).await;
     let view = cluster.node(4).coordinator().read(Freshness::Linearizable, deadline()).await;
     assert!(view.unwrap().state.get(&Key::entry("k")).is_some());
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_get_through_while_leaders_change() {
+    let mut cluster = TestCluster::start(3).await;
+    let (first, second) = (cluster.node(1).coordinator(), cluster.node(2).coordinator());
+    let (first, at) = (first.clone(), second.clone());
+    let moves = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&moves);
+    let moving = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        for target in [1, 2, 3].into_iter().cycle() {
+            tick.tick().await;
+            // One that fails is a change of leaders, too.
+            if first.transfer_leader(Some(MemberId(target)), deadline()).await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let done = async {
+        for id in [4, 5] {
+            grow(&mut cluster, &at, id).await;
+            let removed = change(&at, &remove(id)).await.unwrap();
+            assert_eq!(removed.standing, Standing::Removed);
+            stopped(cluster.take(id)).await;
+        }
+    };
+    tokio::time::timeout(2 * LONG, done).await.expect("changes get through");
+    moving.abort();
+    assert!(moves.load(Ordering::Relaxed) > 2, "leadership moved meanwhile");
+    let left = members::list(&at.read(Freshness::Linearizable, deadline()).await.unwrap());
+    let voters = left.iter().filter(|member| member.standing == Standing::Voter);
+    assert_eq!(voters.map(|member| member.id.get()).collect::<Vec<_>>(), [1, 2, 3]);
     cluster.shutdown().await;
 }
 

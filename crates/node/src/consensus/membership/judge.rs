@@ -22,17 +22,31 @@ pub(crate) fn in_contact(metrics: &Metrics, id: u64, limit: Duration) -> bool {
     heard.is_some_and(|at| at.elapsed() <= limit)
 }
 
+/// Whether a leader has never heard a member: it may lead since a moment ago.
+fn never_heard(metrics: &Metrics, id: u64) -> bool {
+    metrics.id != id
+        && metrics.heartbeat.as_ref().is_none_or(|heard| heard.get(&id).is_none_or(Option::is_none))
+}
+
+/// Why a change must not be made.
+pub(super) struct Judgement {
+    pub(super) rejection: Rejection,
+    /// It rests on somebody whom this leader has never heard: a new leader should wait.
+    pub(super) hasty: bool,
+}
+
 /// Why a learner cannot become a voter yet.
 pub(super) fn promotable(
     metrics: &Metrics,
     id: MemberId,
     limit: Duration,
-) -> Result<(), Rejection> {
+) -> Result<(), Judgement> {
+    let hasty = never_heard(metrics, id.get());
     let refused = |message: String| {
         let mut rejection = Rejection::new(Reason::PreconditionFailed, message);
         rejection.field = "id".into();
         rejection.rule = "a learner that has caught up".into();
-        Err(rejection)
+        Err(Judgement { rejection, hasty })
     };
     if !in_contact(metrics, id.get(), limit) {
         return refused(format!("member {id} does not answer the leader"));
@@ -56,7 +70,7 @@ pub(super) fn removable(
     membership: &Membership,
     id: MemberId,
     limit: Duration,
-) -> Result<(), Rejection> {
+) -> Result<(), Judgement> {
     let left: BTreeSet<u64> = membership.voter_ids().filter(|voter| *voter != id.get()).collect();
     let (alive, lost): (Vec<u64>, Vec<u64>) =
         left.iter().partition(|voter| in_contact(metrics, **voter, limit));
@@ -64,6 +78,7 @@ pub(super) fn removable(
     if alive.len() >= needed {
         return Ok(());
     }
+    let hasty = lost.iter().any(|voter| never_heard(metrics, *voter));
     let lost: Vec<String> = lost.iter().map(ToString::to_string).collect();
     let mut rejection = Rejection::new(
         Reason::PreconditionFailed,
@@ -77,5 +92,5 @@ pub(super) fn removable(
     );
     rejection.field = "id".into();
     rejection.rule = "a member that the quorum can do without".into();
-    Err(rejection)
+    Err(Judgement { rejection, hasty })
 }

@@ -55,13 +55,15 @@ impl Members {
         let in_the_way = || self.unavailable("another change of the members is under way");
         let turn = tokio::time::timeout_at(deadline, self.turn.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(in_the_way()) };
+        // By then a leader has heard everybody who can be heard.
+        let heard_by = Instant::now() + self.contact_max;
         while Instant::now() < deadline {
             let Some(now) = self.look().await? else { continue };
             let step = match change {
                 MemberChange::Add { id, peer, client } => self.add(&now, *id, peer, client).await?,
-                MemberChange::Promote { id } => self.promote(&now, *id).await?,
+                MemberChange::Promote { id } => self.promote(&now, *id, heard_by).await?,
                 MemberChange::Remove { id, force } => {
-                    self.remove(&now, *id, *force, deadline).await?
+                    self.remove(&now, *id, *force, (heard_by, deadline)).await?
                 }
             };
             match step {
@@ -138,7 +140,12 @@ impl Members {
         self.note(Command::AddMember { id, peer, client }).await
     }
 
-    async fn promote(&self, now: &Now, id: MemberId) -> Result<Step, Unanswered> {
+    async fn promote(
+        &self,
+        now: &Now,
+        id: MemberId,
+        heard_by: Instant,
+    ) -> Result<Step, Unanswered> {
         let Some(member) = now.find(id) else { return Ok(Step::Refused(unknown_member(id))) };
         match member.standing {
             Standing::Voter => return Ok(Step::Done(member)),
@@ -156,8 +163,8 @@ impl Members {
             let metrics = self.raft.metrics();
             judge::promotable(&metrics.borrow_watched(), id, self.contact_max)
         };
-        if let Err(rejection) = judged {
-            return Ok(Step::Refused(rejection));
+        if let Err(judgement) = judged {
+            return Ok(refuse(judgement, heard_by).await);
         }
         tracing::info!(member = %id, "making a learner a voter");
         let voters = BTreeSet::from([id.get()]);
@@ -170,7 +177,7 @@ impl Members {
         now: &Now,
         id: MemberId,
         force: bool,
-        deadline: Instant,
+        (heard_by, deadline): (Instant, Instant),
     ) -> Result<Step, Unanswered> {
         let Some(member) = now.find(id) else { return Ok(Step::Refused(unknown_member(id))) };
         let votes = match member.standing {
@@ -189,8 +196,8 @@ impl Members {
                 let metrics = self.raft.metrics();
                 judge::removable(&metrics.borrow_watched(), membership, id, self.contact_max)
             };
-            if let Err(rejection) = judged {
-                return Ok(Step::Refused(rejection));
+            if let Err(judgement) = judged {
+                return Ok(refuse(judgement, heard_by).await);
             }
         }
         if id == self.me {
@@ -256,6 +263,15 @@ impl Members {
         let leader = leader_of(&self.raft).map(|(id, _)| id);
         Unanswered::Unavailable { fate: Fate::NotApplied, leader, message: message.into() }
     }
+}
+
+/// Refuses, unless it is too early to tell.
+async fn refuse(judgement: judge::Judgement, heard_by: Instant) -> Step {
+    if judgement.hasty && Instant::now() < heard_by {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        return Step::Again;
+    }
+    Step::Refused(judgement.rejection)
 }
 
 /// Whether a member's removal was begun, even if Raft still has it.
