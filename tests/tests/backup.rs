@@ -121,13 +121,20 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_written() -> Result<(
         ensure!(refused.code == 1 && refused.stderr.contains(why), "{refused:?}");
     }
     fs::write(&file, &good)?;
-    let old = ["--cluster-id", "0123456789abcdef", "--restore-epoch", "0"];
-    let refused = run_restore(&cluster, &file, &old)?;
-    ensure!(refused.code == 2 && refused.stderr.contains("at least 1"), "{refused:?}");
+    let any = |epoch| ["--cluster-id", "0123456789abcdef", "--restore-epoch", epoch];
+    for (epoch, why) in [("0", "at least 1"), ("7", "was not drawn for this backup")] {
+        let refused = run_restore(&cluster, &file, &any(epoch))?;
+        ensure!(refused.code == 2 && refused.stderr.contains(why), "{refused:?}");
+    }
     ensure!(!folder.join("data1").exists(), "something was written");
-    let chosen = ["--cluster-id", "0123456789abcdef", "--restore-epoch", "7"];
-    let restored = run_restore(&cluster, &file, &chosen)?.json()?.remove(0);
-    ensure!(restored["cluster_id"] == "0123456789abcdef" && restored["restore_epoch"] == 7);
+    // As on another machine: the same again, with what the first restore printed.
+    let first = run_restore(&cluster, &file, &[])?.json()?.remove(0);
+    cluster.wipe(id)?;
+    let (drawn, epoch) = (&first["cluster_id"], first["restore_epoch"].to_string());
+    let drawn = drawn.as_str().context("an id")?;
+    let chosen = ["--cluster-id", drawn, "--restore-epoch", &epoch];
+    let second = run_restore(&cluster, &file, &chosen)?.json()?.remove(0);
+    ensure!(first == second, "{first} and {second} differ");
     cluster.spawn(id)?;
     cluster.wait_healthy().await?;
     let (_, entries) = cluster.coordinator(id).entries("").await?;
@@ -229,7 +236,7 @@ async fn save(cluster: &Cluster, id: MemberId, file: &Path) -> Result<(PathBuf, 
     let began = Instant::now();
     let ran = tokio::task::spawn_blocking(move || finish(&mut command)).await??;
     let row = ran.json()?.remove(0);
-    println!("saved {row} in {:?}", began.elapsed());
+    eprintln!("saved {row} in {:?}", began.elapsed());
     Ok((file.to_path_buf(), row["revision"].as_u64().context("a revision")?))
 }
 
@@ -347,7 +354,7 @@ async fn restore(cluster: &mut Cluster, file: &Path) -> Result<serde_json::Value
     }
     let began = Instant::now();
     let restored = run_restore(cluster, file, &[])?.json()?.remove(0);
-    println!("restored {restored} in {:?}", began.elapsed());
+    eprintln!("restored {restored} in {:?}", began.elapsed());
     for id in cluster.ids() {
         cluster.spawn(id)?;
     }

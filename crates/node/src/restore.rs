@@ -35,7 +35,7 @@ use crate::{
 /// What the restored cluster is called, beyond what the configurations say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// None: drawn at random.
+    /// None: drawn at random. Half of it says which backup it was drawn for.
     pub cluster_id: Option<ClusterId>,
     /// None: the larger one of the backup's + 1 and the seconds since 1970.
     pub restore_epoch: Option<RestoreEpoch>,
@@ -190,19 +190,37 @@ fn identity(backup: &Backup, choice: Choice) -> Result<Identity, RestoreFailure>
             before.restore_epoch
         )));
     }
-    let cluster_id = choice.cluster_id.unwrap_or_else(|| draw(before.cluster_id));
-    if cluster_id == before.cluster_id || cluster_id.get() == 0 {
-        let message = format!("{cluster_id} cannot be the id of the new cluster");
-        return Err(RestoreFailure::Configuration(message));
-    }
+    let drawn_for = fingerprint(backup, restore_epoch);
+    let cluster_id = match choice.cluster_id {
+        None => draw(drawn_for, before.cluster_id),
+        Some(id) if fingerprint_of(id) == drawn_for && id != before.cluster_id => id,
+        Some(id) => {
+            return Err(RestoreFailure::Configuration(format!(
+                "cluster id {id} was not drawn for this backup and restore epoch {restore_epoch}: \
+                 give both as the first restore of the same backup printed them"
+            )));
+        }
+    };
     Ok(Identity { cluster_id, restore_epoch })
 }
 
-fn draw(other_than: ClusterId) -> ClusterId {
+/// The half of a new cluster's id that says of what it was restored: members that are restored
+/// apart from each other must begin with the same state, or they would never agree again.
+fn fingerprint(backup: &Backup, restore_epoch: RestoreEpoch) -> u64 {
+    // 2^64 / the golden ratio: every bit of both numbers reaches the upper half.
+    let mixed = backup.state.hash().0 ^ restore_epoch.get().rotate_left(32);
+    fingerprint_of(ClusterId(mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+fn fingerprint_of(id: ClusterId) -> u64 {
+    id.get() >> 32
+}
+
+fn draw(fingerprint: u64, other_than: ClusterId) -> ClusterId {
     loop {
-        match ClusterId(rand::random()) {
-            id if id.get() != 0 && id != other_than => return id,
-            _ => {}
+        let id = ClusterId(fingerprint << 32 | u64::from(rand::random::<u32>()));
+        if id.get() != 0 && id != other_than {
+            return id;
         }
     }
 }

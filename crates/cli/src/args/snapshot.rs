@@ -47,8 +47,8 @@ history of changes is not.
 Examples:
   quorate snapshot save backup.quorate
   quorate snapshot save backup.quorate --force --output json
-  quorate snapshot save last-resort.quorate --consistency local --endpoints 10.0.0.2:7101
-                                                from one coordinator that has lost its majority";
+  quorate snapshot save last.quorate --consistency local --endpoints 10.0.0.2:7101
+                          from one coordinator that has lost its majority";
 
 const INSPECT_EXAMPLES: &str = "\
 Checks every checksum and every rule of the state. Exit code 1 when the file is damaged, cut off, no
@@ -85,7 +85,7 @@ larger restore epoch: sessions have ended, partitions have no owners, and whoeve
 of the old cluster is refused. Start its members with `quorate serve` as always.
 
 Examples:
-  quorate snapshot restore backup.quorate --config node1.toml --config node2.toml --config node3.toml
-  quorate snapshot restore backup.quorate --config node1.toml --data-dir /var/lib/quorate
-                                     members on other machines: repeat there with the same backup and
-                                     the --cluster-id and --restore-epoch that this prints";
+  quorate snapshot restore saved --config node1.toml --config node2.toml --config node3.toml
+  quorate snapshot restore saved --config node1.toml --data-dir /var/lib/quorate
+                          members on other machines: repeat there with the same backup, and
+                          the --cluster-id and --restore-epoch that this prints";

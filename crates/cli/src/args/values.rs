@@ -81,8 +81,8 @@ pub(super) fn revision(text: &str) -> Result<Revision, String> {
 
 /// Reads a cluster's id as it is shown: 16 hex digits.
 pub(super) fn cluster_id(text: &str) -> Result<ClusterId, String> {
-    match u64::from_str_radix(text, 16) {
-        Ok(id) if id > 0 && text.len() == 16 => Ok(ClusterId(id)),
+    match u64::from_str_radix(text, 16).map(ClusterId) {
+        Ok(id) if id.get() > 0 && id.to_string() == text => Ok(id),
         _ => Err("expected 16 hex digits".to_owned()),
     }
 }

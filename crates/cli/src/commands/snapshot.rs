@@ -165,25 +165,29 @@ async fn restore(context: &Context, args: SnapshotRestore) -> Result<()> {
         members: ids(&members),
         missing: ids(&missing),
     };
-    let listed = |ids: &[u64]| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     if !row.missing.is_empty() {
         let _ = writeln!(
             std::io::stderr(),
-            "warning: members {} are not restored; restore each with the same backup and \
-             --cluster-id {} --restore-epoch {} before it starts",
-            listed(&row.missing),
+            "warning: {} not restored here; before it starts, restore each such member with the same \
+             backup and --cluster-id {} --restore-epoch {}",
+            named(&row.missing),
             row.cluster_id,
             row.restore_epoch
         );
     }
     let line = format!(
-        "restored members {} at revision {revision} with {records} records: cluster {}, restore \
+        "restored {} at revision {revision} with {records} records: cluster {}, restore \
          epoch {}",
-        listed(&row.members),
+        named(&row.members),
         row.cluster_id,
         row.restore_epoch
     );
     context.output.one(&line, &row)
+}
+
+fn named(members: &[u64]) -> String {
+    let ids: Vec<_> = members.iter().map(u64::to_string).collect();
+    format!("{} {}", if ids.len() == 1 { "member" } else { "members" }, ids.join(", "))
 }
 
 /// The members' configurations, with their data directories.

@@ -26,6 +26,7 @@ fn an_unreachable_cluster_is_exit_code_4_and_names_the_endpoints() {
         &["partition", "list"],
         &["connection", "list"],
         &["bench", "put"],
+        &["snapshot", "save", "never-written.quorate"],
     ] {
         let start = Instant::now();
         let ran = run(NOWHERE, &[args, &["--timeout", "300ms"]].concat(), b"");

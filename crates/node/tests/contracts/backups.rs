@@ -207,7 +207,7 @@ async fn a_backup_that_nobody_takes_is_given_up_and_makes_room() {
     let request = v1::SaveSnapshotRequest::default;
     let mut stands_still = service.save(request()).await.unwrap().into_inner();
     assert!(stands_still.message().await.unwrap().unwrap().records_total >= 80);
-    let busy = service.save(request()).await.err().expect("one at a time");
+    let busy = service.save(request()).await.expect_err("one at a time");
     let details = assert_error(&busy, Code::ResourceExhausted, Reason::LimitExceeded);
     assert_eq!(details.rule, "limits.snapshots_max = 1");
 
