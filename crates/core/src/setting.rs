@@ -113,6 +113,8 @@ settings! {
     range_records_max = 10_000, 1..=1_000_000;
     /// Most bytes of records that one transaction may return.
     reply_bytes_max = 16 * MIB, KIB..=128 * MIB;
+    /// Most loads in one report of a worker.
+    reported_loads_max = 10_000, 1..=100_000;
     /// Most entries, workers and partitions bound to one session: they end at one revision.
     session_records_max = 10_000, 1..=100_000;
     /// Most bytes of replies kept for one session.

@@ -26,6 +26,7 @@ mod compaction;
 mod consensus;
 mod controller;
 mod frontend;
+mod loads;
 mod node;
 mod session;
 

@@ -15,21 +15,36 @@ const BUCKETS: [f64; 14] =
 
 /// The methods that are counted by name; any other is counted as `other`, so that callers cannot
 /// make up labels.
-const METHODS: [&str; 14] = [
+const METHODS: [&str; 29] = [
     "/quorate.v1.StoreService/Range",
     "/quorate.v1.StoreService/Put",
     "/quorate.v1.StoreService/Delete",
     "/quorate.v1.StoreService/Transaction",
     "/quorate.v1.WatchService/Watch",
+    "/quorate.v1.SessionService/Open",
+    "/quorate.v1.SessionService/KeepAlive",
+    "/quorate.v1.SessionService/Close",
+    "/quorate.v1.SessionService/List",
     "/quorate.v1.NetworkService/Apply",
     "/quorate.v1.NetworkService/Get",
     "/quorate.v1.NetworkService/List",
     "/quorate.v1.NetworkService/Delete",
     "/quorate.v1.PartitionService/List",
+    "/quorate.v1.PartitionService/Move",
+    "/quorate.v1.PartitionService/Release",
     "/quorate.v1.ConnectionService/List",
+    "/quorate.v1.WorkerService/Register",
+    "/quorate.v1.WorkerService/Report",
+    "/quorate.v1.WorkerService/Drain",
+    "/quorate.v1.WorkerService/Leave",
+    "/quorate.v1.WorkerService/List",
     "/quorate.v1.ClusterService/Status",
     "/quorate.v1.ClusterService/Members",
     "/quorate.v1.ClusterService/TransferLeader",
+    "/quorate.v1.ClusterService/AddMember",
+    "/quorate.v1.ClusterService/PromoteMember",
+    "/quorate.v1.ClusterService/RemoveMember",
+    "/quorate.v1.SnapshotService/Save",
 ];
 
 /// Counters of calls.

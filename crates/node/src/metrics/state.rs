@@ -15,7 +15,8 @@ use prometheus::{
     proto::MetricFamily,
 };
 use quorate_core::{
-    ConnectionId, ConnectionState, Kind, PartitionId, Record, Resources, Revision, State,
+    ConnectionId, ConnectionState, Kind, PartitionId, PartitionState, Record, Resources, Revision,
+    State, WorkerState,
 };
 
 use super::family::{counter, desc, float, gauge, gauge_sample, gauges};
@@ -152,10 +153,27 @@ fn store(state: &State) -> Vec<MetricFamily> {
     ]
 }
 
-/// What partitions and connections there are.
+/// The states of partitions, as labels.
+const PARTITION_STATES: [(PartitionState, &str); 4] = [
+    (PartitionState::Unassigned, "unassigned"),
+    (PartitionState::Assigned, "assigned"),
+    (PartitionState::Releasing, "releasing"),
+    (PartitionState::Deleted, "deleted"),
+];
+/// The states of workers, as labels.
+const WORKER_STATES: [(WorkerState, &str); 4] = [
+    (WorkerState::Joining, "joining"),
+    (WorkerState::Active, "active"),
+    (WorkerState::Draining, "draining"),
+    (WorkerState::Down, "down"),
+];
+
+/// What partitions, connections and workers there are.
 #[derive(Debug, Default)]
 struct Tally {
     networks: BTreeMap<String, PerNetwork>,
+    /// As in [`WORKER_STATES`].
+    workers: [u64; 4],
     demand: Resources,
     capacity: Resources,
 }
@@ -163,6 +181,8 @@ struct Tally {
 #[derive(Debug, Default)]
 struct PerNetwork {
     partitions: u64,
+    /// As in [`PARTITION_STATES`].
+    states: [u64; 4],
     load_ppm_sum: u64,
     load_ppm_max: u64,
     pending: u64,
@@ -184,6 +204,7 @@ impl Tally {
             {
                 let network = tally.network(id.network.as_str());
                 network.partitions += 1;
+                count(&PARTITION_STATES, &mut network.states, partition.state);
                 network.load_ppm_sum += partition.load_ppm;
                 network.load_ppm_max = network.load_ppm_max.max(partition.load_ppm);
                 tally.demand.add(&partition.demand, 1);
@@ -200,7 +221,11 @@ impl Tally {
         }
         for (_, record) in state.range(&all(Kind::Worker)) {
             if let Record::Worker(worker) = &record.value {
-                tally.capacity.add(&worker.capacity, 1);
+                count(&WORKER_STATES, &mut tally.workers, worker.state);
+                // One that is down gives nothing.
+                if worker.state != WorkerState::Down {
+                    tally.capacity.add(&worker.capacity, 1);
+                }
             }
         }
         tally
@@ -216,8 +241,15 @@ impl Tally {
             self.networks.iter().flat_map(|(name, network)| sample(name, network)).collect()
         };
         let partitions = each(&|name, network| {
-            vec![gauge_sample(&[("network", name)], float(network.partitions))]
+            let sample = |((_, state), count): (&(_, &str), u64)| {
+                gauge_sample(&[("network", name), ("state", state)], float(count))
+            };
+            PARTITION_STATES.iter().zip(network.states).map(sample).collect()
         });
+        let workers = WORKER_STATES.iter().zip(self.workers);
+        let workers = workers
+            .map(|((_, state), count)| gauge_sample(&[("state", state)], float(count)))
+            .collect();
         let load = each(&|name, network| {
             let mean = network.load_ppm_sum.checked_div(network.partitions).unwrap_or(0);
             let sample = |stat, ppm| {
@@ -236,7 +268,8 @@ impl Tally {
             resources.iter().map(sample).collect()
         };
         vec![
-            gauges("quorate_partitions", "Partitions, by network.", partitions),
+            gauges("quorate_partitions", "Partitions, by network and state.", partitions),
+            gauges("quorate_workers", "Workers, by state.", workers),
             gauges(
                 "quorate_partition_load",
                 "Declared load of a network's partitions as a share of the network's demand.",
@@ -250,10 +283,17 @@ impl Tally {
             ),
             gauges(
                 "quorate_resource_capacity",
-                "What all workers can give, by resource, in the resource's unit.",
+                "What all workers that are not down can give, by resource, in the resource's unit.",
                 amounts(&self.capacity),
             ),
         ]
+    }
+}
+
+/// Counts one of a state.
+fn count<S: PartialEq>(states: &[(S, &str); 4], counts: &mut [u64; 4], state: S) {
+    for ((known, _), count) in states.iter().zip(counts) {
+        *count += u64::from(*known == state);
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a scrape shows, and that it follows the state.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use prometheus::proto::MetricFamily;
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Identity, Name, NetworkSpec, Parallelism, PartitionPolicy,
-    Process, ProcessEdge, Resources, RestoreEpoch, Stamp, State, apply,
+    ApplyNetwork, ClusterId, Command, Grant, Identity, Name, NetworkSpec, Owner, Parallelism,
+    PartitionId, PartitionPolicy, Process, ProcessEdge, RegisterWorker, Resources, RestoreEpoch,
+    SessionId, Stamp, State, apply,
 };
 use tonic::Code;
 
@@ -67,8 +68,8 @@ fn partitions_and_connections_are_counted_by_network() {
     assert_has(
         &text,
         &[
-            "quorate_partitions{network=\"one\"} 2",
-            "quorate_partitions{network=\"two\"} 2",
+            "quorate_partitions{network=\"one\",state=\"unassigned\"} 2",
+            "quorate_partitions{network=\"two\",state=\"unassigned\"} 2",
             "quorate_partition_load{network=\"one\",stat=\"max\"} 0.7",
             "quorate_partition_load{network=\"one\",stat=\"mean\"} 0.5",
             "quorate_connection_status{network=\"one\",state=\"pending\"} 2",
@@ -86,14 +87,58 @@ fn networks_beyond_the_bound_are_summed_up() {
     let text = render(&tally_families(&state));
     assert_has(
         &text,
-        &["quorate_partitions{network=\"net199\"} 2", "quorate_partitions{network=\"(others)\"} 6"],
+        &[
+            "quorate_partitions{network=\"net199\",state=\"unassigned\"} 2",
+            "quorate_partitions{network=\"(others)\",state=\"unassigned\"} 6",
+        ],
     );
     assert!(!text.contains("net200"));
 }
 
 #[test]
-fn an_empty_state_has_no_samples() {
-    assert_eq!(render(&tally_families(&state())), "");
+fn an_empty_state_has_no_samples_but_that_there_are_no_workers() {
+    let text = render(&tally_families(&state()));
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let none = ["joining", "active", "draining", "down"];
+    assert_eq!(samples, none.map(|state| format!("quorate_workers{{state=\"{state}\"}} 0")));
+}
+
+#[test]
+fn workers_and_what_they_own_are_counted_by_state() {
+    let mut state = state();
+    network(&mut state, "one");
+    let mut run = |command| {
+        apply(&mut state, Stamp::at(0), &command).outcome.result.unwrap();
+        state.revision()
+    };
+    let open = || Command::OpenSession { ttl_ms: 5_000, label: "".into() };
+    let workers = ["a", "b"].map(|worker| {
+        let session = SessionId { restore: RestoreEpoch(0), revision: run(open()) };
+        run(Command::RegisterWorker(RegisterWorker {
+            name: name(worker),
+            session,
+            address: "127.0.0.1:1".into(),
+            capacity: Resources::from_iter([(name(Resources::CPU_MILLIS), 700)]),
+            labels: BTreeMap::new(),
+        }));
+        Owner { worker: name(worker), session }
+    });
+    let partition = PartitionId { network: name("one"), index: 1 };
+    let grants = vec![Grant { partition, owner: workers[0].clone() }];
+    run(Command::AssignPartitions { grants });
+    run(Command::CloseSession { id: workers[1].session });
+    let text = render(&tally_families(&state));
+    assert_has(
+        &text,
+        &[
+            "quorate_partitions{network=\"one\",state=\"unassigned\"} 1",
+            "quorate_partitions{network=\"one\",state=\"assigned\"} 1",
+            "quorate_partitions{network=\"one\",state=\"releasing\"} 0",
+            "quorate_workers{state=\"active\"} 1",
+            "quorate_workers{state=\"down\"} 1",
+            "quorate_resource_capacity{resource=\"cpu_millis\"} 700",
+        ],
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod routes;
 mod sessions;
 mod snapshot;
 mod store;
+mod workers;
 mod write;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use quorate_proto::{
         snapshot_service_server::{self, SnapshotServiceServer},
         store_service_server::{self, StoreServiceServer},
         watch_service_server,
+        worker_service_server::{self, WorkerServiceServer},
     },
 };
 use tonic::service::Routes;
@@ -29,12 +30,16 @@ use super::{
     sessions::Sessions,
     snapshot::Snapshots,
     store::Store,
+    workers::Workers,
     write::Writer,
 };
-use crate::watch::{WatchServer, Watches};
+use crate::{
+    loads::Loads,
+    watch::{WatchServer, Watches},
+};
 
 /// The services whose health is told, each by its name; the empty name is the whole server.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "",
     store_service_server::SERVICE_NAME,
     watch_service_server::SERVICE_NAME,
@@ -44,6 +49,7 @@ const SERVICES: [&str; 9] = [
     connection_service_server::SERVICE_NAME,
     cluster_service_server::SERVICE_NAME,
     snapshot_service_server::SERVICE_NAME,
+    worker_service_server::SERVICE_NAME,
 ];
 
 /// The services for clients, with health and reflection, for a tonic server. Starts the tasks that
@@ -83,6 +89,8 @@ pub fn client_routes(context: &Context) -> Routes {
     };
     let strategies = Arc::new(Strategies::builtin());
     let networks = Networks { reader: reader.clone(), writer: writer.clone(), strategies };
+    let loads = Loads::start(coordinator.clone(), tasks, shutdown.clone());
+    let workers = Workers { reader: reader.clone(), writer: writer.clone(), loads };
     let partitions = Partitions { reader: reader.clone(), writer };
     let snapshots = Snapshots::new(context, reader.clone());
     let connections = Connections { reader };
@@ -92,6 +100,7 @@ pub fn client_routes(context: &Context) -> Routes {
         .add_service(SessionServiceServer::new(sessions).max_decoding_message_size(bytes_max))
         .add_service(NetworkServiceServer::new(networks).max_decoding_message_size(bytes_max))
         .add_service(PartitionServiceServer::new(partitions).max_decoding_message_size(bytes_max))
+        .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(bytes_max))
         .add_service(ConnectionServiceServer::new(connections).max_decoding_message_size(bytes_max))
         .add_service(ClusterServiceServer::new(cluster).max_decoding_message_size(bytes_max))
         .add_service(SnapshotServiceServer::new(snapshots).max_decoding_message_size(bytes_max));

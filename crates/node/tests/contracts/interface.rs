@@ -65,7 +65,9 @@ async fn reflection_lists_the_services_of_this_address() {
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
     let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
-    for service in ["Store", "Watch", "Session", "Network", "Partition", "Connection", "Cluster"] {
+    let services =
+        ["Store", "Watch", "Session", "Network", "Partition", "Connection", "Worker", "Cluster"];
+    for service in services {
         let name = format!("quorate.v1.{service}Service");
         assert!(names.contains(&name), "{names:?} has no {name}");
     }
@@ -151,7 +153,8 @@ async fn a_network_is_applied_seen_everywhere_and_deleted() {
         assert_eq!(list.into_inner().networks, std::slice::from_ref(&summary));
     }
     let node = cluster.node(1);
-    let partitions = crate::http::metric(node, "quorate_partitions{network=\"net\"}").await;
+    let unassigned = "quorate_partitions{network=\"net\",state=\"unassigned\"}";
+    let partitions = crate::http::metric(node, unassigned).await;
     assert_eq!(partitions, 2.0);
 
     let delete =

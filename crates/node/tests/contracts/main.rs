@@ -17,3 +17,4 @@ mod ownership;
 mod sessions;
 mod stream_ends;
 mod streams;
+mod workers;

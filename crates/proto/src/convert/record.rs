@@ -179,10 +179,10 @@ impl TryFrom<v1::Resources> for Resources {
 }
 
 /// Reads resources that may be absent: nothing of anything.
-pub(crate) fn resources(
-    message: Option<v1::Resources>,
-    field: &str,
-) -> Result<Resources, ConvertError> {
+///
+/// # Errors
+/// [`ConvertError`] when a name is wrong.
+pub fn resources(message: Option<v1::Resources>, field: &str) -> Result<Resources, ConvertError> {
     message.map_or_else(|| Ok(Resources::default()), Resources::try_from).within(field)
 }
 
