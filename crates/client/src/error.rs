@@ -152,6 +152,11 @@ impl Error {
         Self::of(ErrorKind::Rejected, ConvertError::new(field, rule).into())
     }
 
+    /// What was to be changed is not held any more.
+    pub(crate) fn not_held() -> Self {
+        Self::of(ErrorKind::Rejected, ErrorDetails::new(Reason::PreconditionFailed, "not held"))
+    }
+
     /// The deadline passed before anything was sent, or between attempts.
     pub(crate) fn no_time(message: impl Into<String>) -> Self {
         let details = ErrorDetails { reason: None, ..ErrorDetails::new(Reason::NoQuorum, message) };

@@ -25,6 +25,7 @@ mod exactly_once;
 pub mod network;
 pub mod network_file;
 mod pool;
+pub mod recipe;
 pub mod records;
 mod seen;
 mod sent;
@@ -43,6 +44,7 @@ pub use quorate_proto::{
     Reason, WriteOutcome,
     convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},
 };
+pub use recipe::{Gone, Leader, LeaderWatch, Leadership, Lock, NotTaken};
 pub use records::{Deleted, FoundRecord, IntoKey, IntoRange, KeyPage, Page};
 pub use session::{Lost, Session, SessionOptions};
 pub use snapshot::{SnapshotDownload, SnapshotPart};

@@ -14,7 +14,13 @@ mod keeper;
 mod lease;
 mod remote;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use quorate_core::SessionId;
 
@@ -105,7 +111,8 @@ impl Client {
         let holds = holds(opened.ttl, margin);
         let lease = Arc::new(Lease::new(opened.id, t0.get(), Some(holds), clock));
         self.keeper().keep(lease.clone(), opened.ttl);
-        Ok(Session(Arc::new(Held { client: self.clone(), lease, ttl: opened.ttl })))
+        let (client, places) = (self.clone(), AtomicU64::new(0));
+        Ok(Session(Arc::new(Held { client, lease, ttl: opened.ttl, places })))
     }
 }
 
@@ -119,6 +126,8 @@ struct Held {
     client: Client,
     lease: Arc<Lease>,
     ttl: Duration,
+    /// How many places in queues it has taken.
+    places: AtomicU64,
 }
 
 impl Session {
@@ -167,6 +176,15 @@ impl Session {
         lease.end(Lost::Closed);
         client.keeper().forget(lease.id());
         close(client, lease.id()).await
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// A number that it has not given before.
+    pub(crate) fn next_place(&self) -> u64 {
+        self.0.places.fetch_add(1, Ordering::Relaxed)
     }
 }
 
