@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     Unavailable = 4,
     /// Whether the write was applied is not known.
     Unknown = 5,
+    /// A lock was lost while its command ran.
+    LockLost = 6,
 }
 
 impl From<Exit> for ExitCode {

@@ -158,7 +158,7 @@ struct Options {
     consistency: Consistency,
     timeout: Option<Duration>,
     via: Option<Endpoint>,
-    reason: Arc<str>,
+    reason: Option<Arc<str>>,
 }
 
 impl<O: Operation> Call<O> {
@@ -202,7 +202,7 @@ impl<O: Write> Call<O> {
     /// Why it is done, in a person's words, at most 1,024 bytes: kept with the revision, and shown
     /// to those who watch.
     pub fn reason(mut self, reason: impl Into<Arc<str>>) -> Self {
-        self.options.reason = reason.into();
+        self.options.reason = Some(reason.into());
         self
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Whether writes are applied at most once unless the configuration says otherwise.
-const EXACTLY_ONCE_DEFAULT: bool = false;
+const EXACTLY_ONCE_DEFAULT: bool = true;
 
 /// The longest label that a coordinator accepts.
 const LABEL_BYTES_MAX: usize = 128;
@@ -100,6 +100,9 @@ pub struct ClientConfig {
     /// What the client calls itself, at most 128 bytes: kept with every revision that it makes.
     /// The program's name unless it is set.
     pub label: String,
+    /// Why, of writes that do not say it themselves ([`Call::reason`](crate::Call::reason)). May be
+    /// empty.
+    pub reason: String,
     /// Whether writes are applied at most once however often they must be sent: the first one
     /// opens a session. Otherwise a write whose outcome is unknown is not sent again.
     pub exactly_once: bool,
@@ -124,6 +127,7 @@ impl Default for ClientConfig {
             backoff: Backoff { min: Duration::from_millis(20), max: Duration::from_secs(1) },
             message_bytes_max: 64 << 20,
             label: program_name(),
+            reason: String::new(),
             exactly_once: EXACTLY_ONCE_DEFAULT,
             exactly_once_ttl: Duration::from_secs(10),
             clock: Arc::new(BootClock),
@@ -161,6 +165,12 @@ impl ClientConfig {
     #[must_use]
     pub fn with_label(self, label: impl Into<String>) -> Self {
         Self { label: label.into(), ..self }
+    }
+
+    /// With a reason for writes that do not say one themselves.
+    #[must_use]
+    pub fn with_reason(self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self }
     }
 
     /// With writes that are applied at most once.

@@ -4,7 +4,9 @@
 
 mod bench;
 mod cluster;
+mod history;
 mod kv;
+mod lock;
 mod member;
 mod network;
 mod node;
@@ -19,7 +21,9 @@ use clap_complete::Shell;
 
 pub(crate) use self::{
     bench::{BenchCommand, BenchGet, BenchLoad, BenchPut, BenchWatch},
+    history::History,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
+    lock::Lock,
     member::{MemberCommand, Rejoin, Replace},
     network::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
     node::{Dev, LogFormat, Serve},
@@ -49,7 +53,7 @@ Examples:
   quorate status --output json | jq .role       one JSON object a line, for programs
 
 Exit codes: 0 done, 1 rejected, 2 usage, 3 not found, 4 unavailable and not applied,
-5 outcome unknown.";
+5 outcome unknown, 6 lock lost.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -96,6 +100,28 @@ pub(crate) struct Global {
     /// How long to wait for an answer, for instance 500ms, 5s or 1m [default: 5s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
+
+    /// Why something is changed, kept with the revision and shown by watch and history
+    #[arg(long, global = true, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    pub(crate) reason: String,
+
+    /// Who changes it, kept with the revision, too
+    #[arg(
+        long,
+        global = true,
+        env = "QUORATE_LABEL",
+        default_value = "quorate",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    pub(crate) label: String,
+
+    /// Open a session, so that a change with a lost answer is asked for again and never made twice
+    ///
+    /// Without it, such a change ends with exit code 5. It takes two more revisions: the session
+    /// is opened before the change and closed after it.
+    #[arg(long, global = true)]
+    pub(crate) exactly_once: bool,
 }
 
 impl Global {
@@ -128,6 +154,10 @@ pub(crate) enum Command {
     Kv(KvCommand),
     /// Follow committed changes
     Watch(Watch),
+    /// Show the changes that are kept, with who made them and why
+    History(History),
+    /// Run a command while a lock is held
+    Lock(Lock),
     /// Register, show and delete networks of processes
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -218,6 +248,10 @@ mod tests {
             "quorate watch --kind nonsense",
             "quorate watch --partition net",
             "quorate watch --count 0",
+            "quorate history a --prefix b",
+            "quorate lock a",
+            "quorate lock a true",
+            "quorate lock a --wait soon -- true",
             "quorate network apply",
             "quorate network apply f --name -x",
             "quorate network apply f --partitions 0",

@@ -39,6 +39,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads seconds, `0` for not at all, or a duration with its unit.
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if Duration::from_secs(seconds) <= Duration::from_millis(DURATION_MS_MAX) => {
+            Ok(Duration::from_secs(seconds))
+        }
+        Ok(_) => Err("must be at most 86400 seconds".to_owned()),
+        Err(_) => duration(text),
+    }
+}
+
 /// The longest duration that makes sense on a command line: a day.
 const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 

@@ -37,7 +37,7 @@ impl Fleet {
     pub(super) async fn connect(context: &Context, load: &BenchLoad) -> Result<Self> {
         let wanted = load.connections.unwrap_or_else(|| load.clients.min(CONNECTIONS_DEFAULT));
         let clients = (0..wanted as usize)
-            .map(|index| Client::new(rotated(context.client_config(), index)))
+            .map(|index| context.client_of(rotated(context.client_config(), index)))
             .collect::<Result<Vec<_>, Error>>()
             .map_err(|error| context.explain(&error))?;
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();

@@ -7,7 +7,9 @@ mod bench;
 mod completions;
 mod context;
 pub(crate) mod explain;
+mod history;
 mod kv;
+mod lock;
 mod member;
 mod network;
 mod serve;
@@ -15,6 +17,8 @@ mod snapshot;
 pub(crate) mod status;
 mod txn;
 mod watch;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 
@@ -24,24 +28,34 @@ use crate::{
     dev,
 };
 
-/// Runs the command.
+/// Runs the command, to the exit code of its success.
 ///
 /// # Errors
 /// A [`Failure`](crate::failure::Failure) with its exit code, or anything local that failed.
-pub(crate) async fn run(cli: Cli) -> Result<()> {
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
     let context = Context::new(cli.global);
-    match cli.command {
+    let result = dispatch(&context, cli.command).await;
+    context.close().await;
+    result
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
+    let done = match command {
+        // Ends as the command that it runs.
+        Command::Lock(args) => return lock::run(context, args).await,
         Command::Dev(args) => dev::run(context, args).await,
         Command::Serve(args) => serve::run(args).await,
-        Command::Status => status::run(&context).await,
-        Command::Member(command) => member::run(&context, command).await,
-        Command::Kv(command) => kv::run(&context, command).await,
-        Command::Watch(args) => watch::run(&context, args).await,
-        Command::Network(command) => network::run(&context, command).await,
-        Command::Partition(command) => network::run_partition(&context, command).await,
-        Command::Connection(command) => network::run_connection(&context, command).await,
-        Command::Snapshot(command) => snapshot::run(&context, command).await,
-        Command::Bench(command) => bench::run(&context, command).await,
-        Command::Completions { shell } => completions::run(&context, shell),
-    }
+        Command::Status => status::run(context).await,
+        Command::Member(command) => member::run(context, command).await,
+        Command::Kv(command) => kv::run(context, command).await,
+        Command::Watch(args) => watch::run(context, args).await,
+        Command::History(args) => history::run(context, args).await,
+        Command::Network(command) => network::run(context, command).await,
+        Command::Partition(command) => network::run_partition(context, command).await,
+        Command::Connection(command) => network::run_connection(context, command).await,
+        Command::Snapshot(command) => snapshot::run(context, command).await,
+        Command::Bench(command) => bench::run(context, command).await,
+        Command::Completions { shell } => completions::run(context, shell),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -52,7 +52,8 @@ fn options(context: &Context, args: Watch) -> WatchOptions {
     }
 }
 
-fn step(event: &WatchEvent) -> Step<'_> {
+/// An event as it is shown.
+pub(super) fn step(event: &WatchEvent) -> Step<'_> {
     match event {
         WatchEvent::Changes { revision, changes, origin } => {
             let shown = changes.iter().map(|change| Shown {

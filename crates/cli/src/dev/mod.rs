@@ -42,14 +42,14 @@ const LOG_DEFAULT: &str = "warn";
 ///
 /// # Errors
 /// When it cannot start, or does not go on.
-pub(crate) async fn run(context: Context, args: Dev) -> Result<()> {
+pub(crate) async fn run(context: &Context, args: Dev) -> Result<()> {
     let mut stop = StopSignal::install()?;
     let filter = args.logging.log.as_deref().unwrap_or(LOG_DEFAULT);
     logging::install(filter, args.logging.log_format.unwrap_or(LogFormat::Text))?;
     let layout = Layout::open(args.dir.as_deref(), args.base_port)?;
     let mut coordinators = Coordinators::start(&layout, &args)?;
     let result = tokio::select! {
-        result = follow(&context, &layout, &mut coordinators) => result,
+        result = follow(context, &layout, &mut coordinators) => result,
         why = stop.requested() => {
             tracing::info!(why, "stopping");
             Ok(())

@@ -79,6 +79,30 @@ impl Step<'_> {
         }
     }
 
+    /// One line for people: the first change, how many more there are, who made them and why.
+    pub(crate) fn line(&self) -> String {
+        let (revision, shown) = (self.revision(), self.shown());
+        let mut line = String::new();
+        if let Some(first) = shown.first() {
+            first.write_line(&mut line, revision);
+            line.truncate(line.trim_end().len());
+        }
+        // Writing to a String cannot fail.
+        match shown.len() {
+            0 | 1 => {}
+            count => {
+                let _ = write!(line, "  (and {} more)", count - 1);
+            }
+        }
+        if let Self::Changes(.., origin) = self
+            && let Some(who) = who(origin)
+        {
+            let _ = write!(line, "  by {who}");
+        }
+        line.push('\n');
+        line
+    }
+
     /// Lines for people: one per change. Progress is silent.
     pub(crate) fn lines(&self) -> String {
         let revision = self.revision();
@@ -87,13 +111,7 @@ impl Step<'_> {
                 let mut lines = String::new();
                 shown.iter().for_each(|shown| shown.write_line(&mut lines, revision));
                 // Who did it, once for all that belongs together.
-                let who: Vec<&str> = [&origin.label, &origin.reason]
-                    .into_iter()
-                    .map(AsRef::as_ref)
-                    .filter(|text: &&str| !text.is_empty())
-                    .collect();
-                if !who.is_empty() {
-                    let who = text::cell(who.join(": ").as_bytes());
+                if let Some(who) = who(origin) {
                     // Writing to a String cannot fail.
                     let _ = writeln!(lines, "{:>8}    by {who}", "");
                 }
@@ -181,6 +199,13 @@ impl Shown<'_> {
         }
         out.push('\n');
     }
+}
+
+/// Who, and why, as far as they are known.
+fn who(origin: &Origin) -> Option<String> {
+    let known = [&origin.label, &origin.reason].into_iter().map(AsRef::as_ref);
+    let known: Vec<&str> = known.filter(|text: &&str| !text.is_empty()).collect();
+    (!known.is_empty()).then(|| text::cell(known.join(": ").as_bytes()))
 }
 
 /// What a record holds, in a few words.
@@ -281,5 +306,21 @@ mod tests {
              12  - entry      config/mode\n"
         );
         assert_eq!(Step::Progress(Revision(12)).lines(), "");
+    }
+
+    #[test]
+    fn a_revision_of_the_history_is_one_line() {
+        let key = Key::entry("config/mode");
+        let new = entry(b"fast", 1);
+        let created = Shown::record(&key, &new);
+        let origin = Origin { label: "ops".into(), reason: "too slow".into() };
+        assert_eq!(
+            Step::Changes(Revision(12), vec![created, created, created], &origin).line(),
+            "      12  + entry      config/mode  fast  (and 2 more)  by ops: too slow\n"
+        );
+        assert_eq!(
+            Step::Changes(Revision(3), vec![created], &Origin::default()).line(),
+            "       3  + entry      config/mode  fast\n"
+        );
     }
 }

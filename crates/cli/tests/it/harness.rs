@@ -21,7 +21,8 @@ pub(crate) const NOWHERE: &str = "127.0.0.1:1";
 /// The binary under test, without the environment's settings.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.env_remove("QUORATE_ENDPOINTS").env_remove("RUST_LOG");
+    // Without a label, watch shows no line for who made a change.
+    command.env_remove("QUORATE_ENDPOINTS").env_remove("RUST_LOG").env("QUORATE_LABEL", "");
     command
 }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod dev;
 mod harness;
 mod kv;
+mod lock;
 mod member;
 mod network;
 mod offline;

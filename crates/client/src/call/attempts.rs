@@ -19,9 +19,11 @@ use quorate_proto::{
     v1,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Code;
 
 use super::{Call, Carried, Operation, Response, Safety};
 use crate::{
+    config::ClientConfig,
     error::{CallTrouble, Effect, Error, ErrorKind},
     exactly_once::Ticket,
     pool::{EndpointIndex, Tried, delay},
@@ -146,7 +148,9 @@ impl<'a, O: Operation> Attempts<'a, O> {
         match (error.kind(), trouble) {
             (ErrorKind::OutcomeUnknown, trouble) => {
                 self.tainted = true;
-                self.patience = self.patience.saturating_mul(2);
+                if error.code() == Code::DeadlineExceeded {
+                    self.patience = self.patience.saturating_mul(2);
+                }
                 let again = self.ticket.is_some() || O::SAFETY == Safety::Repeatable;
                 let elsewhere = error.reason() == Some(Reason::WrongCluster);
                 match trouble {
@@ -193,9 +197,10 @@ impl<'a, O: Operation> Attempts<'a, O> {
         let floor = client.seen().revision();
         let now = Instant::now();
         // Giving up an attempt of a write leaves its outcome unknown, unless it can be repeated.
+        let left = self.deadline.saturating_duration_since(now);
         let end = match self.effect {
             Effect::Write if self.ticket.is_none() => self.deadline,
-            _ => self.deadline.min(now + self.patience),
+            _ => now + left.min(self.patience),
         };
         let carried = Carried { read: self.read_as(floor), context: self.context() };
         let mut request = tonic::Request::new(self.call.operation.request(carried));
@@ -219,13 +224,13 @@ impl<'a, O: Operation> Attempts<'a, O> {
         if O::SAFETY != Safety::Write {
             return None;
         }
-        let label = &self.call.client.config().label;
-        let reason = &self.call.options.reason;
+        let ClientConfig { label, reason, .. } = self.call.client.config();
+        let reason = self.call.options.reason.as_deref().unwrap_or(reason);
         if self.ticket.is_none() && label.is_empty() && reason.is_empty() {
             return None;
         }
         let context = self.ticket.as_ref().map(Ticket::context).unwrap_or_default();
-        Some(v1::WriteContext { label: label.clone(), reason: reason.as_ref().into(), ..context })
+        Some(v1::WriteContext { label: label.clone(), reason: reason.into(), ..context })
     }
 
     /// What to ask for, so that the answer is not from before `floor`.

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
 mod calls;
+mod once;
+mod proxy;
+mod recipes;
 mod streams;
 
 use std::{collections::BTreeMap, time::Duration};
