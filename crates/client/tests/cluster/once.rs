@@ -10,8 +10,9 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use quorate_client::{Client, ClientConfig, Start, WatchEvent, WatchOptions};
-use quorate_core::{Filter, Kind, MemberId, Record};
+use quorate_client::{Client, ClientConfig, SessionOptions, Start, WatchEvent, WatchOptions};
+use quorate_core::{Filter, Key, Kind, MemberId, Name, Record};
+use quorate_proto::v1::{self, store_service_client::StoreServiceClient};
 use tokio::time::sleep;
 
 use crate::{
@@ -85,5 +86,32 @@ async fn lost_replies_and_leaders_apply_no_write_twice_and_none_never() {
     }
     assert_eq!(applied, replies, "each at the revision that its reply says");
     client.close().await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_answered_as_the_first_time_whatever_the_limits_are_now() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let session = client.open_session(SessionOptions::default()).await.unwrap();
+    let address = format!("http://{}", client.endpoints()[0]);
+    let mut store = StoreServiceClient::connect(address).await.unwrap();
+    let put = v1::PutRequest {
+        key: Some(Key::entry("large").into()),
+        value: vec![0; 2_000].into(),
+        context: Some(v1::WriteContext {
+            session: Some(session.id().into()),
+            serial: 1,
+            ..v1::WriteContext::default()
+        }),
+        ..v1::PutRequest::default()
+    };
+    let first = store.put(put.clone()).await.unwrap().into_inner();
+    client.put_setting(&Name::new("value_bytes_max").unwrap(), "1024").await.unwrap();
+    let repeat = store.put(put.clone()).await.unwrap().into_inner();
+    assert_eq!(repeat.header.unwrap().revision, first.header.unwrap().revision);
+    let mut other = put;
+    other.context.as_mut().unwrap().serial = 2;
+    store.put(other).await.unwrap_err();
     cluster.shutdown().await;
 }

@@ -69,7 +69,11 @@ impl Writer {
             // The settings here may be old: only the newest ones count.
             let view = self.coordinator.read(Freshness::Linearizable, sender.deadline).await;
             let view = view.map_err(|unanswered| error::read(&unanswered))?;
-            transaction.validate(view.state.settings()).map_err(told)?;
+            // A repeat is answered as it was the first time, whatever the settings are now.
+            let call = sender.call.as_ref();
+            if call.and_then(|call| view.state.kept_reply(call)).is_none() {
+                transaction.validate(view.state.settings()).map_err(told)?;
+            }
         }
         let committed = self.propose(Command::Transaction(transaction), sender).await?;
         let header = header::of_write(&self.coordinator, &committed);
