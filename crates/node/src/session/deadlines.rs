@@ -156,3 +156,142 @@ impl Deadlines {
         self.queue.retain(|Reverse((_, id))| timers.contains_key(id));
     }
 }
+#[cfg(test)]
+mod tests {
+    use quorate_core::{RestoreEpoch, Revision};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const TTL_MS: u64 = 1_000;
+    /// What the leader waits: the time to live and one percent.
+    const ALLOWED: Duration = Duration::from_millis(1_010);
+    const TERM: Term = Term(7);
+
+    fn session(number: u64) -> SessionId {
+        SessionId { restore: RestoreEpoch(0), revision: Revision(number) }
+    }
+
+    /// So many sessions, all heard now.
+    fn leading(sessions: u64) -> (Deadlines, Instant) {
+        let (mut deadlines, now) = (Deadlines::default(), Instant::now());
+        assert!(deadlines.lead(Some(TERM)));
+        deadlines.arm((1..=sessions).map(|number| (session(number), TTL_MS)), now);
+        (deadlines, now)
+    }
+
+    fn due(deadlines: &mut Deadlines, now: Instant) -> Vec<SessionId> {
+        deadlines.take_due(now, 100, |_| true)
+    }
+
+    #[test]
+    fn a_session_is_due_when_its_time_is_over_and_not_before() {
+        let (mut deadlines, start) = leading(1);
+        assert_eq!(due(&mut deadlines, start + ALLOWED - MS), []);
+        assert_eq!(due(&mut deadlines, start + ALLOWED), [session(1)]);
+        assert_eq!(due(&mut deadlines, start + 10 * ALLOWED), [], "an expiry is under way");
+    }
+
+    /// 14 and 15, the keep-alive first.
+    #[test]
+    fn what_was_heard_before_it_was_due_counts_from_then() {
+        let (mut deadlines, start) = leading(1);
+        let heard = start + ALLOWED;
+        assert!(deadlines.heard(session(1), heard));
+        assert!(deadlines.heard(session(1), start), "an older one takes nothing away");
+        assert_eq!(due(&mut deadlines, heard + ALLOWED - MS), []);
+        assert_eq!(due(&mut deadlines, heard + ALLOWED), [session(1)]);
+    }
+
+    /// 14 and 15, the expiry first: whatever comes of it, no keep-alive is taken before.
+    #[test]
+    fn what_comes_while_an_expiry_is_under_way_waits() {
+        for settled in [Settled::Ended, Settled::Void] {
+            let (mut deadlines, start) = leading(1);
+            let proposed = start + ALLOWED;
+            assert_eq!(due(&mut deadlines, proposed), [session(1)]);
+            let heard = proposed + MS;
+            assert!(!deadlines.heard(session(1), heard));
+            deadlines.settle(session(1), TERM, settled);
+            if settled == Settled::Ended {
+                assert_eq!(due(&mut deadlines, heard + 10 * ALLOWED), []);
+                continue;
+            }
+            assert!(deadlines.heard(session(1), heard), "the waiting one is taken now");
+            assert_eq!(due(&mut deadlines, heard + ALLOWED - MS), []);
+            assert_eq!(due(&mut deadlines, heard + ALLOWED), [session(1)]);
+        }
+    }
+
+    #[test]
+    fn an_expiry_that_came_to_nothing_is_due_again() {
+        let (mut deadlines, start) = leading(1);
+        assert_eq!(due(&mut deadlines, start + ALLOWED), [session(1)]);
+        deadlines.settle(session(1), TERM, Settled::Void);
+        assert_eq!(due(&mut deadlines, start + ALLOWED), [session(1)]);
+    }
+
+    /// 16.
+    #[test]
+    fn another_term_knows_nothing_of_the_one_before() {
+        let (mut deadlines, start) = leading(2);
+        assert_eq!(deadlines.take_due(start + ALLOWED, 1, |_| true).len(), 1);
+        assert!(deadlines.lead(Some(Term(9))));
+        assert_eq!((deadlines.armed(), due(&mut deadlines, start + ALLOWED)), (None, vec![]));
+        let begun = start + ALLOWED;
+        deadlines.arm([(session(1), TTL_MS), (session(2), TTL_MS)].into_iter(), begun);
+        // The old term's expiry is settled late: nobody asks any more.
+        deadlines.settle(session(1), TERM, Settled::Ended);
+        assert_eq!(due(&mut deadlines, begun + ALLOWED - MS), []);
+        assert_eq!(due(&mut deadlines, begun + ALLOWED), [session(1), session(2)]);
+    }
+
+    #[test]
+    fn a_term_that_was_left_is_not_led_again() {
+        let (mut deadlines, _) = leading(1);
+        assert!(!deadlines.lead(Some(TERM)), "nothing changed");
+        assert!(deadlines.lead(None));
+        assert!(!deadlines.lead(Some(TERM)));
+        assert_eq!(deadlines.term(), None);
+        assert!(deadlines.lead(Some(Term(8))));
+        assert_eq!(deadlines.term(), Some(Term(8)));
+    }
+
+    /// 18.
+    #[test]
+    fn a_crowd_is_due_a_few_at_a_time() {
+        let (mut deadlines, start) = leading(1_000);
+        let now = start + ALLOWED;
+        let mut all = Vec::new();
+        while all.len() < 1_000 {
+            let few = deadlines.take_due(now, 64, |_| true);
+            assert!(!few.is_empty() && few.len() <= 64);
+            assert_eq!(deadlines.take_due(now, 64, |_| true), [], "as many are under way");
+            few.iter().for_each(|id| deadlines.settle(*id, TERM, Settled::Ended));
+            all.extend(few);
+        }
+        assert_eq!(all, (1..=1_000).map(session).collect::<Vec<_>>());
+        assert!(deadlines.timers.is_empty() && deadlines.queue.is_empty());
+    }
+
+    #[test]
+    fn sessions_that_ended_otherwise_leave_nothing_behind() {
+        let (mut deadlines, start) = leading(2_000);
+        assert!(deadlines.is_crowded(400));
+        deadlines.prune(|id| id.revision.get() <= 10);
+        assert_eq!((deadlines.timers.len(), deadlines.queue.len()), (10, 10));
+        let exists = |id: SessionId| id == session(3);
+        assert_eq!(deadlines.take_due(start + ALLOWED, 100, exists), [session(3)]);
+        assert_eq!(deadlines.timers.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_armed_yet_starts_when_it_is() {
+        let (mut deadlines, start) = leading(1);
+        assert!(deadlines.heard(session(2), start));
+        assert_eq!(deadlines.armed(), Some(session(1)));
+        deadlines.arm([(session(2), 2 * TTL_MS)].into_iter(), start + ALLOWED);
+        assert_eq!(due(&mut deadlines, start + 3 * ALLOWED - MS), [session(1)]);
+        assert_eq!(due(&mut deadlines, start + 3 * ALLOWED), [session(2)]);
+    }
+}
