@@ -30,6 +30,7 @@ pub mod records;
 mod seen;
 mod sent;
 pub mod session;
+pub mod sessions;
 pub mod snapshot;
 pub mod transaction;
 pub mod watch;
@@ -47,6 +48,7 @@ pub use quorate_proto::{
 pub use recipe::{Gone, Leader, LeaderWatch, Leadership, Lock, NotTaken};
 pub use records::{Deleted, FoundRecord, IntoKey, IntoRange, KeyPage, Page};
 pub use session::{Lost, Session, SessionOptions};
+pub use sessions::FoundSession;
 pub use snapshot::{SnapshotDownload, SnapshotPart};
 pub use transaction::{Previous, TransactionBuilder, entries};
 pub use watch::{Position, Watch, WatchOptions};

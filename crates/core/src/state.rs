@@ -4,7 +4,7 @@
 //! of the records, the settings and sessions are those of their records, the history ends at the
 //! revision; [`State::check`] tests them with all the others.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,16 @@ impl State {
         self.sessions.iter().map(|(id, bound)| (*id, bound))
     }
 
+    /// The sessions that are alive and were opened after this one, in that order. None: all.
+    pub fn sessions_after(
+        &self,
+        after: Option<SessionId>,
+    ) -> impl Iterator<Item = (SessionId, &Session)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.sessions.range((start, Bound::Unbounded)).map(|(id, _)| *id);
+        ids.filter_map(|id| Some((id, self.session(id)?)))
+    }
+
     /// The keys of what ends with a session; None: there is no such session.
     #[must_use]
     pub fn bound_to(&self, session: SessionId) -> Option<&imbl::OrdSet<Key>> {
@@ -163,7 +173,7 @@ impl State {
         range: &'a KeyRange,
     ) -> impl Iterator<Item = (&'a Key, &'a Arc<Versioned<Record>>)> {
         self.records
-            .range((range.start(), std::ops::Bound::Unbounded))
+            .range((range.start(), Bound::Unbounded))
             .take_while(|(key, _)| range.contains(key))
     }
 

@@ -10,6 +10,7 @@ mod lock;
 mod member;
 mod network;
 mod node;
+mod session;
 mod snapshot;
 mod values;
 mod watch;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     member::{MemberCommand, Rejoin, Replace},
     network::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
     node::{Dev, LogFormat, Serve},
+    session::SessionCommand,
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
     watch::Watch,
 };
@@ -170,6 +172,9 @@ pub(crate) enum Command {
     /// Save, check and restore backups
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Show sessions
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Measure a cluster, checking every reply
     #[command(subcommand)]
     Bench(BenchCommand),

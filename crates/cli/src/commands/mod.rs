@@ -13,6 +13,7 @@ mod lock;
 mod member;
 mod network;
 mod serve;
+mod session;
 mod snapshot;
 pub(crate) mod status;
 mod txn;
@@ -54,6 +55,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Partition(command) => network::run_partition(context, command).await,
         Command::Connection(command) => network::run_connection(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,
+        Command::Session(command) => session::run(context, command).await,
         Command::Bench(command) => bench::run(context, command).await,
         Command::Completions { shell } => completions::run(context, shell),
     };

@@ -8,6 +8,7 @@ pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod records;
+pub(crate) mod sessions;
 pub(crate) mod snapshot;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -11,4 +11,5 @@ mod member;
 mod network;
 mod offline;
 mod serve;
+mod session;
 mod watch;

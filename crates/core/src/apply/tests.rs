@@ -347,3 +347,16 @@ fn a_restored_partition_is_granted_in_a_larger_epoch() {
     assert!(grant(&mut restored, 0, "w", session) > epoch);
     assert_eq!(reason(release(&mut restored, 0, epoch)), Reason::StaleEpoch);
 }
+
+#[test]
+fn sessions_after_one_come_in_the_order_in_which_they_were_opened() {
+    let mut state = sound();
+    let mut all: Vec<_> = state.sessions().map(|(id, _)| id).collect();
+    all.extend((0..120).map(|_| open(&mut state)));
+    let mut found = Vec::new();
+    while let Some(next) = state.sessions_after(found.last().copied()).next() {
+        found.push(next.0);
+    }
+    assert_eq!(found, all);
+    assert_eq!(state.sessions_after(None).count(), all.len());
+}

@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{
-    Command, Key, LogIndex, Origin, Reason, Record, Request, SessionId, State, Term,
-};
+use quorate_core::{Command, LogIndex, Origin, Reason, Request, SessionId, Term};
 use quorate_storage::{EncodedRequest, View};
 use tokio::{sync::watch, time::Instant};
 
@@ -198,14 +196,15 @@ impl Keeper {
                 if deadlines.term().is_none() {
                     return false;
                 }
-                let new = opened_after(&view.state, deadlines.armed());
-                if new.is_empty() {
+                let mut new = view.state.sessions_after(deadlines.armed()).take(CHUNK).peekable();
+                if new.peek().is_none() {
                     if deadlines.is_crowded(view.state.sessions().len()) {
                         deadlines.prune(|id| view.state.session(id).is_some());
                     }
                     return true;
                 }
-                deadlines.arm(new.into_iter(), Instant::now());
+                let new = new.map(|(id, session)| (id, session.ttl_ms));
+                deadlines.arm(new, Instant::now());
             }
             tokio::task::yield_now().await;
         }
@@ -268,18 +267,4 @@ impl Keeper {
             Err(_) => None,
         }
     }
-}
-
-/// The sessions that were opened after one, in order, with their times to live in milliseconds; at
-/// most [`CHUNK`].
-fn opened_after(state: &State, after: Option<SessionId>) -> Vec<(SessionId, u64)> {
-    let first = Key::session(after.unwrap_or_default());
-    let sessions = state.records_from(&first).map_while(|(key, record)| {
-        let id = key.as_session()?;
-        match &record.value {
-            Record::Session(session) => Some((id, session.ttl_ms)),
-            _ => None,
-        }
-    });
-    sessions.filter(|(id, _)| Some(*id) != after).take(CHUNK).collect()
 }

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use quorate_core::MemberId;
+use quorate_node::coordinator::Role;
 use quorate_proto::{Reason, v1};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::{
     clients::{Clients, assert_error, entry, put_request},
-    common::{PATIENCE, TestCluster},
+    common::{PATIENCE, TestCluster, deadline},
 };
 
 /// The shortest time to live that the default settings allow.
@@ -117,5 +123,190 @@ async fn an_idle_cluster_expires_a_session_in_time_and_what_it_holds_with_it() {
     assert!(after > TTL && after < TTL * 2, "expired after {after:?}");
     assert_eq!(clients[0].get("held", None).await.unwrap().0, None, "gone with its session");
     assert_eq!(keeping.keep(&[session]).await.unwrap(), [session]);
+    cluster.shutdown().await;
+}
+
+fn leader(cluster: &TestCluster) -> u64 {
+    let leads = cluster.nodes().find(|node| node.coordinator().status().role == Role::Leader);
+    leads.expect("somebody leads").coordinator().member_id().get()
+}
+
+/// 25, for sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_sessions_are_named() {
+    let cluster = TestCluster::start(1).await;
+    let clients = Clients::of(cluster.node(1)).await;
+    for ttl in [TTL - Duration::from_millis(1), Duration::from_millis(3_600_001)] {
+        let refused = open(&clients, ttl).await.unwrap_err();
+        let details = assert_error(&refused, Code::InvalidArgument, Reason::InvalidField);
+        assert_eq!(details.field, "ttl_ms");
+        assert!(details.rule.contains("1000") && details.rule.contains("3600000"), "{details:?}");
+    }
+    let request = v1::OpenSessionRequest { ttl_ms: 1_000, label: "x".repeat(129) };
+    let refused = clients.session.clone().open(request).await.unwrap_err();
+    assert_eq!(assert_error(&refused, Code::InvalidArgument, Reason::InvalidField).field, "label");
+    clients.set("sessions_max", 1).await;
+    let session = open(&clients, 60 * TTL).await.unwrap();
+    let refused = open(&clients, 60 * TTL).await.unwrap_err();
+    let details = assert_error(&refused, Code::InvalidArgument, Reason::LimitExceeded);
+    assert!(details.rule.contains("sessions_max"), "{details:?}");
+
+    let mut keeping = Keeping::start(&clients).await;
+    let refused = keeping.keep(&vec![session; 1_001]).await.unwrap_err();
+    let details = assert_error(&refused, Code::InvalidArgument, Reason::LimitExceeded);
+    assert_eq!(details.field, "sessions");
+    let request = v1::CloseSessionRequest { session: None };
+    let refused = clients.session.clone().close(request).await.unwrap_err();
+    assert_eq!(
+        assert_error(&refused, Code::InvalidArgument, Reason::InvalidField).field,
+        "session"
+    );
+    assert_eq!(list(&clients).await.len(), 1, "nothing was changed");
+    cluster.shutdown().await;
+}
+
+/// 17: through every coordinator, while leadership moves around.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_kept_through_any_coordinator_outlive_changes_of_leader() {
+    let mut cluster = TestCluster::start(3).await;
+    let clients = Clients::all(cluster.nodes()).await;
+    let ttl = 3 * TTL;
+    let mut held = Vec::new();
+    for each in &clients {
+        held.push((open(each, ttl).await.unwrap(), Keeping::start(each).await));
+    }
+    for round in 0..12_u64 {
+        if round % 3 == 2 {
+            let target = MemberId(leader(&cluster) % 3 + 1);
+            let node = cluster.node(1).coordinator();
+            node.transfer_leader(Some(target), deadline()).await.unwrap();
+        }
+        for (session, keeping) in &mut held {
+            assert_eq!(keeping.keep(&[*session]).await.unwrap(), [], "round {round}");
+        }
+        tokio::time::sleep(ttl / 8).await;
+    }
+    // One coordinator goes for good, without handing over its streams: others take its sessions.
+    let gone = leader(&cluster);
+    cluster.stop(gone).await;
+    let rest: Vec<_> = held.iter().map(|(session, _)| *session).collect();
+    let index = usize::try_from(gone).unwrap() - 1;
+    let (_, mut ended) = held.remove(index);
+    let status = ended.keep(&rest).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    for _ in 0..12 {
+        for (_, keeping) in &mut held {
+            assert_eq!(keeping.keep(&rest).await.unwrap(), []);
+        }
+        tokio::time::sleep(ttl / 8).await;
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_coordinator_cannot_tell() {
+    let mut cluster = TestCluster::start(3).await;
+    let clients = Clients::of(cluster.node(1)).await;
+    let session = open(&clients, 60 * TTL).await.unwrap();
+    let (mut idle, mut asking) = (Keeping::start(&clients).await, Keeping::start(&clients).await);
+    assert_eq!(asking.keep(&[session]).await.unwrap(), []);
+    cluster.stop(2).await;
+    cluster.stop(3).await;
+    let began = Instant::now();
+    let status = loop {
+        match asking.keep(&[session]).await {
+            Ok(ended) => assert_eq!(ended, [], "not told of an end without a quorum"),
+            Err(status) => break status,
+        }
+    };
+    assert_error(&status, Code::Unavailable, Reason::NoQuorum);
+    let status = idle.answer().await.unwrap_err();
+    assert_error(&status, Code::Unavailable, Reason::NoQuorum);
+    assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
+    cluster.restart(2).await;
+    assert_eq!(Keeping::start(&clients).await.keep(&[session]).await.unwrap(), []);
+    cluster.shutdown().await;
+}
+
+/// Keeps sessions alive until told to stop. Gives the longest time to an answer.
+fn keep_all(
+    clients: &Clients,
+    sessions: Vec<v1::SessionId>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<Duration> {
+    let clients = clients.clone();
+    tokio::spawn(async move {
+        let mut keeping = Keeping::start(&clients).await;
+        let mut longest = Duration::ZERO;
+        while !*stop.borrow() {
+            let sent = Instant::now();
+            assert_eq!(keeping.keep(&sessions).await.unwrap(), [], "all are alive");
+            longest = longest.max(sent.elapsed());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        longest
+    })
+}
+
+/// Processor time that this process has used.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // User and system time, in ticks of 10 ms: the 14th and 15th field of all.
+    let ticks = |index: usize| fields[index].parse::<u64>().unwrap();
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+/// 18. QUORATE_TEST_SESSIONS: how many, instead of 2,000.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sessions_cost_a_batch_and_end_without_stalling_anything() {
+    let many = std::env::var("QUORATE_TEST_SESSIONS").map_or(2_000, |many| many.parse().unwrap());
+    let cluster = TestCluster::start(3).await;
+    let clients = Clients::all(cluster.nodes()).await;
+    let ttl = 8 * TTL;
+    let (stop, stopping) = watch::channel(false);
+    let mut keeping = Vec::new();
+    let began = Instant::now();
+    for (batch, each) in (0..many / 500).zip(clients.iter().cycle()) {
+        let opened = (0..500).map(|_| open(each, ttl));
+        let opened: Result<Vec<_>, _> =
+            futures::future::join_all(opened).await.into_iter().collect();
+        tracing::debug!(batch, "opened");
+        keeping.push(keep_all(each, opened.unwrap(), stopping.clone()));
+    }
+    let opened_in = began.elapsed();
+    let (used, began) = (processor_time(), Instant::now());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let share = (processor_time() - used).as_secs_f64() / began.elapsed().as_secs_f64();
+    let target = MemberId(leader(&cluster) % 3 + 1);
+    let node = cluster.node(1).coordinator();
+    node.transfer_leader(Some(target), deadline()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(list(&clients[0]).await.len(), many);
+
+    stop.send(true).unwrap();
+    let longest: Vec<_> = futures::future::join_all(keeping).await;
+    let longest = longest.into_iter().map(Result::unwrap).max().unwrap();
+    let silent = Instant::now();
+    let (mut slowest, mut first) = (Duration::ZERO, None);
+    let view = || cluster.node(1).coordinator().view();
+    while view().state.sessions().len() > 0 {
+        let sent = Instant::now();
+        clients[2].put("probe", "x").await.unwrap();
+        slowest = slowest.max(sent.elapsed());
+        if first.is_none() && view().state.sessions().len() < many {
+            first = Some(silent.elapsed());
+        }
+        assert!(silent.elapsed() < ttl + 2 * PATIENCE, "{} left", view().state.sessions().len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!(
+        "{many} sessions opened in {opened_in:?}; kept alive each second for {:.1}% of a core, \
+         answered in {longest:?} at most; the first ended {first:?} and the last {:?} after \
+         the last holder stopped, with a write each 20 ms taking {slowest:?} at most",
+        share * 100.0,
+        silent.elapsed(),
+    );
+    assert!(slowest < Duration::from_secs(2), "a write took {slowest:?}");
     cluster.shutdown().await;
 }

@@ -1,0 +1,14 @@
+//! `session`.
+
+use anyhow::Result;
+
+use super::Context;
+use crate::{args::SessionCommand, output::sessions::SessionRow};
+
+/// Runs a command on sessions.
+pub(super) async fn run(context: &Context, command: SessionCommand) -> Result<()> {
+    let SessionCommand::List = command;
+    let listed = context.client()?.list_sessions().await;
+    let found = listed.map_err(|error| context.explain(&error))?.value;
+    context.output.rows(&found.iter().map(SessionRow::new).collect::<Vec<_>>())
+}
