@@ -11,13 +11,14 @@ fn sessions_are_listed_while_they_are_alive() {
     let cluster = Cluster::start();
     assert_eq!(cluster.run(&["session", "list"]).text(0), "ID  TTL MS  HELD  LABEL\n");
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
     let endpoints = cluster.endpoints.split(',').map(str::to_owned).collect::<Vec<_>>();
     let client = Client::new(ClientConfig::new(&endpoints)).unwrap();
     let options = SessionOptions { label: Some("worker 1".into()), ..SessionOptions::new(TTL) };
     let session = runtime.block_on(client.open_session(options)).unwrap();
 
     let listed = cluster.json(&["session", "list"]);
-    assert_eq!(fields(&listed[0]), ["id", "ttl_ms", "label", "held"]);
+    assert_eq!(fields(&listed[0]), ["held", "id", "label", "ttl_ms"]);
     let ours = listed.iter().find(|row| row["id"] == session.id().to_string()).unwrap();
     assert_eq!((ours["ttl_ms"].as_u64(), ours["held"].as_u64()), (Some(10_000), Some(0)));
     assert_eq!(ours["label"], "worker 1");
