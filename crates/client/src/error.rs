@@ -175,7 +175,8 @@ impl Error {
         let Inner { kind, details, .. } = &*self.0;
         *kind == ErrorKind::Unavailable
             && details.reason.is_none()
-            && details.code == Code::DeadlineExceeded
+            // The transport ends an attempt at its deadline as cancelled.
+            && matches!(details.code, Code::DeadlineExceeded | Code::Cancelled)
     }
 
     /// An answer that this library does not understand.

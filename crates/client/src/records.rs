@@ -107,7 +107,7 @@ impl Client {
     ///
     /// if let Some(found) = client.get("color").local().await?.value {
     ///     let Record::Entry(entry) = &found.value else { unreachable!("an entry's key") };
-    ///     println!("{value:?}, written at revision {}", found.modified);
+    ///     println!("{:?}, written at revision {}", entry.value, found.modified);
     /// }
     /// # Ok(())
     /// # }

@@ -70,7 +70,7 @@ impl Client {
     /// let mut watch = client.watch(WatchOptions { start: Start::Snapshot, ..Default::default() });
     /// loop {
     ///     match watch.next().await? {
-    ///         WatchEvent::Changes { revision, changes } => println!("{revision}: {changes:?}"),
+    ///         WatchEvent::Changes { revision, changes, .. } => println!("{revision}: {changes:?}"),
     ///         WatchEvent::Snapshot { records, .. } => println!("{} records", records.len()),
     ///         WatchEvent::SnapshotEnd { revision } => println!("all there was at {revision}"),
     ///         WatchEvent::Progress { .. } => {}

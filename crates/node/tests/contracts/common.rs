@@ -106,9 +106,14 @@ impl TestCluster {
 
     /// Starts a stopped member on the addresses that it had.
     pub(crate) async fn restart(&mut self, id: u64) {
+        self.restart_unheard(id).await;
+        self.wait_until_it_serves().await;
+    }
+
+    /// The same, without waiting for the others: some of them may be about to leave.
+    pub(crate) async fn restart_unheard(&mut self, id: u64) {
         let node = self.start_again(id).await;
         self.nodes.insert(id, node);
-        self.wait_until_it_serves().await;
     }
 
     /// Binds the sockets of a coordinator that is to be added.
