@@ -34,6 +34,7 @@ pub mod sessions;
 pub mod snapshot;
 pub mod transaction;
 pub mod watch;
+pub mod workers;
 
 pub use call::{Call, Response};
 pub use client::Client;
@@ -52,3 +53,4 @@ pub use sessions::FoundSession;
 pub use snapshot::{SnapshotDownload, SnapshotPart};
 pub use transaction::{Previous, TransactionBuilder, entries};
 pub use watch::{Position, Watch, WatchOptions};
+pub use workers::{FoundWorker, WorkerProfile};

@@ -14,6 +14,7 @@ mod session;
 mod snapshot;
 mod values;
 mod watch;
+mod worker;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(crate) use self::{
     session::SessionCommand,
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
     watch::Watch,
+    worker::{WorkerCommand, WorkerRegister},
 };
 use crate::output::Format;
 
@@ -163,12 +165,15 @@ pub(crate) enum Command {
     /// Register, show and delete networks of processes
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Show partitions
+    /// Show and move partitions
     #[command(subcommand)]
     Partition(PartitionCommand),
     /// Show connections between partitions
     #[command(subcommand)]
     Connection(ConnectionCommand),
+    /// Be a worker, list workers, drain and remove them
+    #[command(subcommand)]
+    Worker(WorkerCommand),
     /// Save, check and restore backups
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -262,6 +267,13 @@ mod tests {
             "quorate network apply f --partitions 0",
             "quorate bench put --clients 0",
             "quorate bench watch --value-size 8",
+            "quorate partition move",
+            "quorate partition move net",
+            "quorate worker register",
+            "quorate worker register --name a/b",
+            "quorate worker register --name a --capacity cpu",
+            "quorate worker register --name a --label zone",
+            "quorate worker drain",
             "quorate serve",
             "quorate member add",
             "quorate member add 0 --peer a:1 --client a:2",

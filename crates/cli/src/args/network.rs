@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use quorate_core::Name;
+use quorate_core::{Name, PartitionId};
 
 use super::values;
 
@@ -80,7 +80,25 @@ pub(crate) enum PartitionCommand {
         #[arg(long, value_name = "NAME", value_parser = values::name)]
         network: Option<Name>,
     },
+    /// Ask the owners of partitions to release them, for another worker
+    #[command(after_help = MOVE_EXAMPLES)]
+    Move {
+        /// The partitions, such as net/0; all or none
+        #[arg(value_name = "ID", required = true, value_parser = values::partition)]
+        ids: Vec<PartitionId>,
+        /// The worker that is to have them; without it, any other
+        #[arg(long, value_name = "NAME", value_parser = values::name)]
+        to: Option<Name>,
+    },
 }
+
+const MOVE_EXAMPLES: &str = "\
+Returns when the owners are asked. Each releases when it has stopped what runs: no wait for a
+session to end.
+
+Examples:
+  quorate partition move pipeline/0
+  quorate partition move pipeline/0 pipeline/1 --to w2";
 
 const PARTITION_EXAMPLES: &str = "\
 Examples:

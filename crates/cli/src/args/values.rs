@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use quorate_client::Consistency;
-use quorate_core::{ClusterId, Kind, Name, PartitionId, RestoreEpoch, Revision};
+use quorate_core::{ClusterId, Kind, Name, PartitionId, Resources, RestoreEpoch, Revision};
 
 /// Reads `linearizable`, `local` or `at-least=REV`.
 pub(super) fn consistency(text: &str) -> Result<Consistency, String> {
@@ -77,6 +77,50 @@ pub(super) fn partition(text: &str) -> Result<PartitionId, String> {
     PartitionId::parse(text).ok_or_else(|| "expected NETWORK/NUMBER, such as net/0".to_owned())
 }
 
+/// Reads amounts of resources: `cpu=4,memory=8GiB`. Nothing: nothing of anything.
+pub(super) fn resources(text: &str) -> Result<Resources, String> {
+    text.split(',').filter(|part| !part.is_empty()).map(amount).collect()
+}
+
+fn amount(text: &str) -> Result<(Name, u64), String> {
+    const RULE: &str = "expected RESOURCE=AMOUNT, such as cpu=4, cpu=0.5 or memory=8GiB";
+    let (name, amount) = text.split_once('=').ok_or(RULE)?;
+    let (name, amount) = match name {
+        "cpu" => (Resources::CPU_MILLIS, thousandths(amount)),
+        "memory" => (Resources::MEMORY_BYTES, bytes(amount)),
+        name => (name, amount.parse().ok()),
+    };
+    let name = Name::new(name).map_err(|error| error.to_string())?;
+    Ok((name, amount.ok_or(RULE)?))
+}
+
+/// Reads a number with at most three digits after the point.
+fn thousandths(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || part.len() > 3 {
+        return None;
+    }
+    let part: u64 = format!("{part:0<3}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000)?.checked_add(part)
+}
+
+/// Reads a number of bytes, with or without a unit.
+fn bytes(text: &str) -> Option<u64> {
+    let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let found = units.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let (number, size) = found.unwrap_or((text, 1_u64));
+    number.parse::<u64>().ok()?.checked_mul(size)
+}
+
+/// Reads a label: `zone=a`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE, such as zone=a".to_owned()),
+    }
+}
+
 /// Reads a kind of records.
 pub(super) fn kind(text: &str) -> Result<Kind, String> {
     Kind::from_text(text).ok_or_else(|| {
@@ -145,6 +189,31 @@ mod tests {
         for bad in ["", "1", "0000000000000000", "+123456789abcdef", "0123456789abcdeg"] {
             assert!(cluster_id(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn amounts_have_units() {
+        let read = |text: &str| {
+            let amounts = resources(text)?;
+            Ok(amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>())
+        };
+        assert_eq!(read(""), Ok::<_, String>(Vec::new()));
+        let expected = ["cpu_millis=4000", "gpu=1", "memory_bytes=8589934592"].map(String::from);
+        assert_eq!(read("memory=8GiB,cpu=4,gpu=1"), Ok(expected.to_vec()));
+        assert_eq!(
+            read("cpu=0.25,memory=7"),
+            Ok(vec!["cpu_millis=250".to_owned(), "memory_bytes=7".to_owned()])
+        );
+        for bad in ["cpu", "cpu=", "cpu=-1", "cpu=1.2345", "cpu=.", "memory=8GB", "a b=1", "x=1.5"]
+        {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn labels_have_a_name() {
+        assert_eq!(label("zone=a=b"), Ok(("zone".to_owned(), "a=b".to_owned())));
+        assert!(label("zone").is_err() && label("=a").is_err());
     }
 
     #[test]

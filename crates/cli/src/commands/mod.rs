@@ -18,6 +18,7 @@ mod snapshot;
 pub(crate) mod status;
 mod txn;
 mod watch;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Network(command) => network::run(context, command).await,
         Command::Partition(command) => network::run_partition(context, command).await,
         Command::Connection(command) => network::run_connection(context, command).await,
+        Command::Worker(command) => worker::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,
         Command::Session(command) => session::run(context, command).await,
         Command::Bench(command) => bench::run(context, command).await,

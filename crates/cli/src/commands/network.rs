@@ -7,7 +7,7 @@ use quorate_client::{
     NetworkNumbers,
     network_file::{self, FileError},
 };
-use quorate_core::{ApplyOutcome, Name};
+use quorate_core::{ApplyOutcome, Name, PartitionId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -34,11 +34,29 @@ pub(super) async fn run(context: &Context, command: NetworkCommand) -> Result<()
 
 /// Runs a command on partitions.
 pub(super) async fn run_partition(context: &Context, command: PartitionCommand) -> Result<()> {
-    let PartitionCommand::List { network } = command;
+    let network = match command {
+        PartitionCommand::List { network } => network,
+        PartitionCommand::Move { ids, to } => return move_partitions(context, ids, to).await,
+    };
     let call = context.client()?.list_partitions(network.as_ref());
     let found = call.await.map_err(|error| context.explain(&error))?.value;
     let rows = found.iter().map(|(id, record)| PartitionRow::new(id, &record.value));
     context.output.rows(&rows.collect::<Vec<_>>())
+}
+
+#[derive(Serialize)]
+struct MovedRow {
+    changed: u32,
+    revision: u64,
+}
+
+async fn move_partitions(context: &Context, ids: Vec<PartitionId>, to: Option<Name>) -> Result<()> {
+    let call = context.client()?.move_partitions(ids, to.as_ref());
+    let moved = call.await.map_err(|error| context.explain(&error))?;
+    let row = MovedRow { changed: moved.value, revision: moved.revision().get() };
+    let to = to.map_or("another worker".to_owned(), |to| format!("worker {to}"));
+    let line = format!("{} partitions to go to {to}, as of revision {}", row.changed, row.revision);
+    context.output.one(&line, &row)
 }
 
 /// Runs a command on connections.

@@ -12,6 +12,7 @@ pub(crate) mod sessions;
 pub(crate) mod snapshot;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod workers;
 
 use std::io::{self, Write};
 

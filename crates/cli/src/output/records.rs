@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_core::{
     Connection, ConnectionId, ConnectionState, MemberState, Network, Partition, PartitionId,
-    PartitionState, Process, ProcessEdge, Record, Resources, Versioned, WorkerState,
+    PartitionState, Process, ProcessEdge, Record, Resources, Versioned,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Column::{self, Left, Right},
     Row, text,
+    workers::worker_state,
 };
 
 /// An entry: a user's own key and value.
@@ -90,6 +91,8 @@ pub(crate) struct PartitionRow {
     epoch: Option<String>,
     state: &'static str,
     parallelism: BTreeMap<String, u32>,
+    session: Option<String>,
+    target: Option<String>,
 }
 
 impl PartitionRow {
@@ -111,6 +114,8 @@ impl PartitionRow {
                 PartitionState::Deleted => "deleted",
             },
             parallelism: placed.iter().map(|p| (p.id.to_string(), p.parallelism)).collect(),
+            session: partition.owner.as_ref().map(|owner| owner.session.to_string()),
+            target: partition.target.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -120,6 +125,8 @@ impl Row for PartitionRow {
         Left("ID"),
         Left("STATE"),
         Left("OWNER"),
+        Left("EPOCH"),
+        Left("TARGET"),
         Right("LOAD"),
         Left("DEMAND"),
         Right("PROCESSES"),
@@ -130,7 +137,9 @@ impl Row for PartitionRow {
         vec![
             self.id.clone(),
             self.state.to_owned(),
-            self.owner.clone().unwrap_or_else(|| "-".to_owned()),
+            text::or_dash(self.owner.as_deref()),
+            text::or_dash(self.epoch.as_deref()),
+            text::or_dash(self.target.as_deref()),
             percent(self.load_ppm),
             demand(&self.demand),
             self.processes.len().to_string(),
@@ -271,12 +280,7 @@ pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
         Record::Worker(worker) => json!({
             "name": id,
             "address": worker.address,
-            "state": match worker.state {
-                WorkerState::Joining => "joining",
-                WorkerState::Active => "active",
-                WorkerState::Draining => "draining",
-                WorkerState::Down => "down",
-            },
+            "state": worker_state(worker.state),
             "capacity": amounts(&worker.capacity),
             "labels": worker.labels,
             "session": worker.session.map(|id| id.to_string()),
@@ -296,16 +300,16 @@ pub(crate) fn network_value(network: &Network) -> Value {
     })
 }
 
-fn amounts(resources: &Resources) -> BTreeMap<String, u64> {
+pub(super) fn amounts(resources: &Resources) -> BTreeMap<String, u64> {
     resources.iter().map(|(name, amount)| (name.to_string(), amount)).collect()
 }
 
-fn demand(amounts: &BTreeMap<String, u64>) -> String {
+pub(super) fn demand(amounts: &BTreeMap<String, u64>) -> String {
     let parts: Vec<_> = amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
     if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
 }
 
-fn percent(ppm: u64) -> String {
+pub(super) fn percent(ppm: u64) -> String {
     format!("{}.{}%", ppm / 10_000, ppm % 10_000 / 1_000)
 }
 
@@ -369,11 +373,11 @@ mod tests {
         let row = PartitionRow::new(&PartitionId::parse("net/0").unwrap(), &partition);
         assert_eq!(
             json(&row),
-            r#"{"id":"net/0","network":"net","processes":["p1","p2"],"demand":{"cpu_millis":1500},"load_ppm":333333,"owner":null,"epoch":null,"state":"unassigned","parallelism":{"p1":1,"p2":2}}"#
+            r#"{"id":"net/0","network":"net","processes":["p1","p2"],"demand":{"cpu_millis":1500},"load_ppm":333333,"owner":null,"epoch":null,"state":"unassigned","parallelism":{"p1":1,"p2":2},"session":null,"target":null}"#
         );
         assert_eq!(
             row.cells(),
-            ["net/0", "unassigned", "-", "33.3%", "cpu_millis=1500", "2", "p1 p2"]
+            ["net/0", "unassigned", "-", "-", "-", "33.3%", "cpu_millis=1500", "2", "p1 p2"]
         );
         let value = record_value(b"net/0", &Record::Partition(Arc::new(partition)));
         assert_eq!(value["id"], "net/0");

@@ -65,6 +65,11 @@ fn printable(c: char) -> char {
     if c.is_control() { '·' } else { c }
 }
 
+/// What may be absent, as a cell.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
