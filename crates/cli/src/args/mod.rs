@@ -272,7 +272,7 @@ mod tests {
             "quorate worker register",
             "quorate worker register --name a/b",
             "quorate worker register --name a --capacity cpu",
-            "quorate worker register --name a --label zone",
+            "quorate worker register --name a --labels zone",
             "quorate worker drain",
             "quorate serve",
             "quorate member add",

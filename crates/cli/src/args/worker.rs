@@ -53,9 +53,8 @@ pub(crate) struct WorkerRegister {
     #[arg(long, value_name = "RESOURCE=AMOUNT,...", default_value = "", hide_default_value = true,
         value_parser = values::resources)]
     pub(crate) capacity: Resources,
-    /// What placement may ask for; may be given several times
-    #[arg(long = "label", value_name = "NAME=VALUE",
-        value_parser = values::label)]
+    /// What placement may ask for
+    #[arg(long, value_name = "NAME=VALUE,...", value_delimiter = ',', value_parser = values::label)]
     pub(crate) labels: Vec<(String, String)>,
     /// How long its partitions stay with it after it was heard last
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
@@ -71,7 +70,7 @@ boot clock, and lines that say until when it may act.
 Examples:
   quorate worker register --name w1
   quorate worker register --name w2 --address 10.0.0.7:7400 --capacity cpu=4,memory=8GiB
-  quorate worker register --name w3 --label zone=a --ttl 3s --output json";
+  quorate worker register --name w3 --labels zone=a --ttl 3s --output json";
 
 const LIST_EXAMPLES: &str = "\
 Examples:

@@ -13,3 +13,4 @@ mod offline;
 mod serve;
 mod session;
 mod watch;
+mod worker;

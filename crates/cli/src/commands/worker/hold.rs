@@ -14,8 +14,8 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context as _, Result};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use quorate_client::{
-    Client, Error, ErrorKind, Reason, Session, SessionOptions, Start, Watch, WatchEvent, WatchOptions,
-    WorkerProfile,
+    Client, Error, ErrorKind, Reason, Session, SessionOptions, Start, Watch, WatchEvent,
+    WatchOptions, WorkerProfile,
     session::{BootClock, Clock as _},
 };
 use quorate_core::{

@@ -1,0 +1,113 @@
+//! `worker`, `partition move`, and what a worker sees of its own.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Cluster, Running, command, eventually, signal};
+
+fn register(cluster: &Cluster, name: &str) -> Running {
+    let mut command = command();
+    command.env("QUORATE_ENDPOINTS", &cluster.endpoints).args(["--output", "json"]);
+    command.args(["worker", "register", "--name", name, "--address", "127.0.0.1:7400"]);
+    command.args(["--capacity", "cpu=4,memory=8GiB", "--labels", "zone=a", "--ttl", "2s"]);
+    let worker = Running::start(&mut command);
+    worker.json_where(|line| line["type"] == "registered");
+    worker
+}
+
+/// Waits until it says this of a partition.
+fn says(worker: &Running, what: &str, partition: &str) -> Value {
+    worker.json_where(|line| line["type"] == what && line["partition"] == partition)
+}
+
+const NETWORK: &str = "\
+[[processes]]
+id = \"a\"
+component = \"test\"
+
+[[processes]]
+id = \"b\"
+component = \"test\"
+
+[[connections]]
+from = \"a\"
+to = \"b\"
+";
+
+/// What a worker sees of its own: its grants, which were one revision, and what it gave away.
+fn sees_its_own(cluster: &Cluster) {
+    let watch = ["watch", "--from", "1", "--worker", "w1", "--kind", "partition", "--count", "5"];
+    let seen = cluster.json(&watch);
+    let changes = seen.iter().filter(|line| line["type"] == "changes");
+    let states: Vec<_> = changes
+        .flat_map(|line| line["changes"].as_array().unwrap())
+        .map(|change| format!("{} {}", change["key"], change["value"]["state"]).replace('"', ""))
+        .collect();
+    let expected = [
+        "net/0 assigned",
+        "net/1 assigned",
+        "net/0 releasing",
+        "net/0 unassigned",
+        "net/1 releasing",
+        "net/1 unassigned",
+    ];
+    assert_eq!(states, expected);
+}
+
+#[test]
+fn workers_take_give_back_leave_and_are_missed() {
+    let cluster = Cluster::start();
+    let mut first = register(&cluster, "w1");
+    let file = cluster.dir().join("net.toml");
+    std::fs::write(&file, NETWORK).unwrap();
+    let file = file.to_str().unwrap();
+    cluster.json(&["network", "apply", file, "--partitions", "2"]);
+    let epoch = says(&first, "assigned", "net/0")["epoch"].clone();
+    says(&first, "assigned", "net/1");
+    let valid = first.json_where(|line| line["type"] == "valid");
+    assert!(valid["until_boot_ms"].as_u64() > valid["boot_ms"].as_u64(), "{valid}");
+
+    let taken = cluster.run(&["worker", "register", "--name", "w1"]);
+    taken.fails(1, &["w1", "session", "TTL"]);
+    let partitions = cluster.json(&["partition", "list"]);
+    assert_eq!(partitions[0]["owner"], "w1");
+    assert_eq!((&partitions[0]["epoch"], &partitions[0]["state"]), (&epoch, &"assigned".into()));
+    let workers = cluster.json(&["worker", "list"]);
+    let expected = serde_json::json!({
+        "name": "w1", "address": "127.0.0.1:7400", "state": "active",
+        "session": partitions[0]["session"], "load_ppm": 0, "partitions": 2, "labels": {"zone": "a"},
+        "capacity": {"cpu_millis": 4000, "memory_bytes": 8_589_934_592_u64},
+    });
+    assert_eq!(workers, [expected]);
+
+    let mut second = register(&cluster, "w2");
+    let moved = cluster.json(&["partition", "move", "net/0", "--to", "w2"]);
+    assert_eq!(moved[0]["changed"], 1);
+    says(&first, "releasing", "net/0");
+    says(&second, "assigned", "net/0");
+    let drained = cluster.json(&["worker", "drain", "w1"]);
+    assert_eq!(drained[0]["releasing"], 1);
+    says(&second, "assigned", "net/1");
+    cluster.run(&["worker", "undrain", "w1"]).text(0);
+
+    sees_its_own(&cluster);
+    // Killed: missed after its time to live, and down until it is removed.
+    signal(second.child.id(), Signal::KILL);
+    second.ended();
+    says(&first, "assigned", "net/0");
+    let down = cluster.json(&["worker", "list"]);
+    assert_eq!((&down[1]["state"], &down[1]["session"]), (&"down".into(), &Value::Null));
+    cluster.run(&["worker", "leave", "w1"]).fails(1, &["w1"]);
+    cluster.run(&["worker", "leave", "w2"]).text(0);
+    cluster.run(&["worker", "leave", "w2"]).fails(3, &["w2"]);
+
+    // Stopped: it leaves at once.
+    signal(first.child.id(), Signal::INT);
+    first.json_where(|line| line["type"] == "left");
+    assert!(first.ended().success());
+    assert_eq!(cluster.json(&["worker", "list"]), Vec::<Value>::new());
+    eventually("nobody owns anything", || {
+        let partitions = cluster.json(&["partition", "list"]);
+        partitions.iter().all(|partition| partition["owner"].is_null()).then_some(())
+    });
+}
