@@ -55,7 +55,8 @@ async fn move_partitions(context: &Context, ids: Vec<PartitionId>, to: Option<Na
     let moved = call.await.map_err(|error| context.explain(&error))?;
     let row = MovedRow { changed: moved.value, revision: moved.revision().get() };
     let to = to.map_or("another worker".to_owned(), |to| format!("worker {to}"));
-    let line = format!("{} partitions to go to {to}, as of revision {}", row.changed, row.revision);
+    let line =
+        format!("partitions to go to {to}: {}, as of revision {}", row.changed, row.revision);
     context.output.one(&line, &row)
 }
 

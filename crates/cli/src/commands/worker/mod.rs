@@ -39,7 +39,9 @@ async fn drain(context: &Context, name: &Name, drain: bool) -> Result<()> {
     let done = call.await.map_err(|error| context.explain(&error))?;
     let (releasing, revision) = (done.value, done.revision().get());
     let line = if drain {
-        format!("worker {name} drains as of revision {revision}: {releasing} partitions to release")
+        format!(
+            "worker {name} drains as of revision {revision}, partitions to release: {releasing}"
+        )
     } else {
         format!("worker {name} takes partitions again as of revision {revision}")
     };
