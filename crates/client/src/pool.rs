@@ -10,7 +10,7 @@ use std::{
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
-use rand::Rng as _;
+use rand::RngExt as _;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint as Transport};
 

@@ -29,6 +29,7 @@ pub(crate) async fn run(
     let mut seen = Seen::default();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }

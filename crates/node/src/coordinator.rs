@@ -335,6 +335,7 @@ impl Coordinator {
         }
         let mut applied = self.published.subscribe();
         tokio::select! {
+            biased;
             reached = applied.wait_for(|applied| *applied >= index) => match reached {
                 Ok(_) => Ok(self.view()),
                 Err(_) => Err(Unanswered::Stopped { fate: Fate::NotApplied }),

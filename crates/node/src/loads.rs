@@ -67,6 +67,7 @@ impl Loads {
             let interval = coordinator.view().state.settings().load_report_interval_ms;
             let due = last + Duration::from_millis(interval);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(due.min(Instant::now() + LOOK_EVERY)) => {}
             }
@@ -75,6 +76,7 @@ impl Loads {
             }
             last = Instant::now();
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = self.write(&coordinator) => {}
             }

@@ -186,6 +186,7 @@ impl Node {
 /// A coordinator whose storage failed, or that was removed, serves nobody any more.
 async fn stop_when_failed(mut fatal: watch::Receiver<Option<Fatal>>, stop: CancellationToken) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         Ok(failed) = fatal.wait_for(Option::is_some) => {
             let error = failed.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -204,6 +205,7 @@ async fn open(config: Config) -> Result<Replica, StartError> {
         let environment = Environment {
             disk: Arc::new(disk),
             executor: Executor::Threads,
+            simulated_barrier: Duration::ZERO,
             transport: Arc::new(GrpcTransport::new(timing)),
             clock: Arc::new(SystemClock),
             draw_cluster_id: rand::random,

@@ -46,6 +46,9 @@ pub struct Environment {
     pub disk: Arc<dyn Disk>,
     /// Where blocking work runs.
     pub executor: Executor,
+    /// How long a barrier of the log takes where work runs in tasks, in the runtime's time. A real
+    /// disk takes what it takes.
+    pub simulated_barrier: Duration,
     /// How it reaches its peers.
     pub transport: Arc<dyn Transport>,
     /// The time of day.
@@ -102,6 +105,7 @@ impl Replica {
         let options = Options {
             tail_bytes_max: config.storage.tail_bytes_max,
             payload_bytes_max: usize::try_from(config.raft.payload_bytes_max).unwrap_or(usize::MAX),
+            simulated_barrier: environment.simulated_barrier,
             ..Options::default()
         };
         let storage = Storage::open(environment.disk.clone(), options, environment.executor)?;
@@ -152,6 +156,7 @@ impl Replica {
         let entrance = Entrance::new(self.introduction.clone(), transport, election_max);
         let joining = bootstrap::join(&self.introduction, &self.storage, transport, &entrance);
         let joined = tokio::select! {
+            biased;
             () = self.stop.cancelled() => return Err(StartError::Stopped),
             joined = joining => joined?,
         };
@@ -280,12 +285,14 @@ impl Replica {
                 std::future::pending().await
             };
             tokio::select! {
+                biased;
                 message = removal.noticed() => BootstrapError::Removed { me, message },
                 error = entering => error,
             }
         };
         self.tasks.spawn(async move {
             let error = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 error = noticed => error,
             };
@@ -390,6 +397,7 @@ async fn watch_failures(
         }
     };
     let failed = tokio::select! {
+        biased;
         () = stop.cancelled() => return,
         failed = storage.wait_for(Option::is_some) => failed.ok().and_then(|failed| failed.clone()),
         failed = ended => Some(failed),

@@ -30,6 +30,7 @@ pub mod machine;
 pub mod metrics;
 pub mod raft_types;
 pub mod restore;
+pub mod runtime;
 pub mod storage;
 pub mod view;
 

@@ -15,7 +15,7 @@ openraft::declare_raft_types!(
         Node = MemberAddress,
         Term = u64,
         LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
-        AsyncRuntime = openraft::impls::TokioRuntime,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 /// A position in the log.

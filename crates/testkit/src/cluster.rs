@@ -9,13 +9,16 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use quorate_node::{
     Coordinator, Environment, Replica, StartError,
-    config::{Cluster, Config, Member, Raft},
+    config::{Cluster, Config, Limits, Member, Raft},
     coordinator::Role,
     core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
-    storage::{Executor, MemoryDisk},
+    metrics::Metrics,
+    storage::{Executor, MemoryDisk, runtime},
+    watch::{WatchServer, Watches},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::SimClock,
@@ -38,6 +41,8 @@ pub struct SimOptions {
     pub seed: u64,
     /// How good the links are.
     pub conditions: Conditions,
+    /// How long a disk takes to make something durable.
+    pub barrier: Duration,
     /// Timing of consensus, and how often it makes checkpoints.
     pub raft: Raft,
 }
@@ -46,7 +51,7 @@ pub struct SimOptions {
 impl Default for SimOptions {
     fn default() -> Self {
         let (conditions, raft) = (Conditions::default(), Raft::default());
-        Self { members: 3, seed: 1, conditions, raft }
+        Self { members: 3, seed: 1, conditions, barrier: Duration::ZERO, raft }
     }
 }
 
@@ -92,6 +97,7 @@ pub struct SimCluster {
 
 struct SimMember {
     config: Config,
+    barrier: Duration,
     /// Survives crashes.
     disk: MemoryDisk,
     clock: SimClock,
@@ -102,15 +108,19 @@ struct Running {
     replica: Replica,
     coordinator: Coordinator,
     disk: LifeDisk,
+    watches: WatchServer,
+    /// Ends what serves the change streams.
+    stop: CancellationToken,
 }
 
 impl SimCluster {
     /// Starts all members and waits until they have formed a cluster. Must be called in a tokio
-    /// runtime.
+    /// runtime. In one of a current thread with paused time, equal options give equal courses.
     ///
     /// # Errors
     /// [`StartError`] of the first member that did not start.
     pub async fn start(options: SimOptions) -> Result<Self, StartError> {
+        runtime::seed_thread(options.seed);
         let network = SimNetwork::new(options.seed, options.conditions);
         let ids = || (1..=options.members).map(MemberId);
         let cluster =
@@ -119,7 +129,7 @@ impl SimCluster {
             let config =
                 Config { raft: options.raft.clone(), ..Config::new(id, "/", cluster.clone()) };
             let (disk, clock) = (MemoryDisk::new(), SimClock::new());
-            (id, SimMember { config, disk, clock, running: None })
+            (id, SimMember { config, barrier: options.barrier, disk, clock, running: None })
         };
         let mut members: BTreeMap<_, _> = ids().map(member).collect();
         let opened = members.values().map(|member| member.open(&network));
@@ -155,6 +165,16 @@ impl SimCluster {
     pub fn coordinator(&self, id: MemberId) -> Result<&Coordinator, NotRunning> {
         let running = self.members.get(&id).and_then(|member| member.running.as_ref());
         running.map(|running| &running.coordinator).ok_or(NotRunning(id))
+    }
+
+    /// The change streams of a member that runs, as its clients call them: a service for
+    /// `WatchServiceClient`. What it opens ends with the member.
+    ///
+    /// # Errors
+    /// [`NotRunning`].
+    pub fn watches(&self, id: MemberId) -> Result<WatchServer, NotRunning> {
+        let running = self.members.get(&id).and_then(|member| member.running.as_ref());
+        running.map(|running| running.watches.clone()).ok_or(NotRunning(id))
     }
 
     /// A member's wall clock.
@@ -233,6 +253,7 @@ impl SimCluster {
     /// part that the seed draws is lost. Nothing happens to one that does not run.
     pub fn crash(&mut self, id: MemberId) {
         let Some(running) = self.take(id) else { return };
+        running.stop.cancel();
         self.network.end_life(id);
         running.disk.crash(self.random.random());
         tracing::debug!(member = %id, "crashed a member");
@@ -243,6 +264,7 @@ impl SimCluster {
     /// Stops a member as an operator would. Nothing happens to one that does not run.
     pub async fn stop(&mut self, id: MemberId) {
         if let Some(running) = self.take(id) {
+            running.stop.cancel();
             drop(running.coordinator);
             running.replica.shutdown().await;
             self.network.end_life(id);
@@ -302,6 +324,7 @@ impl SimMember {
         let environment = Environment {
             disk: Arc::new(disk.clone()),
             executor: Executor::Tasks,
+            simulated_barrier: self.barrier,
             transport: network.begin_life(id),
             clock: Arc::new(self.clock.clone()),
             draw_cluster_id: || 0x5EED,
@@ -314,7 +337,10 @@ impl SimMember {
 
 async fn join((replica, disk): (Replica, LifeDisk)) -> Result<Running, StartError> {
     let coordinator = replica.join().await?;
-    Ok(Running { replica, coordinator, disk })
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let (limits, metrics) = (Limits::default(), Metrics::new().streams);
+    let watches = Watches::start(coordinator.clone(), limits, metrics, &tasks, stop.clone());
+    Ok(Running { replica, coordinator, disk, watches: WatchServer::new(watches), stop })
 }
 
 async fn end(replica: Replica) {

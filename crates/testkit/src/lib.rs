@@ -42,6 +42,7 @@
 
 mod clock;
 mod cluster;
+mod course;
 mod disk;
 mod network;
 mod peer;
@@ -49,4 +50,5 @@ mod wire;
 
 pub use clock::SimClock;
 pub use cluster::{Agreed, NoLeader, NotConverged, NotRunning, SimCluster, SimOptions, put};
+pub use course::{repeats, simulate};
 pub use network::{Conditions, Counts, SimNetwork};

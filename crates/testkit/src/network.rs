@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -19,7 +20,7 @@ use quorate_node::{
     core::MemberId,
     transport::{Peer, PeerError, PeerErrorKind, Transport},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 
 use crate::peer::SimTransport;
@@ -85,6 +86,7 @@ struct Links {
     lives: BTreeMap<MemberId, Life>,
     serving: BTreeMap<MemberId, Arc<dyn Peer>>,
     counts: Counts,
+    trace: Trace,
 }
 
 /// Counts the lives of a member: a restart begins another one.
@@ -116,6 +118,7 @@ impl SimNetwork {
             lives: BTreeMap::new(),
             serving: BTreeMap::new(),
             counts: Counts::default(),
+            trace: Trace::new(),
         };
         let (links, changed) = (Mutex::new(links), watch::Sender::new(()));
         Self { shared: Arc::new(Shared { links, changed }) }
@@ -155,6 +158,12 @@ impl SimNetwork {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.links.lock().counts
+    }
+
+    /// A hash of everything that passed, when, and what became of it: equal for equal courses.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        self.shared.links.lock().trace.hash.finish()
     }
 
     /// Begins a member's next life; the transport is its way out.
@@ -211,17 +220,17 @@ impl SimNetwork {
             match self.link(from, to) {
                 Link::Gone => return Err(gone()),
                 Link::Open if breaks => {
-                    self.count(|counts| counts.broken += 1);
+                    self.pass(from, to, "broken", |counts| counts.broken += 1);
                     return Err(PeerError::new(PeerErrorKind::Unreachable, "connection reset"));
                 }
                 Link::Open => {
-                    self.count(|counts| counts.delivered += 1);
+                    self.pass(from, to, "delivered", |counts| counts.delivered += 1);
                     return Ok(());
                 }
                 Link::Cut if stalled => {}
                 Link::Cut => {
                     stalled = true;
-                    self.count(|counts| counts.stalled += 1);
+                    self.pass(from, to, "stalled", |counts| counts.stalled += 1);
                 }
             }
             // The sender is in the network itself: it lives as long as this call.
@@ -262,14 +271,34 @@ impl SimNetwork {
         (delay, breaks, patience)
     }
 
-    fn count(&self, count: impl FnOnce(&mut Counts)) {
-        count(&mut self.shared.links.lock().counts);
+    fn pass(&self, from: End, to: End, what: &'static str, count: impl FnOnce(&mut Counts)) {
+        let mut links = self.shared.links.lock();
+        count(&mut links.counts);
+        links.trace.add(from.id, to.id, what);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Links) -> T) -> T {
         let result = change(&mut self.shared.links.lock());
         self.shared.changed.send_replace(());
         result
+    }
+}
+
+/// What passed, folded into one number.
+struct Trace {
+    started: Instant,
+    hash: DefaultHasher,
+}
+
+impl Trace {
+    fn new() -> Self {
+        Self { started: Instant::now(), hash: DefaultHasher::new() }
+    }
+
+    fn add(&mut self, from: MemberId, to: MemberId, what: &'static str) {
+        let at = self.started.elapsed();
+        tracing::trace!(?at, %from, %to, what, "message");
+        (at.as_nanos(), from, to, what).hash(&mut self.hash);
     }
 }
 

@@ -53,6 +53,7 @@ impl SimPeer {
         let call = async {
             network.deliver(self.from, to).await?;
             let answer = tokio::select! {
+                biased;
                 answer = ask(server) => answer,
                 error = network.gone(self.from, to) => return Err(error),
             };

@@ -37,6 +37,7 @@ impl Wire {
     async fn breaks(&self) -> PeerError {
         let mut broken = self.broken.subscribe();
         tokio::select! {
+            biased;
             broken = broken.wait_for(Option::is_some) => match broken {
                 Ok(error) => error.clone().unwrap_or_else(ended),
                 Err(_) => ended(),

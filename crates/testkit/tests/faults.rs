@@ -19,7 +19,7 @@ use quorate_node::{
     core::{Key, MemberId, Revision, State},
 };
 use quorate_testkit::{Conditions, SimCluster, SimOptions, put};
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ struct Seen {
 }
 
 /// What a run did.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 #[expect(dead_code, reason = "some of it is only printed")]
 struct Done {
     writes: usize,
@@ -50,6 +50,7 @@ struct Done {
     cuts: u64,
     crashes: u64,
     terms: u64,
+    trace: u64,
 }
 
 fn exists(state: &State, key: &str) -> bool {
@@ -193,6 +194,7 @@ async fn run(seed: u64) -> Done {
         cuts: cluster.network().counts().cuts,
         crashes,
         terms,
+        trace: cluster.network().trace(),
     };
     drop(seen.handles);
     cluster.shutdown().await;
@@ -204,16 +206,26 @@ fn seeds() -> u64 {
     std::env::var("QUORATE_SIM_SEEDS").map_or(3, |seeds| seeds.parse().unwrap())
 }
 
+fn simulate(seed: u64) -> Done {
+    std::thread::spawn(move || quorate_testkit::simulate(seed, run(seed)).unwrap()).join().unwrap()
+}
+
+#[test]
+fn equal_seeds_take_equal_courses() {
+    if !quorate_testkit::repeats() {
+        println!("skipped: built without --cfg tokio_unstable (see .cargo/config.toml)");
+        return;
+    }
+    let first = simulate(1);
+    assert_eq!(simulate(1), first);
+    assert_ne!(simulate(2).trace, first.trace);
+}
+
 #[test]
 fn no_mix_of_faults_breaks_the_order_of_revisions() {
     for seed in 1..=seeds() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
         let began = std::time::Instant::now();
-        let done = runtime.block_on(run(seed));
+        let done = simulate(seed);
         println!("seed {seed}: {done:?} in {:?}", began.elapsed());
         // A run that did little proves little.
         assert!(done.writes > 200 && done.reads > 200, "seed {seed}: {done:?}");

@@ -16,7 +16,7 @@ use quorate_node::{
     core::{Command, MemberId, Reply, SessionId, Term},
 };
 use quorate_testkit::{Conditions, SimCluster, SimOptions};
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const MS: Duration = Duration::from_millis(1);

@@ -222,7 +222,7 @@ fn points(items: &[Item]) -> Vec<Point> {
 
 #[cfg(test)]
 mod tests {
-    use rand::{Rng, SeedableRng, rngs::StdRng};
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
     use crate::history::Value;

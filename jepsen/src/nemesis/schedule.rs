@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use quorate_core::MemberId;
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::{
     fault::{FaultClass, FaultKind, Target},

@@ -3,7 +3,7 @@
 //! Owns the shapes' meaning. Must not know how a way is cut.
 
 use quorate_core::MemberId;
-use rand::{Rng, rngs::StdRng, seq::SliceRandom};
+use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 
 use super::fault::Shape;
 use crate::net::{CutSet, Host};

@@ -143,6 +143,7 @@ impl Line {
             }
             let full = |_| Error::no_time("too many writes of this client are under way");
             tokio::select! {
+                biased;
                 room = timeout_at(deadline, room) => room.map_err(full)?,
                 _ = line.lease.lost() => {}
             }

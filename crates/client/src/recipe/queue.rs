@@ -118,6 +118,7 @@ impl Place {
                 (revision, None) => return Ok(revision),
                 (revision, Some(before)) => {
                     tokio::select! {
+                        biased;
                         lost = self.session.lost() => return Err(lost.into()),
                         deleted = deleted(self.client(), &before, revision) => deleted?,
                     }
@@ -129,6 +130,7 @@ impl Place {
     /// Who is before it, as of when.
     pub(super) async fn look(&self) -> Result<(Revision, Option<Key>), NotTaken> {
         let Listed { revision, places, .. } = tokio::select! {
+            biased;
             lost = self.session.lost() => return Err(lost.into()),
             listed = list(self.client(), &self.name) => listed?,
         };
@@ -152,6 +154,7 @@ impl Place {
         let session = self.session.clone();
         let watching = tokio::spawn(async move {
             tokio::select! {
+                biased;
                 lost = session.lost() => state.send_replace(Some(Gone::Session(lost))),
                 () = removed(&client, &key, revision) => state.send_replace(Some(Gone::Removed)),
             }

@@ -137,6 +137,7 @@ impl Task {
                 Turn::Wait(until) => {
                     let added = self.kept.clone();
                     tokio::select! {
+                        biased;
                         () = added.added.notified() => {}
                         () = sleep_until(until) => {}
                     }

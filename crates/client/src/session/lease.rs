@@ -135,6 +135,7 @@ impl Lease {
                 Ok(_) | Err(_) => return,
             };
             tokio::select! {
+                biased;
                 _ = changes.changed() => {}
                 () = sleep(wait) => {}
             }

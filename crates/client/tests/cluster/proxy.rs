@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rand::Rng as _;
+use rand::RngExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

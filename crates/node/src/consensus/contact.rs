@@ -147,6 +147,7 @@ async fn look(
             tracing::info!(leader = leader.map_or(0, MemberId::get), there, "contact changed");
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             _ = tick.tick() => {}
             changed = server.changed() => if changed.is_err() { break },

@@ -159,6 +159,7 @@ impl LinkTask {
         let mut more = true;
         while more || next.is_some() || !self.sent.is_empty() {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 reply = replies.next() => match reply {
                     Some(Ok(reply)) => reply.replies.into_iter().for_each(|one| self.answer(one)),
@@ -267,6 +268,7 @@ pub(super) fn serve(
     tasks.spawn(async move {
         loop {
             let request = tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = replies.closed() => break,
                 request = requests.next() => request,

@@ -165,6 +165,7 @@ impl Dispatcher {
         let mut waiting = VecDeque::with_capacity(self.limits.batch);
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 first = queue.recv() => match first {
                     Some(pending) => waiting.push_back(pending),
@@ -174,6 +175,7 @@ impl Dispatcher {
             if self.raft.is_leader() {
                 // Whatever comes while earlier entries are under way goes into the next one.
                 let permit = tokio::select! {
+                    biased;
                     () = stop.cancelled() => break,
                     permit = self.in_flight.clone().acquire_owned() => permit.ok(),
                     () = self.contact.lost() => None,

@@ -104,6 +104,7 @@ impl Rounds {
     async fn run(mut self, waiting: Arc<Waiting>, stop: CancellationToken) {
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = waiting.arrived.notified() => {}
             }
@@ -112,6 +113,7 @@ impl Rounds {
                 continue;
             }
             let index = tokio::select! {
+                biased;
                 () = stop.cancelled() => Err(Unanswered::Stopped { fate: Fate::NotApplied }),
                 index = self.round() => index,
             };

@@ -42,6 +42,7 @@ impl Removal {
             }
             if *self.contact.subscribe().borrow() {
                 tokio::select! {
+                    biased;
                     () = self.contact.lost() => {}
                     changed = applied.changed() => if changed.is_err() { break },
                 }

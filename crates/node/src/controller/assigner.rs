@@ -28,6 +28,7 @@ pub(super) async fn run(coordinator: Coordinator, stop: CancellationToken) {
     loop {
         applied.mark_unchanged();
         let next = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             next = assigner.look() => next,
         };
@@ -37,6 +38,7 @@ pub(super) async fn run(coordinator: Coordinator, stop: CancellationToken) {
             Next::Retry => (BACKOFF, true),
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(rest) => {}
         }
@@ -44,6 +46,7 @@ pub(super) async fn run(coordinator: Coordinator, stop: CancellationToken) {
             continue;
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             changed = applied.changed() => if changed.is_err() { return },
         }

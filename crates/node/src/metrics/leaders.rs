@@ -35,6 +35,7 @@ impl LeaderMetrics {
         let mut known = None;
         loop {
             let next = tokio::select! {
+                biased;
                 next = coordinator.next_leader(known) => next,
                 () = shutdown.cancelled() => return,
             };

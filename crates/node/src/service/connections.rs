@@ -129,6 +129,7 @@ mod tests {
             second.try_read(&mut [0]).unwrap()
         };
         tokio::select! {
+            biased;
             admitted = accepted.next() => panic!("there was no place: {}", admitted.is_some()),
             read = closed => assert_eq!(read, 0, "closed"),
         }

@@ -33,9 +33,10 @@ pub(super) async fn report(
         }
         let waits_for_first = coordinator.view().index == LogIndex(0);
         let changed = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => false,
             changed = contact.changed() => changed.is_ok(),
             changed = applied.changed(), if waits_for_first => changed.is_ok(),
-            () = shutdown.cancelled() => false,
         };
         if !changed {
             if told != Some(false) {

@@ -128,6 +128,7 @@ impl Sessions {
             async move {
                 let (mut answers, mut contact, open) = state?;
                 let answer = tokio::select! {
+                    biased;
                     () = service.shutdown.cancelled() => Err(stopping()),
                     _ = contact.wait_for(|there| !there) => Err(service.out_of_contact()),
                     answer = answers.next() => answer?,

@@ -88,6 +88,7 @@ impl Snapshots {
         let made = self.tasks.spawn(async move {
             let _permit = permit;
             tokio::select! {
+                biased;
                 made = make(pieces, messages, idle) => made,
                 () = shutdown.cancelled() => Err(stopping()),
             }

@@ -160,6 +160,7 @@ impl Batches {
         let sessions = sessions.into_iter().map(Into::into).collect();
         let asked = peer.keep_alive(v1::ForwardedKeepAlives { header: Some(header), sessions });
         let answer = tokio::select! {
+            biased;
             answer = asked => answer.map_err(|error| unavailable(Some(leader), error.to_string()))?,
             () = leads_no_more(&self.parts.raft, leader) => {
                 return Err(unavailable(None, format!("member {leader} leads no more")));

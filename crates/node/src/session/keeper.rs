@@ -176,6 +176,7 @@ impl Keeper {
         let mut pace = Pace::new(Instant::now());
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
@@ -237,6 +238,7 @@ impl Keeper {
             }
             // It may be in the log: what is proposed after it tells what came of it.
             tokio::select! {
+                biased;
                 () = self.shared.parts.stop.cancelled() => return,
                 () = tokio::time::sleep(AGAIN_AFTER) => {}
             }

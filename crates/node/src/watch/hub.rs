@@ -162,14 +162,16 @@ impl Pacer {
         hub.tell((!in_contact).then_some(Ended::NoContact));
         if let Some(pace) = hub.pace() {
             tokio::select! {
-                () = tokio::time::sleep(pace) => {}
+                biased;
                 () = self.shutdown.cancelled() => return false,
+                () = tokio::time::sleep(pace) => {}
             }
         }
         tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => false,
             changed = self.applied.changed() => changed.is_ok(),
             changed = self.contact.changed() => changed.is_ok(),
-            () = self.shutdown.cancelled() => false,
         }
     }
 }

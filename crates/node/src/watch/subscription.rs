@@ -85,6 +85,7 @@ impl Subscription {
             return Ok(self.notice());
         }
         tokio::select! {
+            biased;
             changed = self.ticks.changed() => match changed {
                 Ok(()) => Ok(None),
                 Err(_) => Err(self.end(Ended::Stopping)),
