@@ -46,6 +46,7 @@ mod course;
 mod disk;
 mod network;
 mod peer;
+pub mod simulation;
 mod wire;
 
 pub use clock::SimClock;

@@ -1,0 +1,81 @@
+//! A partition is granted to somebody only when nobody else may act for it any more: the owner
+//! before has begun to release it, or its session is over by its own count. Epochs only grow.
+
+use std::collections::BTreeMap;
+
+use quorate_node::core::{Epoch, Key, Kind, PartitionId, Record, SessionId};
+
+use crate::simulation::story::{At, Told};
+
+/// One grant, and when the first coordinator had applied it.
+struct Grant {
+    session: SessionId,
+    epoch: Epoch,
+    at: At,
+}
+
+pub(super) fn check(told: &Told) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, grants) in grants(told) {
+        let Some(id) = std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse) else {
+            continue;
+        };
+        for (before, after) in grants.iter().zip(grants.iter().skip(1)) {
+            if after.epoch <= before.epoch {
+                found.push(format!("{id}: epoch {} after {}", after.epoch, before.epoch));
+            }
+            let released = told.releases.get(&(id.clone(), before.epoch)).copied();
+            let holder = told.holders.get(&before.session);
+            let valid_until = holder.map(|holder| holder.valid_until).unwrap_or_default();
+            let acted_until = released.map_or(valid_until, |at| at.min(valid_until));
+            if before.session != after.session && after.at < acted_until {
+                found.push(format!(
+                    "{id} was granted to session {} at {:?}, while session {} could act for it \
+                     until {acted_until:?}",
+                    after.session, after.at, before.session
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The grants of each partition, in their order.
+fn grants(told: &Told) -> BTreeMap<&Key, Vec<Grant>> {
+    let mut grants: BTreeMap<&Key, Vec<Grant>> = BTreeMap::new();
+    for applied in told.events.values() {
+        for change in applied.event.changes.iter().filter(|it| it.key.kind == Kind::Partition) {
+            let Some(record) = &change.current else { continue };
+            let Record::Partition(partition) = &record.value else { continue };
+            let (Some(owner), Some(epoch)) = (&partition.owner, partition.epoch) else { continue };
+            let known = grants.entry(&change.key).or_default();
+            if known.last().is_none_or(|last| last.epoch != epoch) {
+                known.push(Grant { session: owner.session, epoch, at: applied.at });
+            }
+        }
+    }
+    grants
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{granted, session, told_sessions};
+    use super::*;
+
+    #[test]
+    fn an_overlap_and_an_old_epoch_are_found() {
+        let (one, other) = (session(1), session(2));
+        let first = granted(3, one, 3, 1);
+        let after = |revision, epoch, at| {
+            told_sessions(one, 10, &[first.clone(), granted(revision, other, epoch, at)])
+        };
+        assert_eq!(check(&after(4, 4, 10)), [""; 0]);
+        assert_eq!(check(&after(4, 4, 9)).len(), 1, "while the first may act");
+        assert_eq!(check(&after(4, 2, 10)).len(), 1, "an older epoch");
+        let mut released = after(4, 4, 9);
+        let id = PartitionId::parse("net/0").unwrap();
+        let epoch = Epoch { revision: quorate_node::core::Revision(3), ..Epoch::default() };
+        released.releases.insert((id, epoch), At::from_secs(8));
+        assert_eq!(check(&released), [""; 0], "released before");
+    }
+}
