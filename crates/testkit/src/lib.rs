@@ -34,9 +34,12 @@
 //! # }
 //! ```
 //!
-//! What it does not do: equal seeds give the same faults and delays, but not the same run, since
-//! consensus draws its election timeouts from randomness of its own. It simulates crashes, lost
-//! power, cut links, delay and broken connections; not paused processes, and no slow disks.
+//! [`simulation`] uses such clusters: clients, workers and subscribers work while faults are made,
+//! and what they saw is checked. `cargo run --release -p quorate-testkit --bin simulate -- --seeds
+//! 200 --time 120` runs many seeds; equal seeds take equal courses ([`simulate`], [`repeats`]).
+//!
+//! What it does not do: it simulates crashes, lost power, cut links, delay, broken connections and
+//! wrong clocks; not paused processes, and no slow or full disks.
 //!
 //! Must not know what the commands do.
 

@@ -110,11 +110,12 @@ fn work(arguments: &Arguments, next: &AtomicU64, total: &Mutex<Total>, began: In
             return;
         }
         let report = simulate(arguments, seed);
-        let twice = arguments.repeat_every > 0 && seed % arguments.repeat_every == 0 && repeats();
+        let twice =
+            arguments.repeat_every > 0 && seed.is_multiple_of(arguments.repeat_every) && repeats();
         let again = twice.then(|| simulate(arguments, seed));
         let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
         total.add(arguments, seed, report, again);
-        if total.done % 50 == 0 && !arguments.verbose {
+        if total.done.is_multiple_of(50) && !arguments.verbose {
             let seconds = began.elapsed().as_secs();
             eprintln!("{} of {} seeds after {seconds} s", total.done, arguments.seeds);
         }

@@ -75,7 +75,7 @@ impl Subscriber {
         let spec = WatchSpec {
             start: self.start,
             filter: self.filter.clone(),
-            with_previous: self.number % 2 == 0,
+            with_previous: self.number.is_multiple_of(2),
             resync: true,
             progress_interval: Duration::from_millis(500),
         };

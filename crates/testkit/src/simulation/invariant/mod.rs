@@ -38,9 +38,12 @@ pub enum Invariant {
     Progress,
 }
 
+/// Finds what does not hold in a story, in sentences for a person.
+type Check = fn(&Told) -> Vec<String>;
+
 impl Invariant {
     /// Those that are checked on a story.
-    const CHECKED: [(Self, fn(&Told) -> Vec<String>); 7] = [
+    const CHECKED: [(Self, Check); 7] = [
         (Self::Agreement, agreement::check),
         (Self::Order, order::check),
         (Self::Values, values::check),
@@ -68,7 +71,7 @@ impl fmt::Display for Invariant {
 
 /// Everything that does not hold.
 pub(super) fn check(told: &Told) -> Vec<(Invariant, String)> {
-    let found = |(invariant, check): &(Invariant, fn(&Told) -> Vec<String>)| {
+    let found = |(invariant, check): &(Invariant, Check)| {
         check(told).into_iter().map(|what| (*invariant, what)).collect::<Vec<_>>()
     };
     Invariant::CHECKED.iter().flat_map(found).collect()

@@ -1,5 +1,4 @@
 //! Stories made by hand, for the tests of invariants.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 use std::sync::Arc;
 
