@@ -12,7 +12,8 @@
 //! The record names the last vote, the last durable entry and a chained hash of the log up to it.
 //! A settlement is made when the journal is full, and for everything that is more than an append
 //! or a vote. At open the databases must hold all that the newest slot says; the journal has the
-//! rest.
+//! rest. The record names the journal that goes with it, by a drawn id, and the last frame that was
+//! written to it: another journal, or an older copy of this one, is refused.
 //!
 //! Invariants: slots and frames share one sequence; nobody is told of a barrier before its frame
 //! or its slot is durable; a slot is written after the sync that it describes, except that what is
@@ -21,7 +22,11 @@
 //! A settlement that is told of is followed by a frame: should its slot be damaged later, the frame
 //! shows that one is missing.
 
-use std::{io, sync::Arc};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    sync::Arc,
+};
 
 use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
@@ -29,9 +34,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     disk::{Disk, SLOT_BYTES, Slot},
     error::OpenError,
-    format::{Position, VoteRecord, seal, unseal},
-    journal::{self, JOURNAL_BYTES},
+    format::{self, Position, VoteRecord, seal_as, unseal_as},
+    journal::{self, Mark},
 };
+
+/// The version of the record's layout.
+const VERSION: u8 = 2;
 
 /// What the log must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +60,8 @@ pub(crate) struct Record {
     pub(crate) purged: Option<Position>,
     /// The current checkpoint.
     pub(crate) checkpoint: Option<Pointer>,
+    /// The journal.
+    pub(crate) journal: Mark,
 }
 
 /// Names a generation of the checkpoint. Ordered by age.
@@ -84,7 +94,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Reads the newest record. Changes nothing.
+    /// Reads the newest record and the journal. Changes nothing.
     pub(crate) fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let newest = newest_slot(&*disk)?;
         let found = newest.is_some();
@@ -92,29 +102,47 @@ impl Keeper {
         let (mut record, mut blocks) = (settled.clone(), Vec::new());
         let journal = disk.read_journal()?;
         if found {
-            let Some(journal) = journal.filter(|bytes| bytes.len() == JOURNAL_BYTES) else {
+            let mark = settled.journal;
+            let Some(journal) = journal.filter(|bytes| bytes.len() == mark.bytes()) else {
                 return Err(OpenError::Damaged("the journal is missing or cut off".into()));
             };
-            for frame in journal::scan(&journal, settled.sequence).map_err(OpenError::Damaged)? {
+            for frame in journal::scan(&journal, &mark, settled.sequence)? {
+                let next = record.sequence + 1;
                 (record, blocks) = read_frame(frame.into(), blocks)?;
+                if (record.sequence, record.journal.id) != (next, mark.id) {
+                    return Err(unreadable());
+                }
             }
-        } else if journal.is_some_and(|bytes| bytes.iter().any(|&byte| byte != 0)) {
+        } else if journal.is_some_and(|bytes| journal::holds_frames(&bytes)) {
             let why = "the durability record is missing, the journal is there";
             return Err(OpenError::Damaged(why.into()));
         }
-        Ok(Self { disk, next: other(slot), at: JOURNAL_BYTES, record, settled, blocks, found })
+        // No room before a settlement.
+        let at = record.journal.bytes();
+        Ok(Self { disk, next: other(slot), at, record, settled, blocks, found })
     }
 
     /// Creates the journal and writes the first record. Durable when it returns.
-    pub(crate) fn create(&mut self) -> io::Result<()> {
-        self.disk.create_journal(JOURNAL_BYTES)?;
+    pub(crate) fn create(&mut self, journal_bytes: usize) -> io::Result<()> {
+        self.record.journal = Mark::new(draw(), journal_bytes);
+        self.disk.create_journal(&self.record.journal.blank())?;
         self.settle()
+    }
+
+    /// Records a settlement at open. From then on the record names a frame that is in the journal.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        self.settle()?;
+        if self.record.journal.frame == 0 {
+            self.journal(&[])?;
+            self.settle()?;
+        }
+        Ok(())
     }
 
     /// Records a settlement: the databases hold all that the record says. Durable when it returns.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         self.record.sequence += 1;
-        let bytes = seal(&self.record);
+        let bytes = seal_as(VERSION, &self.record);
         debug_assert!(bytes.len() <= SLOT_BYTES);
         self.disk.write_slot(self.next, &bytes)?;
         self.next = other(self.next);
@@ -126,18 +154,19 @@ impl Keeper {
     /// Durable when it returns true; false: there is no room, settle.
     pub(crate) fn journal(&mut self, blocks: &[Bytes]) -> io::Result<bool> {
         let bytes: usize = blocks.iter().map(|block| LENGTH_BYTES + block.len()).sum();
-        if journal::frame_bytes(RECORD_BYTES_MAX + bytes) > JOURNAL_BYTES - self.at {
+        if journal::frame_bytes(RECORD_BYTES_MAX + bytes) > self.record.journal.bytes() - self.at {
             return Ok(false);
         }
         self.record.sequence += 1;
+        self.record.journal.frame = self.record.sequence;
         let mut payload = Vec::with_capacity(RECORD_BYTES_MAX + bytes);
-        let record = seal(&self.record);
+        let record = seal_as(VERSION, &self.record);
         debug_assert!(LENGTH_BYTES + record.len() <= RECORD_BYTES_MAX);
         for part in std::iter::once(&Bytes::from(record)).chain(blocks) {
             payload.put_u32_le(u32::try_from(part.len()).map_err(io::Error::other)?);
             payload.put_slice(part);
         }
-        let frame = journal::encode(self.record.sequence, &payload);
+        let frame = self.record.journal.encode(self.record.sequence, &payload);
         self.disk.write_journal(self.at, &frame)?;
         self.at += frame.len();
         Ok(true)
@@ -156,7 +185,12 @@ fn newest_slot(disk: &dyn Disk) -> Result<Option<(Record, Slot)>, OpenError> {
     let mut damaged = Vec::new();
     for slot in [Slot::A, Slot::B] {
         let Some(bytes) = disk.read_slot(slot)? else { continue };
-        match unseal::<Record>(&bytes) {
+        if let Some(version) = format::version(&bytes).filter(|version| *version != VERSION) {
+            return Err(OpenError::Format(format!(
+                "the durability record is of version {version}, this build reads version {VERSION}"
+            )));
+        }
+        match unseal_as::<Record>(VERSION, &bytes) {
             Ok(record) => {
                 if newest.as_ref().is_none_or(|(other, _)| other.sequence < record.sequence) {
                     newest = Some((record, slot));
@@ -178,7 +212,8 @@ fn newest_slot(disk: &dyn Disk) -> Result<Option<(Record, Slot)>, OpenError> {
 
 /// The record of a frame, and the blocks so far with those of the frame.
 fn read_frame(mut frame: Bytes, mut blocks: Vec<Bytes>) -> Result<(Record, Vec<Bytes>), OpenError> {
-    let record = next_part(&mut frame).and_then(|record| unseal(&record).ok());
+    let record =
+        next_part(&mut frame).and_then(|record| unseal_as::<Record>(VERSION, &record).ok());
     let Some(record) = record else { return Err(unreadable()) };
     while !frame.is_empty() {
         blocks.push(next_part(&mut frame).ok_or_else(unreadable)?);
@@ -195,6 +230,12 @@ fn unreadable() -> OpenError {
     OpenError::Damaged("a frame of the journal is not what was written".into())
 }
 
+/// An id that no other journal has. `RandomState` has keys from the operating system's randomness,
+/// other ones each time.
+fn draw() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 fn other(slot: Slot) -> Slot {
     match slot {
         Slot::A => Slot::B,
@@ -205,7 +246,7 @@ fn other(slot: Slot) -> Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::MemoryDisk;
+    use crate::{disk::MemoryDisk, journal::JOURNAL_BYTES};
 
     fn record() -> Record {
         Record {
@@ -221,6 +262,7 @@ mod tests {
                 generation: 6,
                 checksum: 0xdead_beef,
             }),
+            journal: Mark { id: 0x1112_1314_1516_1718, bytes: 4096, frame: 2 },
         }
     }
 
@@ -228,7 +270,7 @@ mod tests {
     fn new(disk: &MemoryDisk) -> Keeper {
         let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
         assert!(!keeper.found);
-        keeper.create().unwrap();
+        keeper.create(JOURNAL_BYTES).unwrap();
         keeper
     }
 
@@ -239,8 +281,8 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        assert_eq!(seal(&record()), GOLDEN);
-        assert_eq!(unseal::<Record>(GOLDEN), Ok(record()));
+        assert_eq!(seal_as(VERSION, &record()), GOLDEN);
+        assert_eq!(unseal_as(VERSION, GOLDEN), Ok(record()));
     }
 
     #[test]
@@ -274,6 +316,30 @@ mod tests {
     }
 
     #[test]
+    fn an_older_version_is_named() {
+        let disk = MemoryDisk::new();
+        new(&disk);
+        disk.write_slot(Slot::B, &seal_as(1, &(7u64, None::<VoteRecord>))).unwrap();
+        let Err(OpenError::Format(why)) = Keeper::open(Arc::new(disk)) else { panic!("opened") };
+        assert!(why.contains("version 1, this build reads version 2"), "{why}");
+    }
+
+    /// The first frame of all is written before anything is acknowledged.
+    #[test]
+    fn from_the_first_open_on_a_frame_must_be_there() {
+        let disk = MemoryDisk::new();
+        let mut keeper = new(&disk);
+        let blank = keeper.record.journal.blank();
+        disk.write_journal(0, &blank).unwrap();
+        assert!(Keeper::open(Arc::new(disk.clone())).is_ok());
+        keeper.begin().unwrap();
+        assert!(Keeper::open(Arc::new(disk.clone())).is_ok());
+        disk.write_journal(0, &blank).unwrap();
+        let Err(OpenError::Damaged(why)) = Keeper::open(Arc::new(disk)) else { panic!("opened") };
+        assert!(why.contains("older than the durability record"), "{why}");
+    }
+
+    #[test]
     fn two_damaged_slots_are_refused() {
         let disk = MemoryDisk::new();
         disk.write_slot(Slot::A, b"nonsense, twice over").unwrap();
@@ -286,7 +352,7 @@ mod tests {
         let disk = MemoryDisk::new();
         let mut keeper = Keeper::open(Arc::new(disk.clone())).unwrap();
         disk.fail_after(1);
-        assert!(keeper.create().is_err());
+        assert!(keeper.create(JOURNAL_BYTES).is_err());
         disk.crash(0);
         assert!(!Keeper::open(Arc::new(disk)).unwrap().found);
     }
@@ -352,14 +418,15 @@ mod tests {
             base_chain: u64::MAX,
             purged: position,
             checkpoint: Some(Pointer { last: position, generation: u64::MAX, checksum: u32::MAX }),
+            journal: Mark { id: u64::MAX, bytes: u32::MAX, frame: u64::MAX },
         };
-        assert!(seal(&largest).len() + LENGTH_BYTES <= RECORD_BYTES_MAX);
+        assert!(seal_as(VERSION, &largest).len() + LENGTH_BYTES <= RECORD_BYTES_MAX);
         const { assert!(RECORD_BYTES_MAX <= SLOT_BYTES) };
     }
 
     const GOLDEN: &[u8] = &[
-        1, 239, 226, 212, 180, 40, 0, 0, 0, 3, 1, 4, 1, 2, 1, 4, 251, 232, 3, 253, 8, 7, 6, 5, 4,
-        3, 2, 1, 251, 132, 3, 5, 1, 3, 251, 131, 3, 1, 1, 3, 251, 182, 3, 6, 252, 239, 190, 173,
-        222,
+        2, 94, 186, 20, 127, 53, 0, 0, 0, 3, 1, 4, 1, 2, 1, 4, 251, 232, 3, 253, 8, 7, 6, 5, 4, 3,
+        2, 1, 251, 132, 3, 5, 1, 3, 251, 131, 3, 1, 1, 3, 251, 182, 3, 6, 252, 239, 190, 173, 222,
+        253, 24, 23, 22, 21, 20, 19, 18, 17, 251, 0, 16, 2,
     ];
 }

@@ -123,38 +123,58 @@ const HEADER_BYTES: usize = 9;
 
 /// Encodes a value: version u8, checksum u32 of all the rest, length u32, bincode.
 pub(crate) fn seal<T: Serialize>(value: &T) -> Vec<u8> {
+    seal_as(VERSION, value)
+}
+
+/// As [`seal`], for a value whose layout has a version of its own.
+pub(crate) fn seal_as<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES];
     bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .expect("writing to a Vec does not fail, and every type of this crate is encodable");
     let length = u32::try_from(bytes.len() - HEADER_BYTES).expect("sealed values are small");
     bytes[5..9].copy_from_slice(&length.to_le_bytes());
-    let sum = checksum(VERSION, &bytes[5..]);
-    bytes[0] = VERSION;
+    let sum = checksum(version, &bytes[5..]);
+    bytes[0] = version;
     bytes[1..5].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
 
 /// Decodes what [`seal`] gave. Bytes after the value are accepted: slots are padded.
 pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
+    unseal_as(VERSION, bytes)
+}
+
+/// Decodes what [`seal_as`] gave.
+pub(crate) fn unseal_as<T: DeserializeOwned>(wanted: u8, bytes: &[u8]) -> Result<T, FormatError> {
+    let (version, value) = open(bytes)?;
+    if version != wanted {
+        return Err(FormatError(format!(
+            "format version {version}, this build reads version {wanted}"
+        )));
+    }
+    let (decoded, used) = bincode::serde::decode_from_slice(value, bincode::config::standard())
+        .map_err(|error| FormatError(error.to_string()))?;
+    if used == value.len() { Ok(decoded) } else { Err(FormatError("bytes left over".into())) }
+}
+
+/// The version of a sealed value that is as it was written, whatever that version is.
+pub(crate) fn version(bytes: &[u8]) -> Option<u8> {
+    open(bytes).ok().map(|(version, _)| version)
+}
+
+/// Checks a sealed value; its version, and the encoded value.
+fn open(bytes: &[u8]) -> Result<(u8, &[u8]), FormatError> {
     let short = || FormatError(format!("{} bytes are too short", bytes.len()));
     let Some((&[version, a, b, c, d], rest)) = bytes.split_first_chunk::<5>() else {
         return Err(short());
     };
-    if version != VERSION {
-        return Err(FormatError(format!(
-            "format version {version}, this build reads version {VERSION}"
-        )));
-    }
     let length = *rest.first_chunk::<4>().ok_or_else(short)?;
     let end = usize::try_from(u32::from_le_bytes(length)).ok().and_then(|n| n.checked_add(4));
     let sealed = end.and_then(|end| rest.get(..end)).ok_or_else(short)?;
     if checksum(version, sealed) != u32::from_le_bytes([a, b, c, d]) {
         return Err(FormatError("the checksum is wrong".into()));
     }
-    let (value, used) =
-        bincode::serde::decode_from_slice(&sealed[4..], bincode::config::standard())
-            .map_err(|error| FormatError(error.to_string()))?;
-    if used == sealed.len() - 4 { Ok(value) } else { Err(FormatError("bytes left over".into())) }
+    Ok((version, &sealed[4..]))
 }
 
 fn checksum(version: u8, bytes: &[u8]) -> u32 {

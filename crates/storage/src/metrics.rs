@@ -52,6 +52,8 @@ impl Histogram {
 pub struct Metrics {
     /// Log barriers: everything written, flushed and recorded.
     pub barrier: Histogram,
+    /// Barriers that found the journal full, so that the databases were synced instead.
+    pub journal_full: AtomicU64,
     /// Entries appended to the log.
     pub entries: AtomicU64,
     /// Bytes appended to the log.

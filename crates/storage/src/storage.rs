@@ -21,9 +21,10 @@ use crate::{
     disk::{Database, Disk},
     durability::Keeper,
     error::{CheckpointError, Fatal, OpenError},
-    format::{seal, unseal},
+    format::{Position, seal, unseal},
     identity::NodeIdentity,
-    log::{Flusher, LogReader, LogStore, Shared, holds_log, recover},
+    journal::JOURNAL_BYTES,
+    log::{Flusher, LogReader, LogStore, Recovery, Shared, holds_log},
     machine::StateMachine,
     metrics::Metrics,
     raft_types::SnapshotMeta,
@@ -56,6 +57,8 @@ pub struct Options {
     /// Bytes of encoded records at which a checkpoint block is split. A quarter more should fit into
     /// one value of the database.
     pub checkpoint_block_bytes: usize,
+    /// Bytes of the journal of a new disk; an old one keeps its own. 4 KiB to 16 MiB.
+    pub journal_bytes: usize,
     /// How long a barrier takes with [`Executor::Tasks`], in the runtime's time.
     pub simulated_barrier: Duration,
 }
@@ -66,6 +69,7 @@ impl Default for Options {
             tail_bytes_max: 64 << 20,
             payload_bytes_max: 1 << 20,
             checkpoint_block_bytes: 48 << 10,
+            journal_bytes: JOURNAL_BYTES,
             simulated_barrier: Duration::ZERO,
         }
     }
@@ -136,17 +140,12 @@ impl Storage {
         options: Options,
         executor: Executor,
     ) -> Result<Self, OpenError> {
-        let there = (disk.exists(LOG)?, disk.exists(STATE)?);
+        check_parts(&disk)?;
         // The lock first: whoever still holds it may write to everything that is read after.
         let (log, state) = (disk.open(LOG)?, disk.open(STATE)?);
         let identity = read_identity(&*disk)?;
         let removal = read_removal(&*disk)?;
         let mut keeper = Keeper::open(disk.clone())?;
-        for (name, is_there) in [(LOG, there.0), (STATE, there.1)] {
-            if keeper.found && !is_there {
-                return Err(OpenError::Damaged(format!("the {name} database is missing")));
-            }
-        }
         if !keeper.found && identity.is_some() {
             return Err(OpenError::Damaged("the durability record is missing".into()));
         }
@@ -156,7 +155,7 @@ impl Storage {
             }
             log.sync()?;
             state.sync()?;
-            keeper.create()?;
+            keeper.create(options.journal_bytes)?;
         }
         let record = &keeper.record;
         let has_data =
@@ -229,8 +228,11 @@ impl Storage {
         let pointer = keeper.record.checkpoint;
         let generations = Generations::load(state.clone(), metrics.clone(), pointer)?;
         let (initial, meta) = initial_state(&generations, identity)?;
-        let view = recover(log, &mut keeper, options.tail_bytes_max)?;
-        check_join(&view, &meta)?;
+        let covered = meta.last_log_id.map(Position::from);
+        let recovery = Recovery::read(&**log, &mut keeper, covered, options.tail_bytes_max)?;
+        // From here on nothing is refused.
+        let view = recovery.apply(&**log, &mut keeper)?;
+        generations.tidy()?;
         let shared = Arc::new(Shared::new(view, log.clone(), metrics.clone(), fatal.clone()));
         let flusher = Flusher::new(shared.clone(), *keeper, options.tail_bytes_max);
         let flusher = match executor {
@@ -305,6 +307,30 @@ impl Drop for Inner {
     }
 }
 
+/// Refuses a disk of which a database is gone, before opening creates it.
+fn check_parts(disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
+    let missing = || -> io::Result<Option<&str>> {
+        for name in [LOG, STATE] {
+            if !disk.exists(name)? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    };
+    if missing()?.is_none() {
+        return Ok(());
+    }
+    let found = Keeper::open(disk.clone())?.found;
+    // Looked for again: another process may be creating all of it.
+    match missing()? {
+        Some(name) if found => Err(OpenError::Damaged(format!("the {name} database is missing"))),
+        Some(_) if read_identity(&**disk)?.is_some() => {
+            Err(OpenError::Damaged("the durability record is missing".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn read_identity(disk: &dyn Disk) -> Result<Option<NodeIdentity>, OpenError> {
     let Some(bytes) = disk.read_file(IDENTITY)? else { return Ok(None) };
     let identity = unseal(&bytes)
@@ -336,18 +362,6 @@ fn initial_state(
     let state = current.state.get().cloned();
     let state = state.ok_or_else(|| OpenError::Damaged("the checkpoint has no state".into()))?;
     Ok((state, current.manifest.meta()?))
-}
-
-/// What was purged from the log must be in the checkpoint.
-fn check_join(view: &crate::log::LogView, meta: &SnapshotMeta) -> Result<(), OpenError> {
-    let purged = view.purged.map_or(0, |purged| purged.index());
-    let covered = meta.last_log_id.map_or(0, |last| last.index());
-    if purged > covered {
-        return Err(OpenError::Damaged(format!(
-            "the log was purged up to entry {purged}, the checkpoint covers only {covered}"
-        )));
-    }
-    Ok(())
 }
 
 impl From<CheckpointError> for OpenError {

@@ -63,8 +63,8 @@ impl Disk for LifeDisk {
         self.alive()?.read_journal()
     }
 
-    fn create_journal(&self, bytes: usize) -> io::Result<()> {
-        self.alive()?.create_journal(bytes)
+    fn create_journal(&self, content: &[u8]) -> io::Result<()> {
+        self.alive()?.create_journal(content)
     }
 
     fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {

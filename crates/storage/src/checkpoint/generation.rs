@@ -92,13 +92,15 @@ struct Inner {
     blocks: BTreeMap<u64, (u32, u16)>,
     /// Blocks that no generation came of, with their pieces.
     garbage: Vec<(u64, u16)>,
+    /// What was there at open without belonging to the current generation: keys and pieces.
+    strangers: Vec<(Vec<u8>, u16)>,
     next_generation: u64,
     next_block: u64,
 }
 
 impl Generations {
-    /// Loads the generation that the durability record points to, with its state, checks it, and
-    /// removes everything else.
+    /// Loads the generation that the durability record points to, with its state, and checks it.
+    /// Changes nothing: see [`Self::tidy`].
     pub(crate) fn load(
         db: Arc<dyn Database>,
         metrics: Arc<Metrics>,
@@ -115,7 +117,7 @@ impl Generations {
             inner.refer(&current);
             inner.current = Some(Arc::new(current));
         }
-        this.remove_strangers(&mut inner)?;
+        inner.strangers = this.find_strangers(&mut inner)?;
         *this.inner.lock() = inner;
         this.report();
         Ok(this)
@@ -153,7 +155,12 @@ impl Generations {
     }
 
     /// Removes what a crash left behind: everything that the current generation does not refer to.
-    fn remove_strangers(&self, inner: &mut Inner) -> io::Result<()> {
+    pub(crate) fn tidy(&self) -> io::Result<()> {
+        let strangers = std::mem::take(&mut self.inner.lock().strangers);
+        self.delete(strangers)
+    }
+
+    fn find_strangers(&self, inner: &mut Inner) -> io::Result<Vec<(Vec<u8>, u16)>> {
         let mut strangers = Vec::new();
         let current = inner.current.as_ref().map(|current| current.number);
         for prefix in [BLOCK_PREFIX, MANIFEST_PREFIX] {
@@ -173,7 +180,7 @@ impl Generations {
                 Ok(())
             })?;
         }
-        self.delete(strangers)
+        Ok(strangers)
     }
 
     /// The current generation.

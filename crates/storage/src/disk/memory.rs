@@ -94,6 +94,13 @@ impl MemoryDisk {
         }
     }
 
+    /// Whether a frame of the journal is being written while the power is off: the next crash tears
+    /// it.
+    #[must_use]
+    pub fn tears_frame(&self) -> bool {
+        self.platter.lock().torn.is_some()
+    }
+
     /// The power goes off after so many more writes (batches, barriers, slots, frames, files): all
     /// operations fail then, and what was being written in place is torn, until [`Self::crash`].
     pub fn fail_after(&self, writes: u64) {
@@ -238,11 +245,15 @@ impl Disk for MemoryDisk {
         Ok(platter.journal.as_deref().map(Bytes::copy_from_slice))
     }
 
-    fn create_journal(&self, bytes: usize) -> io::Result<()> {
+    fn create_journal(&self, content: &[u8]) -> io::Result<()> {
         let mut platter = self.live()?;
-        platter.spend()?;
-        platter.journal = Some(vec![0; bytes]);
-        Ok(())
+        let was_on = platter.powered().is_ok();
+        let spent = platter.spend();
+        let written = if spent.is_ok() { content.len() } else { content.len() * 2 / 3 };
+        if was_on {
+            platter.journal = Some(content[..written].to_vec());
+        }
+        spent
     }
 
     fn write_journal(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {

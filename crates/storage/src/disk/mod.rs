@@ -128,11 +128,12 @@ pub trait Disk: Send + Sync {
     /// Of the disk.
     fn read_journal(&self) -> io::Result<Option<Bytes>>;
 
-    /// Creates the journal, or makes it new: so many zeros. Durable when it returns.
+    /// Creates the journal, or makes it new, with this content and for good with this size. Durable
+    /// when it returns; a crash may leave a part of it.
     ///
     /// # Errors
     /// Of the disk.
-    fn create_journal(&self, bytes: usize) -> io::Result<()>;
+    fn create_journal(&self, content: &[u8]) -> io::Result<()>;
 
     /// Overwrites a part of the journal in place; durable when it returns. A crash may leave each
     /// sector of 512 bytes of this part as it was before.

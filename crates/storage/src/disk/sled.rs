@@ -175,11 +175,14 @@ impl Disk for SledDisk {
         self.dir.join(name).join("db").try_exists()
     }
 
+    /// Synced first, as the journal.
     fn read_slot(&self, slot: Slot) -> io::Result<Option<Bytes>> {
-        if !self.dir.join(SLOTS).try_exists()? {
-            return Ok(None);
-        }
-        let file = self.slots()?;
+        let file = match File::open(self.dir.join(SLOTS)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        file.sync_all()?;
         let (start, len) = (offset(slot), file.metadata()?.len());
         let mut bytes = vec![0; SLOT_BYTES];
         let there = usize::try_from(len.saturating_sub(start)).unwrap_or(0).min(SLOT_BYTES);
@@ -204,9 +207,9 @@ impl Disk for SledDisk {
     }
 
     /// Written in place and not renamed into place: it counts only once a slot was written.
-    fn create_journal(&self, bytes: usize) -> io::Result<()> {
+    fn create_journal(&self, content: &[u8]) -> io::Result<()> {
         let mut file = File::create(self.dir.join(JOURNAL))?;
-        file.write_all(&vec![0; bytes])?;
+        file.write_all(content)?;
         file.sync_all()?;
         sync_dir(&self.dir)
     }

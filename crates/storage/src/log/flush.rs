@@ -44,7 +44,7 @@ use crate::{
 const BARRIERS_PER_COMMITTED: u32 = 32;
 
 /// Blocks that are deleted in one batch.
-const DELETES_PER_BATCH: usize = 64;
+pub(super) const DELETES_PER_BATCH: usize = 64;
 
 /// Writes what was submitted.
 pub(crate) struct Flusher {
@@ -168,9 +168,12 @@ impl Flusher {
         }
         self.write_open()?;
         self.describe();
-        if !self.removed && self.keeper.journal(&self.fresh)? {
-            self.fresh.clear();
-            return Ok(());
+        if !self.removed {
+            if self.keeper.journal(&self.fresh)? {
+                self.fresh.clear();
+                return Ok(());
+            }
+            self.shared.metrics.journal_full.fetch_add(1, Ordering::Relaxed);
         }
         self.settle()?;
         // What is told of now must not depend on one slot alone.
@@ -385,7 +388,7 @@ impl Flusher {
 }
 
 /// The chain of a log that begins after this position.
-fn restart(after: Position) -> u64 {
+pub(super) fn restart(after: Position) -> u64 {
     xxh3_64_with_seed(&after.term.to_le_bytes(), after.index)
 }
 

@@ -38,8 +38,8 @@ pub use reader::LogReader;
 use self::shared::{Op, wait};
 pub(crate) use self::{
     flush::Flusher,
-    recover::{holds_log, recover},
-    shared::{LogView, Shared},
+    recover::{Recovery, holds_log},
+    shared::Shared,
 };
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
 

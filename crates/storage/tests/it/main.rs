@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a broken assumption fails the test")]
 
+mod ahead;
 mod backup;
 mod checkpoint;
 mod crash;
@@ -10,6 +11,7 @@ mod damage;
 mod kill;
 mod model;
 mod power;
+mod refusal;
 mod reopen;
 mod suite;
 mod support;

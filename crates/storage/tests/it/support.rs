@@ -25,6 +25,7 @@ pub(crate) fn small() -> Options {
         tail_bytes_max: 4 << 10,
         payload_bytes_max: 2 << 10,
         checkpoint_block_bytes: 1 << 10,
+        journal_bytes: Options::default().journal_bytes,
         simulated_barrier: Duration::ZERO,
     }
 }
