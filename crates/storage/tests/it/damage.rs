@@ -52,7 +52,7 @@ async fn verdict(dir: &Path, content: &Content) -> Option<String> {
     None
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -76,7 +76,7 @@ async fn original() -> (tempfile::TempDir, Content) {
 }
 
 /// Where the file holds anything: sled's file is mostly zeros.
-fn used(file: &Path) -> Vec<u64> {
+pub(crate) fn used(file: &Path) -> Vec<u64> {
     let bytes = fs::read(file).unwrap();
     (0u64..).zip(bytes).filter(|(_, byte)| *byte != 0).map(|(at, _)| at).collect()
 }

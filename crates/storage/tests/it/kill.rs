@@ -7,13 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use quorate_storage::{Executor, Options};
+
 use crate::{
-    model::{Event, Model, work},
-    support::{Draw, Store, sled_disk},
+    model::{Ends, Event, Model, Op, work},
+    support::{Draw, Store, sled_disk, small},
 };
 
 const DIR: &str = "QUORATE_CHILD_DIR";
 const SEED: &str = "QUORATE_CHILD_SEED";
+const JOURNAL: &str = "QUORATE_CHILD_JOURNAL";
+
+/// Bytes of a journal that is full soon.
+pub(crate) const SMALL_JOURNAL: usize = 64 << 10;
+
+/// Bytes of the journal, unless told otherwise.
+pub(crate) fn whole_journal() -> usize {
+    Options::default().journal_bytes
+}
 
 /// The child: works on a store until it is killed, and tells of everything on its standard output.
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +32,10 @@ const SEED: &str = "QUORATE_CHILD_SEED";
 async fn child() {
     let dir = std::env::var(DIR).unwrap();
     let mut draw = Draw(std::env::var(SEED).unwrap().parse().unwrap());
-    let mut store = Store::open(sled_disk(Path::new(&dir))).unwrap();
+    let journal_bytes = std::env::var(JOURNAL).unwrap().parse().unwrap();
+    let options = Options { journal_bytes, ..small() };
+    let disk = sled_disk(Path::new(&dir));
+    let mut store = Store::open_with(disk, options, Executor::Threads).unwrap();
     let mut out = std::io::stdout();
     let mut tell = |event: Event| {
         out.write_all(format!("\n{event}\n").as_bytes()).unwrap();
@@ -37,16 +51,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start(dir: &Path, seed: u64) -> Self {
-        Self::spawn(Command::new(std::env::current_exe().unwrap()), dir, seed)
+    pub(crate) fn start(dir: &Path, seed: u64, journal_bytes: usize) -> Self {
+        Self::spawn(Command::new(std::env::current_exe().unwrap()), dir, seed, journal_bytes)
     }
 
     /// Starts a command that ends with the path of this program.
-    fn spawn(mut command: Command, dir: &Path, seed: u64) -> Self {
+    fn spawn(mut command: Command, dir: &Path, seed: u64, journal_bytes: usize) -> Self {
         let mut child = command
             .args(["--ignored", "--exact", "kill::child", "--nocapture"])
             .env(DIR, dir)
             .env(SEED, seed.to_string())
+            .env(JOURNAL, journal_bytes.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -57,15 +72,43 @@ impl Worker {
 
     /// Passes on what the child tells of until it told of so many acknowledgements.
     pub(crate) fn follow(&mut self, acknowledgements: u64, model: &mut Model) {
-        let deadline = Instant::now() + Duration::from_secs(60);
         let mut seen = 0;
-        while seen < acknowledgements {
+        self.follow_until(model, |event| {
+            seen += u64::from(matches!(event, Event::Acknowledged(_)));
+            seen >= acknowledgements
+        });
+    }
+
+    /// Passes on what the child tells of until it told of what is looked for.
+    pub(crate) fn follow_until(&mut self, model: &mut Model, mut is_it: impl FnMut(Event) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(100);
+        loop {
             assert!(Instant::now() < deadline, "the child makes no progress");
             let line = self.lines.next().expect("the child ended by itself").unwrap();
             if let Ok(event) = line.parse::<Event>() {
-                seen += u64::from(matches!(event, Event::Acknowledged(_)));
                 model.tell(event);
+                if is_it(event) {
+                    return;
+                }
             }
+        }
+    }
+
+    /// Follows the child to a drawn moment: soon, after a full journal, or when a checkpoint or a
+    /// purge begins.
+    pub(crate) fn follow_to_moment(&mut self, draw: &mut Draw, model: &mut Model) {
+        self.follow(10 + draw.below(90), model);
+        match draw.below(4) {
+            0 => {}
+            1 => {
+                self.follow_until(model, |event| matches!(event, Event::Full(_)));
+                self.follow(1 + draw.below(100), model);
+            }
+            2 => self.follow_until(model, |event| {
+                matches!(event, Event::Submitted(Op::Checkpoint { .. }))
+            }),
+            _ => self
+                .follow_until(model, |event| matches!(event, Event::Submitted(Op::Purge { .. }))),
         }
     }
 
@@ -88,21 +131,26 @@ impl Drop for Worker {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_entries_survive_kill_9() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut model = Model::default();
-    let mut draw = Draw(1);
-    let rounds = 12;
-    for round in 0..rounds {
-        let mut worker = Worker::start(dir.path(), round);
-        worker.follow(20 + draw.below(150), &mut model);
-        std::thread::sleep(Duration::from_micros(draw.below(3000)));
-        worker.kill(&mut model);
-        let mut store = Store::open(sled_disk(dir.path())).unwrap();
-        model.check(&mut store).await;
-        store.storage.close().await;
+    let (mut draw, mut ends, mut entries) = (Draw(1), Ends::default(), 0);
+    for (journal_bytes, rounds) in [(SMALL_JOURNAL, 16), (whole_journal(), 12)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut model = Model::default();
+        for round in 0..rounds {
+            let mut worker = Worker::start(dir.path(), round, journal_bytes);
+            worker.follow_to_moment(&mut draw, &mut model);
+            std::thread::sleep(Duration::from_micros(draw.below(3000)));
+            worker.kill(&mut model);
+            ends.count(&model);
+            let mut store = Store::open(sled_disk(dir.path())).unwrap();
+            model.check(&mut store).await;
+            store.storage.close().await;
+        }
+        entries += model.entries;
     }
-    println!("{rounds} kills, {} acknowledged entries", model.entries);
-    assert!(model.entries > 500, "{} entries are too few", model.entries);
+    println!("kills {ends}, {entries} acknowledged entries");
+    assert!(entries > 2000, "{entries} entries are too few");
+    let kinds = [ends.after_full, ends.after_checkpoint, ends.after_purge];
+    assert!(kinds.iter().all(|&count| count > 2), "too few of one kind");
 }
 
 /// A call of the operating system fails from some time on (a disk that breaks, a disk that is
@@ -128,7 +176,7 @@ async fn acknowledged_entries_survive_a_failing_disk() {
         strace.args([format!("trace={call}"), "-e".into()]);
         strace.arg(format!("inject={call}:error={error}:when={when}+"));
         strace.arg(std::env::current_exe().unwrap());
-        let mut worker = Worker::spawn(strace, dir.path(), round);
+        let mut worker = Worker::spawn(strace, dir.path(), round, SMALL_JOURNAL);
         let lines: Vec<String> = worker.lines.by_ref().map_while(Result::ok).collect();
         let status = worker.child.wait().unwrap();
         assert!(!status.success(), "{call} {error}: the child did not notice");

@@ -15,3 +15,4 @@ mod refusal;
 mod reopen;
 mod suite;
 mod support;
+mod wreck;

@@ -1,5 +1,8 @@
 //! A random workload, and what must be there after a crash: everything that was acknowledged.
 //!
+//! A life begins quietly in half of the cases: votes and appends only, so that the journal is filled
+//! by frames and settled because it is full. Later each removal settles it.
+//!
 //! Operations are numbered as they are submitted. An acknowledgement of one covers all before it.
 //! After a crash, what came after the last acknowledgement may be there in part.
 
@@ -9,7 +12,7 @@ use openraft::storage::RaftLogStorage;
 use quorate_core::{Stamp, State, apply_request};
 use quorate_storage::Vote;
 
-use crate::support::{Draw, Flushed, IDENTITY, Store, entry, id};
+use crate::support::{Draw, Flushed, IDENTITY, Store, entry, id, value};
 
 /// What was asked of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(crate) enum Event {
     Submitted(Op),
     /// The first so many operations are durable.
     Acknowledged(u64),
+    /// The journal was full so many times in this life.
+    Full(u64),
 }
 
 impl fmt::Display for Event {
@@ -41,6 +46,7 @@ impl fmt::Display for Event {
             Self::Submitted(Op::Vote { term }) => write!(f, "vote {term} 0 0"),
             Self::Submitted(Op::Checkpoint { index }) => write!(f, "checkpoint {index} 0 0"),
             Self::Acknowledged(count) => write!(f, "ack {count} 0 0"),
+            Self::Full(count) => write!(f, "full {count} 0 0"),
         }
     }
 }
@@ -60,6 +66,7 @@ impl FromStr for Event {
             "vote" => Self::Submitted(Op::Vote { term: a }),
             "checkpoint" => Self::Submitted(Op::Checkpoint { index: a }),
             "ack" => Self::Acknowledged(a),
+            "full" => Self::Full(a),
             _ => return Err(()),
         })
     }
@@ -73,8 +80,10 @@ pub(crate) async fn work(
     tell: &mut impl FnMut(Event),
 ) -> std::io::Result<()> {
     let mut work = Work::new(store, tell).await;
+    work.quiet = if draw.below(2) == 0 { draw.below(700) } else { 0 };
     for _ in 0..steps {
         work.step(draw).await?;
+        work.look_at_journal();
     }
     work.wait().await
 }
@@ -89,6 +98,10 @@ struct Work<'a, F: FnMut(Event)> {
     applied: u64,
     checkpoint: u64,
     purged: u64,
+    /// How many steps remove nothing.
+    quiet: u64,
+    /// How often the journal was full.
+    full: u64,
 }
 
 impl<'a, F: FnMut(Event)> Work<'a, F> {
@@ -107,6 +120,8 @@ impl<'a, F: FnMut(Event)> Work<'a, F> {
             applied,
             checkpoint,
             purged: state.last_purged_log_id.map_or(0, |purged| purged.index()),
+            quiet: 0,
+            full: 0,
             submitted: 0,
             pending: Vec::new(),
             store,
@@ -123,9 +138,36 @@ impl<'a, F: FnMut(Event)> Work<'a, F> {
         (self.tell)(Event::Acknowledged(count));
     }
 
+    fn look_at_journal(&mut self) {
+        let metrics = self.store.storage.metrics();
+        let full = metrics.journal_full.load(std::sync::atomic::Ordering::Relaxed);
+        if full > self.full {
+            self.full = full;
+            (self.tell)(Event::Full(full));
+        }
+    }
+
+    /// How many entries are more than the journal holds.
+    fn too_many(&self) -> u64 {
+        let mut bytes = 0;
+        let sizes = (self.next..).map(|index| value(self.term, index).len());
+        sizes.take_while(|size| (bytes += size, bytes <= self.store.journal_bytes).1).count() as u64
+            + 1
+    }
+
     async fn step(&mut self, draw: &mut Draw) -> std::io::Result<()> {
-        match draw.below(100) {
-            0..50 => self.append(1 + draw.below(8)).await,
+        let drawn = draw.below(100);
+        if self.quiet > 0 {
+            self.quiet -= 1;
+            return match drawn {
+                0..70 => self.append(1 + draw.below(4)).await,
+                70..90 => self.wait().await,
+                _ => self.vote().await,
+            };
+        }
+        match drawn {
+            0..49 => self.append(1 + draw.below(8)).await,
+            49 => self.append(self.too_many()).await,
             50..72 => self.wait().await,
             72..80 if self.next > self.applied + 1 => {
                 let from = self.applied + 1 + draw.below(self.next - self.applied - 1);
@@ -154,15 +196,17 @@ impl<'a, F: FnMut(Event)> Work<'a, F> {
                 self.purged = upto;
                 Ok(())
             }
-            _ => {
-                self.term += 1;
-                self.submit(Op::Vote { term: self.term });
-                let count = self.submitted;
-                self.store.log.save_vote(&Vote::new(self.term, 1)).await?;
-                self.acknowledge(count);
-                Ok(())
-            }
+            _ => self.vote().await,
         }
+    }
+
+    async fn vote(&mut self) -> std::io::Result<()> {
+        self.term += 1;
+        self.submit(Op::Vote { term: self.term });
+        let count = self.submitted;
+        self.store.log.save_vote(&Vote::new(self.term, 1)).await?;
+        self.acknowledge(count);
+        Ok(())
     }
 
     /// The log id of an entry that is there, whose term the caller does not know.
@@ -206,8 +250,58 @@ impl<'a, F: FnMut(Event)> Work<'a, F> {
     }
 }
 
+/// What happened in one life, up to its end.
+#[derive(Debug, Default, Clone)]
+struct Life {
+    full: u64,
+    checkpoint: bool,
+    purge: bool,
+}
+
+/// How lives ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) all: u64,
+    /// After the journal was settled because it was full.
+    pub(crate) after_full: u64,
+    /// After a checkpoint that was acknowledged, a purge that is durable.
+    pub(crate) after_checkpoint: u64,
+    pub(crate) after_purge: u64,
+    /// While one was under way.
+    pub(crate) in_checkpoint: u64,
+    pub(crate) in_purge: u64,
+}
+
+impl Ends {
+    /// Counts the end of a life: before [`Model::check`].
+    pub(crate) fn count(&mut self, model: &Model) {
+        let under_way = |what: fn(&Op) -> bool| u64::from(model.since.iter().any(what));
+        self.all += 1;
+        self.after_full += u64::from(model.life.full > 0);
+        self.after_checkpoint += u64::from(model.life.checkpoint);
+        self.after_purge += u64::from(model.life.purge);
+        self.in_checkpoint += under_way(|op| matches!(op, Op::Checkpoint { .. }));
+        self.in_purge += under_way(|op| matches!(op, Op::Purge { .. }));
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (after a full journal {}, a checkpoint {}, a purge {}; during a checkpoint {}, a purge {})",
+            self.all,
+            self.after_full,
+            self.after_checkpoint,
+            self.after_purge,
+            self.in_checkpoint,
+            self.in_purge
+        )
+    }
+}
+
 /// What was asked for and acknowledged.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Model {
     /// What is durable.
     floor: Floor,
@@ -215,13 +309,14 @@ pub(crate) struct Model {
     since: Vec<Op>,
     /// How many operations of this life are in the floor.
     acknowledged: u64,
+    life: Life,
     /// A state with its index, for comparison with checkpoints.
     reference: Option<(State, u64)>,
     /// How many entries were acknowledged in all.
     pub(crate) entries: u64,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Floor {
     /// The term of every entry, purged ones included.
     terms: BTreeMap<u64, u64>,
@@ -234,6 +329,7 @@ impl Model {
     pub(crate) fn tell(&mut self, event: Event) {
         match event {
             Event::Submitted(op) => self.since.push(op),
+            Event::Full(count) => self.life.full = count,
             Event::Acknowledged(count) => {
                 let durable = usize::try_from(count - self.acknowledged.min(count)).unwrap();
                 for op in self.since.drain(..durable) {
@@ -243,9 +339,15 @@ impl Model {
                             self.floor.terms.extend((first..first + count).map(|n| (n, term)));
                         }
                         Op::Truncate { from } => drop(self.floor.terms.split_off(&from)),
-                        Op::Purge { upto } => self.floor.purged = upto,
+                        Op::Purge { upto } => {
+                            self.floor.purged = upto;
+                            self.life.purge = true;
+                        }
                         Op::Vote { term } => self.floor.vote = term,
-                        Op::Checkpoint { index } => self.floor.checkpoint = index,
+                        Op::Checkpoint { index } => {
+                            self.floor.checkpoint = index;
+                            self.life.checkpoint = true;
+                        }
                     }
                 }
                 self.acknowledged = self.acknowledged.max(count);
@@ -301,6 +403,7 @@ impl Model {
         self.check_state(store);
         (self.floor.purged, self.floor.vote) = (purged, vote);
         (self.since, self.acknowledged) = (Vec::new(), 0);
+        self.life = Life::default();
     }
 
     /// The state is that of the checkpoint, which is the state of its entries.

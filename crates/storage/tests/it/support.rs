@@ -84,6 +84,8 @@ pub(crate) struct Store {
     pub(crate) machine: StateMachine,
     pub(crate) published: Arc<Published>,
     pub(crate) checkpoints: Checkpoints,
+    /// Bytes of its journal, when it was new.
+    pub(crate) journal_bytes: usize,
 }
 
 impl Store {
@@ -96,9 +98,11 @@ impl Store {
         options: Options,
         executor: Executor,
     ) -> Result<Self, OpenError> {
+        let journal_bytes = options.journal_bytes;
         let storage = Storage::open(disk, options, executor)?;
         let started = storage.start(IDENTITY)?;
         Ok(Self {
+            journal_bytes,
             storage,
             log: started.log,
             machine: started.machine,
