@@ -175,6 +175,22 @@ async fn a_missing_part_is_refused() {
     }
 }
 
+/// Not even an empty one takes its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_part_is_not_created_by_a_refused_open() {
+    let (dir, _) = original().await;
+    for part in ["log", "state", "log/db", "durability", "journal"] {
+        let (path, away) = (dir.path().join(part), dir.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(Store::open(sled_disk(dir.path())), Err(OpenError::Damaged(_))));
+            assert!(!path.exists(), "{part} was created");
+        }
+        fs::rename(&away, &path).unwrap();
+    }
+    Store::open(sled_disk(dir.path())).unwrap();
+}
+
 /// A log as it was some time ago, under a record of today: the whole history is another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_log_is_refused() {
