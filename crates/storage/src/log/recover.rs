@@ -96,7 +96,7 @@ impl Recovery {
             .map(|(first, info)| (block_key(first).to_vec(), info.pieces))
             .collect();
         let record = &mut self.record;
-        record.chain = restart(covered.into());
+        record.chain = restart(covered);
         (record.base, record.base_chain) = (covered.index + 1, record.chain);
         (record.last, record.purged) = (Some(covered), Some(covered));
         self.view.tail = Tail::new(covered.index + 1);
