@@ -37,6 +37,7 @@ pub mod command;
 pub mod event;
 pub mod filter;
 mod hash;
+mod held;
 pub mod history;
 pub mod id;
 pub mod invariant;

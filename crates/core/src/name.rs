@@ -21,7 +21,8 @@ pub struct InvalidName {
 impl Name {
     /// What a name looks like, for error messages.
     pub const PATTERN: &'static str = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}";
-    const LEN_MAX: usize = 128;
+    /// Most bytes of a name.
+    pub const LEN_MAX: usize = 128;
 
     /// Checks and makes a name.
     ///

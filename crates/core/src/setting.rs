@@ -115,6 +115,8 @@ settings! {
     reply_bytes_max = 16 * MIB, KIB..=128 * MIB;
     /// Most loads in one report of a worker.
     reported_loads_max = 10_000, 1..=100_000;
+    /// Most bytes that the end of all entries, workers and partitions bound to one session may have.
+    session_record_bytes_max = 32 * MIB, KIB..=64 * MIB;
     /// Most entries, workers and partitions bound to one session: they end at one revision.
     session_records_max = 10_000, 1..=100_000;
     /// Most bytes of replies kept for one session.
@@ -135,6 +137,8 @@ settings! {
     value_bytes_max = MIB, 1..=16 * MIB;
     /// Most partitions that one worker is granted.
     worker_partitions_max = 10_000, 1..=100_000;
+    /// Most workers, those that are down too: they stay until they leave.
+    workers_max = 10_000, 1..=100_000;
 }
 
 impl Settings {

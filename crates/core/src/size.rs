@@ -6,7 +6,8 @@
 use crate::{
     event::{Change, Event},
     key::Key,
-    record::{NetworkSpec, ProcessEdge, Record},
+    name::Name,
+    record::{NetworkSpec, Partition, ProcessEdge, Record},
     reply::{KeyedRecord, OperationReply, Outcome, Reply},
     resources::Resources,
 };
@@ -31,6 +32,27 @@ pub(crate) fn change(change: &Change) -> u64 {
     CHANGE_OVERHEAD + len(&change.key.bytes) + values.sum::<u64>()
 }
 
+/// The change that ends what is bound to a session. Never less than [`change`] of it: a partition
+/// may get a target before, at no cost.
+pub(crate) fn ending(key: &Key, value: &Record) -> u64 {
+    match value {
+        // Deleted.
+        Record::Entry(_) => CHANGE_OVERHEAD + len(&key.bytes) + record(value),
+        Record::Partition(partition) => match &partition.owner {
+            Some(owner) => ending_of_partition(key, partition, &owner.worker),
+            None => 0,
+        },
+        // Stays, without its session.
+        _ => CHANGE_OVERHEAD + len(&key.bytes) + 2 * record(value),
+    }
+}
+
+/// The change that ends the ownership of a partition that this worker owns.
+pub(crate) fn ending_of_partition(key: &Key, value: &Partition, owner: &Name) -> u64 {
+    let names = len(owner.as_str().as_bytes()) + 2 * Name::LEN_MAX as u64;
+    CHANGE_OVERHEAD + len(&key.bytes) + names + 2 * partition(value)
+}
+
 /// A record with its key, as part of an answer.
 pub(crate) fn keyed(key: &Key, value: &Record) -> u64 {
     ELEMENT_OVERHEAD + len(&key.bytes) + record(value)
@@ -49,11 +71,7 @@ fn record(value: &Record) -> u64 {
                 + worker.labels.iter().map(label).sum::<u64>()
         }
         Record::Network(network) => spec(&network.spec),
-        Record::Partition(partition) => {
-            let placed = partition.processes.iter();
-            resources(&partition.demand)
-                + placed.map(|p| ELEMENT_OVERHEAD + len(p.id.as_str().as_bytes())).sum::<u64>()
-        }
+        Record::Partition(value) => partition(value),
         Record::Connection(connection) => connection.edges.iter().map(edge).sum(),
         Record::Session(session) => len(session.label.as_bytes()),
         Record::Member(member) => len(member.peer.as_bytes()) + len(member.client.as_bytes()),
@@ -98,6 +116,12 @@ pub(crate) fn outcome(outcome: &Outcome) -> u64 {
         }
     };
     CHANGE_OVERHEAD + result
+}
+
+fn partition(partition: &Partition) -> u64 {
+    let placed = partition.processes.iter();
+    resources(&partition.demand)
+        + placed.map(|p| ELEMENT_OVERHEAD + len(p.id.as_str().as_bytes())).sum::<u64>()
 }
 
 fn spec(spec: &NetworkSpec) -> u64 {

@@ -12,6 +12,7 @@ use crate::{
     command::Origin,
     event::{Change, Event},
     hash,
+    held::Held,
     history::{self, History},
     id::{ClusterId, RestoreEpoch, Revision, SessionId, StateHash},
     key::{Key, KeyRange, Kind, PartitionId},
@@ -41,7 +42,9 @@ pub struct State {
     /// The sum of the records' hashes.
     pub(crate) sum: u64,
     /// What ends with each session. Follows from the records.
-    pub(crate) sessions: imbl::OrdMap<SessionId, imbl::OrdSet<Key>>,
+    pub(crate) sessions: imbl::OrdMap<SessionId, Held>,
+    /// How many workers there are. Follows from the records.
+    pub(crate) workers: usize,
     /// How many of the records are of internal kinds. Follows from the records.
     pub(crate) internal: usize,
 }
@@ -59,6 +62,7 @@ impl State {
             settings: Arc::default(),
             sum: 0,
             sessions: imbl::OrdMap::new(),
+            workers: 0,
             internal: 0,
         }
     }
@@ -112,12 +116,6 @@ impl State {
         self.len() == 0
     }
 
-    /// The sessions that are alive, in the order in which they were opened, with the keys of what
-    /// ends with each: entries, workers, ownerships.
-    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, &imbl::OrdSet<Key>)> {
-        self.sessions.iter().map(|(id, bound)| (*id, bound))
-    }
-
     /// The sessions that are alive and were opened after this one, in that order. None: all.
     pub fn sessions_after(
         &self,
@@ -128,12 +126,6 @@ impl State {
         ids.filter_map(|id| Some((id, self.session(id)?)))
     }
 
-    /// The keys of what ends with a session; None: there is no such session.
-    #[must_use]
-    pub fn bound_to(&self, session: SessionId) -> Option<&imbl::OrdSet<Key>> {
-        self.sessions.get(&session)
-    }
-
     /// A session that is alive.
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<&Session> {
@@ -141,6 +133,12 @@ impl State {
             Record::Session(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// How many workers there are, those that are down too.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// A worker.
@@ -250,22 +248,10 @@ impl State {
 
     /// Takes note of what follows from a record that comes or goes.
     pub(crate) fn index(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
-        if let Some(id) = key.as_session() {
-            match after {
-                Some(_) => _ = self.sessions.entry(id).or_default(),
-                None => _ = self.sessions.remove(&id),
-            }
-        }
-        let (before, after) = (before.and_then(Record::session), after.and_then(Record::session));
-        if before == after {
-            return;
-        }
-        // A session that ends takes its whole set with it, before or after what is in it.
-        if let Some(bound) = before.and_then(|id| self.sessions.get_mut(&id)) {
-            bound.remove(key);
-        }
-        if let Some(id) = after {
-            self.sessions.entry(id).or_default().insert(key.clone());
+        self.hold(key, before, after);
+        if key.kind == Kind::Worker {
+            self.workers += usize::from(after.is_some());
+            self.workers -= usize::from(before.is_some());
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     event::Change,
     id::{Epoch, Revision, SessionId},
     key::{Key, KeyRange},
-    record::{Record, Versioned},
+    record::{Partition, Record, Versioned},
     reply::KeyedRecord,
     setting::Settings,
     state::State,
@@ -39,6 +39,11 @@ impl<'a> Draft<'a> {
         self.state.sessions().len()
     }
 
+    /// How many workers there were before the command.
+    pub(super) fn workers(&self) -> usize {
+        self.state.workers()
+    }
+
     /// The id of a session that this command opens.
     pub(super) fn session_id(&self) -> SessionId {
         SessionId { restore: self.state.identity().restore_epoch, revision: self.revision }
@@ -52,6 +57,20 @@ impl<'a> Draft<'a> {
     /// What ended with this session before the command.
     pub(super) fn bound_to(&self, session: SessionId) -> Vec<Key> {
         self.state.bound_to(session).into_iter().flatten().cloned().collect()
+    }
+
+    /// How many records ended with this session before the command, and what their end counts for.
+    pub(super) fn held(&self, session: SessionId) -> (u64, u64) {
+        let records = self.state.bound_to(session).map_or(0, imbl::OrdSet::len) as u64;
+        (records, self.state.bytes_bound_to(session))
+    }
+
+    /// A partition as it was before the command.
+    pub(super) fn before(&self, key: &Key) -> Option<&Partition> {
+        match &self.state.get(key)?.value {
+            Record::Partition(partition) => Some(partition),
+            _ => None,
+        }
     }
 
     /// One record, as it is now.

@@ -10,26 +10,36 @@
 //! ```
 //!
 //! Invariants: a grant goes to a worker that takes partitions and holds the session named, of a
-//! partition that nobody owns; each has a new epoch, the revision of the grant. Nobody but the
-//! owner's release, or the end of its session, ends an ownership.
+//! partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an ownership.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{draft::Draft, worker::worker};
+use bytes::Bytes;
+
+use super::{
+    draft::Draft,
+    worker::{unknown, worker},
+};
 use crate::{
     command::Grant,
-    id::Epoch,
-    key::{Key, LoadId, PartitionId},
+    id::{Epoch, SessionId},
+    key::{Key, KeyRange, Kind, LoadId, PartitionId},
     name::Name,
     record::{Partition, PartitionState, Record, WorkerState},
     rejection::{Reason, Rejection},
     reply::Reply,
+    setting::Settings,
+    size,
 };
 
 /// Grants partitions. What does not fit the state any more is left out.
 pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, Rejection> {
     let epoch = draft.epoch();
-    let mut changed = 0;
+    let mut granted: BTreeMap<&Name, (u64, SessionId)> = BTreeMap::new();
     for Grant { partition: id, owner } in grants {
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else { continue };
@@ -50,9 +60,33 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
                 ..(*partition).clone()
             },
         );
-        changed += 1;
+        granted.entry(&owner.worker).or_insert((0, owner.session)).0 += 1;
+    }
+    let mut changed = 0;
+    for (worker, (added, session)) in granted {
+        let count = owned_before(draft, worker, session) + added;
+        has_room("grants", count, draft.settings())?;
+        changed += u32::try_from(added).unwrap_or(u32::MAX);
     }
     Ok(Reply::Changed { changed })
+}
+
+fn has_room(field: &str, count: u64, settings: &Settings) -> Result<(), Rejection> {
+    let max = settings.worker_partitions_max;
+    if count <= max {
+        return Ok(());
+    }
+    Err(Rejection::limit(field, "worker_partitions_max", count, max))
+}
+
+/// How many partitions a worker owned before this command, those to be released too.
+fn owned_before(draft: &Draft<'_>, worker: &Name, session: SessionId) -> u64 {
+    let keys = draft.bound_to(session);
+    let owned = keys.iter().filter(|key| {
+        let owner = draft.before(key).and_then(|partition| partition.owner.as_ref());
+        owner.is_some_and(|owner| owner.worker == *worker)
+    });
+    owned.count() as u64
 }
 
 /// Ends the ownership of this epoch. A repeat finds another epoch, or no owner.
@@ -85,28 +119,24 @@ pub(super) fn move_away(
     moves: &[(PartitionId, Option<Name>)],
 ) -> Result<Reply, Rejection> {
     let mut changed = 0;
+    let mut targets = BTreeSet::new();
     for (id, target) in moves {
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else {
             return Err(Rejection::new(Reason::NotFound, format!("no partition {id}")));
         };
         if let Some(target) = target {
-            let takes =
-                worker(draft, target).is_some_and(|worker| worker.state == WorkerState::Active);
-            if !takes {
-                let message = format!("worker {target} does not take partitions");
-                return Err(Rejection::new(Reason::PreconditionFailed, message));
-            }
+            takes_partitions(draft, target)?;
         }
+        let before = changed;
         let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
+        let stays = target.is_some() && *target == owner;
         changed += match (partition.state, owner) {
             (PartitionState::Deleted, _) => {
                 let message = format!("partition {id} was deleted");
                 return Err(Rejection::new(Reason::PreconditionFailed, message));
             }
-            (_, Some(owner)) if target.as_ref() == Some(&owner) => {
-                u32::from(keep(draft, &key, &partition))
-            }
+            (_, Some(_)) if stays => u32::from(keep(draft, &key, &partition)),
             (_, Some(owner)) => u32::from(ask_back(draft, &key, &owner, target.as_ref())),
             (_, None) if partition.target != *target => {
                 put(draft, &key, Partition { target: target.clone(), ..(*partition).clone() });
@@ -114,8 +144,60 @@ pub(super) fn move_away(
             }
             (_, None) => 0,
         };
+        targets.extend(target.as_ref().filter(|_| changed > before && !stays));
+    }
+    for target in targets {
+        fits(draft, target)?;
     }
     Ok(Reply::Changed { changed })
+}
+
+/// The worker that is to have a partition must be there and take partitions.
+fn takes_partitions(draft: &Draft<'_>, target: &Name) -> Result<(), Rejection> {
+    let rejection = match worker(draft, target).map(|worker| worker.state) {
+        Some(WorkerState::Active) => return Ok(()),
+        None => unknown(target),
+        Some(state) => {
+            let what = match state {
+                WorkerState::Down => "is down",
+                WorkerState::Draining => "drains",
+                _ => "is not ready",
+            };
+            let message = format!("worker {target} {what} and takes no partitions");
+            Rejection::new(Reason::PreconditionFailed, message)
+        }
+    };
+    Err(Rejection { field: "target".into(), ..rejection })
+}
+
+/// The worker must have room for what it owns and all that it is to have: what does not fit would
+/// go to another, or to nobody.
+fn fits(draft: &Draft<'_>, target: &Name) -> Result<(), Rejection> {
+    let Some(session) = worker(draft, target).and_then(|worker| worker.session) else {
+        return Ok(());
+    };
+    let (mut owned, mut coming, mut bytes) = (0, 0, 0);
+    let all = KeyRange::Prefix(Kind::Partition, Bytes::new());
+    for (key, record) in draft.range(&all) {
+        let Record::Partition(partition) = &record.value else { continue };
+        if partition.owner.as_ref().is_some_and(|owner| owner.worker == *target) {
+            owned += 1;
+        } else if partition.target.as_ref() == Some(target) {
+            coming += 1;
+            bytes += size::ending_of_partition(key, partition, target);
+        }
+    }
+    let (records, held) = draft.held(session);
+    let settings = draft.settings();
+    has_room("target", owned + coming, settings)?;
+    let limits = [
+        (records + coming, "session_records_max", settings.session_records_max),
+        (held + bytes, "session_record_bytes_max", settings.session_record_bytes_max),
+    ];
+    match limits.into_iter().find(|(count, _, max)| count > max) {
+        Some((count, limit, max)) => Err(Rejection::limit("target", limit, count, max)),
+        None => Ok(()),
+    }
 }
 
 /// The owner is to keep it after all, as long as it has not released it.

@@ -10,9 +10,10 @@ use crate::{
     event::Change,
     id::{SessionId, Term},
     key::{Key, Kind},
-    record::{Record, Session},
+    record::{Record, Session, Versioned},
     rejection::{Reason, Rejection},
     reply::Reply,
+    size,
     state::State,
 };
 
@@ -80,26 +81,37 @@ fn end(draft: &mut Draft<'_>, id: SessionId) {
 }
 
 /// A session ends at one revision, so what it may hold is bounded. What is bound to a session that
-/// is not there was refused before.
+/// is not there was refused before. What was within the limits of its time stays.
 pub(super) fn within_limits(state: &State, changes: &[Change]) -> Result<(), Rejection> {
-    let mut added: BTreeMap<SessionId, i64> = BTreeMap::new();
-    for change in changes {
-        let session = |record: Option<&Arc<_>>| {
-            record.and_then(|record: &Arc<crate::Versioned<Record>>| record.value.session())
-        };
-        if let Some(id) = session(change.previous.as_ref()) {
-            *added.entry(id).or_default() -= 1;
-        }
-        if let Some(id) = session(change.current.as_ref()) {
-            *added.entry(id).or_default() += 1;
-        }
+    let mut added: BTreeMap<SessionId, (i64, i64)> = BTreeMap::new();
+    let mut note = |key: &Key, record: Option<&Arc<Versioned<Record>>>, sign: i64| {
+        let Some(record) = record.map(|versioned| &versioned.value) else { return };
+        let Some(id) = record.session() else { return };
+        let (records, bytes) = added.entry(id).or_default();
+        *records += sign;
+        *bytes += sign * i64::try_from(size::ending(key, record)).unwrap_or(i64::MAX);
+    };
+    for Change { key, previous, current, .. } in changes {
+        note(key, previous.as_ref(), -1);
+        note(key, current.as_ref(), 1);
     }
-    let max = state.settings().session_records_max;
-    for (id, added) in added.into_iter().filter(|(_, added)| *added > 0) {
+    let settings = state.settings();
+    for (id, (records, bytes)) in added {
         let held = state.bound_to(id).map_or(0, imbl::OrdSet::len) as u64;
-        let count = held.saturating_add_signed(added);
-        if count > max {
-            return Err(Rejection::limit("session", "session_records_max", count, max));
+        let limits = [
+            (records, held, "session_records_max", settings.session_records_max),
+            (
+                bytes,
+                state.bytes_bound_to(id),
+                "session_record_bytes_max",
+                settings.session_record_bytes_max,
+            ),
+        ];
+        for (added, held, limit, max) in limits {
+            let count = held.saturating_add_signed(added);
+            if added > 0 && count > max {
+                return Err(Rejection::limit("session", limit, count, max));
+            }
         }
     }
     Ok(())

@@ -39,6 +39,12 @@ pub(super) fn register(
             ..Rejection::new(Reason::AlreadyExists, message)
         });
     }
+    if known.is_none() {
+        let (count, max) = (draft.workers() as u64 + 1, draft.settings().workers_max);
+        if count > max {
+            return Err(Rejection::limit("name", "workers_max", count, max));
+        }
+    }
     let state = match &known {
         Some(known) if known.session.is_some() => known.state,
         _ => WorkerState::Active,
@@ -165,6 +171,6 @@ pub(super) fn worker(draft: &Draft<'_>, name: &Name) -> Option<Arc<Worker>> {
     }
 }
 
-fn unknown(name: &Name) -> Rejection {
+pub(super) fn unknown(name: &Name) -> Rejection {
     Rejection::new(Reason::NotFound, format!("no worker {name}"))
 }

@@ -1,7 +1,7 @@
 //! Rules of sessions:
 //!
 //! - what is bound to a session is bound to one that is alive; the index of what is bound is that of
-//!   the records, and has every session;
+//!   the records with what its end counts for, and has every session;
 //! - a worker is down exactly when it has no session;
 //! - windows and replies belong to sessions that are alive; replies are after what is acknowledged,
 //!   and the window's bytes are theirs.
@@ -10,27 +10,31 @@ use std::collections::BTreeMap;
 
 use super::Report;
 use crate::{
+    held::Held,
     id::{Serial, SessionId},
-    key::{Key, Kind},
+    key::Kind,
     record::{Record, Window, WorkerState},
     size,
     state::State,
 };
 
 pub(super) fn check(state: &State, report: &mut Report) {
-    let mut bound: BTreeMap<SessionId, Vec<&Key>> = BTreeMap::new();
+    let mut bound: BTreeMap<SessionId, Held> = BTreeMap::new();
     let mut windows: BTreeMap<SessionId, Window> = BTreeMap::new();
     let mut kept: BTreeMap<SessionId, (Serial, u64)> = BTreeMap::new();
-    let mut internal = 0;
+    let (mut internal, mut workers) = (0, 0);
     for (key, versioned) in &state.records {
         internal += usize::from(key.kind.is_internal());
+        workers += usize::from(key.kind == Kind::Worker);
         if let Some(id) = key.as_session() {
             bound.entry(id).or_default();
         }
         if let Some(id) = versioned.value.session() {
             let alive = state.session(id).is_some();
             report.require(alive, key, format_args!("its session {id} is alive"));
-            bound.entry(id).or_default().push(key);
+            let held = bound.entry(id).or_default();
+            held.keys.insert(key.clone());
+            held.bytes += size::ending(key, &versioned.value);
         }
         if let Record::Worker(worker) = &versioned.value {
             let down = worker.state == WorkerState::Down;
@@ -50,9 +54,13 @@ pub(super) fn check(state: &State, report: &mut Report) {
             _ => {}
         }
     }
-    let recomputed = bound.iter().map(|(id, keys)| (*id, keys.clone()));
-    let indexed = state.sessions.iter().map(|(id, keys)| (*id, keys.iter().collect::<Vec<_>>()));
-    report.require(recomputed.eq(indexed), &"sessions", format_args!("the index is recomputed"));
+    let indexed = state.sessions.iter().map(|(id, held)| (id, held));
+    report.require(bound.iter().eq(indexed), &"sessions", format_args!("the index is recomputed"));
+    report.require(
+        workers == state.workers,
+        &"workers",
+        format_args!("{workers} workers are counted"),
+    );
     report.require(
         internal == state.internal,
         &"sessions",

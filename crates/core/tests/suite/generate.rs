@@ -178,6 +178,10 @@ fn put() -> impl Strategy<Value = (Key, Record)> {
         ("transaction_operations_max", vec!["4", "1024"]),
         ("transaction_reads_max", vec!["3", "1000"]),
         ("range_records_max", vec!["2", "1000"]),
+        ("session_records_max", vec!["1", "2", "10000"]),
+        ("session_record_bytes_max", vec!["1024", "2048", "33554432"]),
+        ("worker_partitions_max", vec!["1", "10000"]),
+        ("workers_max", vec!["1", "10000"]),
         ("unknown", vec!["1"]),
     ];
     let setting = select(settings).prop_flat_map(|(name, values)| {

@@ -7,6 +7,7 @@ mod exactly_once;
 mod filter;
 mod formats;
 mod generate;
+mod held;
 mod limits;
 mod properties;
 mod restore;

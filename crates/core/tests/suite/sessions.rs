@@ -29,8 +29,8 @@ pub(crate) enum SessionAct {
     /// With the right epoch, or another one.
     Release(PartitionId, bool),
     Move(PartitionId, Option<Name>),
-    /// An entry that is bound to the session, guarded by it and by a partition.
-    Bound(&'static str, Option<PartitionId>),
+    /// An entry that is bound to the session, of so many bytes, guarded by it and by a partition.
+    Bound(&'static str, usize, Option<PartitionId>),
     AddMember(u64),
     RetireMember(u64),
 }
@@ -57,8 +57,8 @@ pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
             .prop_map(|(name, ids)| SessionAct::Assign(name, ids)),
         2 => (partition(), any::<bool>()).prop_map(|(id, right)| SessionAct::Release(id, right)),
         2 => (partition(), option::of(worker())).prop_map(|(id, to)| SessionAct::Move(id, to)),
-        3 => (select(vec!["a", "b"]), option::of(partition()))
-            .prop_map(|(key, guard)| SessionAct::Bound(key, guard)),
+        3 => (select(vec!["a", "b", "c"]), select(vec![1, 1, 700]), option::of(partition()))
+            .prop_map(|(key, bytes, guard)| SessionAct::Bound(key, bytes, guard)),
         1 => (0..3_u64).prop_map(SessionAct::AddMember),
         1 => (1..3_u64).prop_map(SessionAct::RetireMember),
     ]
@@ -107,8 +107,9 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             Command::ReleasePartition { id, epoch }
         }
         SessionAct::Move(id, to) => Command::MovePartitions { moves: vec![(id, to)] },
-        SessionAct::Bound(key, guard) => {
-            let record = Record::Entry(Entry { value: "v".into(), session: Some(session) });
+        SessionAct::Bound(key, bytes, guard) => {
+            let value = vec![b'v'; bytes].into();
+            let record = Record::Entry(Entry { value, session: Some(session) });
             let put = Operation::Put { key: Key::entry(key), record, return_previous: false };
             let guard = guard.map(|id| Guard::Partition { epoch: epoch_of(state, &id), id });
             let guards = [Some(Guard::Session(session)), guard].into_iter().flatten().collect();

@@ -1,0 +1,82 @@
+//! What a session holds: the records that end with it, and what their end counts for.
+//!
+//! All of it ends at one revision, which no command limit stops: what is held is bounded instead,
+//! whenever something is added (`session_records_max`, `session_record_bytes_max`).
+//!
+//! Invariant: follows from the records, and is kept with every change of them.
+
+use crate::{command::Grant, id::SessionId, key::Key, record::Record, size, state::State};
+
+/// What ends with one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The keys of the records.
+    pub(crate) keys: imbl::OrdSet<Key>,
+    /// What the changes that end them count for.
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    fn add(&mut self, key: &Key, record: &Record) {
+        if self.keys.insert(key.clone()).is_none() {
+            self.bytes += size::ending(key, record);
+        }
+    }
+
+    fn remove(&mut self, key: &Key, record: &Record) {
+        if self.keys.remove(key).is_some() {
+            self.bytes -= size::ending(key, record);
+        }
+    }
+}
+
+impl State {
+    /// The sessions that are alive, in the order in which they were opened, with the keys of what
+    /// ends with each: entries, workers, ownerships.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, &imbl::OrdSet<Key>)> {
+        self.sessions.iter().map(|(id, held)| (*id, &held.keys))
+    }
+
+    /// The keys of what ends with a session; None: there is no such session.
+    #[must_use]
+    pub fn bound_to(&self, session: SessionId) -> Option<&imbl::OrdSet<Key>> {
+        self.sessions.get(&session).map(|held| &held.keys)
+    }
+
+    /// What the end of all that a session holds counts for, against `session_record_bytes_max`.
+    #[must_use]
+    pub fn bytes_bound_to(&self, session: SessionId) -> u64 {
+        self.sessions.get(&session).map_or(0, |held| held.bytes)
+    }
+
+    /// What a grant would add to that of its owner's session. 0: there is no such partition.
+    #[must_use]
+    pub fn bytes_of_grant(&self, grant: &Grant) -> u64 {
+        let (key, owner) = (Key::partition(&grant.partition), &grant.owner.worker);
+        let known = self.partition(&grant.partition);
+        known.map_or(0, |known| size::ending_of_partition(&key, known, owner))
+    }
+
+    /// Takes note of what begins or ends with a session when a record comes or goes.
+    pub(crate) fn hold(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
+        if let Some(id) = key.as_session() {
+            match after {
+                Some(_) => _ = self.sessions.entry(id).or_default(),
+                None => _ = self.sessions.remove(&id),
+            }
+        }
+        // A session that ends takes its whole set with it, before or after what is in it.
+        if let Some((record, id)) = bound(before)
+            && let Some(held) = self.sessions.get_mut(&id)
+        {
+            held.remove(key, record);
+        }
+        if let Some((record, id)) = bound(after) {
+            self.sessions.entry(id).or_default().add(key, record);
+        }
+    }
+}
+
+fn bound(record: Option<&Record>) -> Option<(&Record, SessionId)> {
+    record.and_then(|record| Some((record, record.session()?)))
+}
