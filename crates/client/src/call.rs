@@ -76,7 +76,7 @@ pub enum Safety {
 pub struct Carried {
     /// How fresh the answer of a read must be.
     pub read: Consistency,
-    /// How a write is applied at most once, and who asks.
+    /// How a write is applied at most once, and who asks for a change.
     pub context: Option<v1::WriteContext>,
 }
 
@@ -118,6 +118,11 @@ pub trait Read: Operation {}
 
 /// An operation that changes what is stored.
 pub trait Write: Operation {}
+
+/// An operation of which it is kept who asked for it, and why.
+pub trait Audited: Operation {}
+
+impl<O: Write> Audited for O {}
 
 /// Implements the parts of [`Operation`] that say which procedure it is.
 macro_rules! rpc {
@@ -198,7 +203,7 @@ impl<O: Read> Call<O> {
     }
 }
 
-impl<O: Write> Call<O> {
+impl<O: Audited> Call<O> {
     /// Why it is done, in a person's words, at most 1,024 bytes: kept with the revision, and shown
     /// to those who watch.
     pub fn reason(mut self, reason: impl Into<Arc<str>>) -> Self {

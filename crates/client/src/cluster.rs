@@ -4,7 +4,7 @@ use quorate_core::{LogIndex, MemberId, Revision, StateHash};
 use quorate_proto::{ConvertError, v1};
 
 use crate::{
-    call::{Call, Carried, Operation, Read, rpc},
+    call::{Audited, Call, Carried, Operation, Read, rpc},
     client::Client,
     config::Endpoint,
 };
@@ -297,6 +297,8 @@ pub struct AddMember {
     client_address: String,
 }
 
+impl Audited for AddMember {}
+
 impl Operation for AddMember {
     type Output = Member;
     rpc!(
@@ -305,11 +307,12 @@ impl Operation for AddMember {
             -> AddMemberResponse
     );
 
-    fn request(&self, _carried: Carried) -> v1::AddMemberRequest {
+    fn request(&self, carried: Carried) -> v1::AddMemberRequest {
         v1::AddMemberRequest {
             id: self.id.map_or(0, MemberId::get),
             peer_address: self.peer_address.clone(),
             client_address: self.client_address.clone(),
+            context: carried.context,
         }
     }
 
@@ -324,6 +327,8 @@ pub struct PromoteMember {
     id: MemberId,
 }
 
+impl Audited for PromoteMember {}
+
 impl Operation for PromoteMember {
     type Output = Member;
     rpc!(
@@ -332,8 +337,8 @@ impl Operation for PromoteMember {
             -> PromoteMemberResponse
     );
 
-    fn request(&self, _carried: Carried) -> v1::PromoteMemberRequest {
-        v1::PromoteMemberRequest { id: self.id.get() }
+    fn request(&self, carried: Carried) -> v1::PromoteMemberRequest {
+        v1::PromoteMemberRequest { id: self.id.get(), context: carried.context }
     }
 
     fn read(&self, answer: v1::PromoteMemberResponse) -> Result<Member, ConvertError> {
@@ -348,6 +353,8 @@ pub struct RemoveMember {
     removal: Removal,
 }
 
+impl Audited for RemoveMember {}
+
 impl Operation for RemoveMember {
     type Output = Member;
     rpc!(
@@ -356,8 +363,9 @@ impl Operation for RemoveMember {
             -> RemoveMemberResponse
     );
 
-    fn request(&self, _carried: Carried) -> v1::RemoveMemberRequest {
-        v1::RemoveMemberRequest { id: self.id.get(), force: self.removal == Removal::Forced }
+    fn request(&self, carried: Carried) -> v1::RemoveMemberRequest {
+        let (id, force) = (self.id.get(), self.removal == Removal::Forced);
+        v1::RemoveMemberRequest { id, force, context: carried.context }
     }
 
     fn read(&self, answer: v1::RemoveMemberResponse) -> Result<Member, ConvertError> {

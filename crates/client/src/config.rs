@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use quorate_proto::v1;
+
 use crate::{
     error::Error,
     session::{BootClock, Clock},
@@ -183,6 +185,18 @@ impl ClientConfig {
     #[must_use]
     pub fn without_exactly_once(self) -> Self {
         Self { exactly_once: false, ..self }
+    }
+}
+
+impl ClientConfig {
+    /// Who asks for a change, and why, if there is anything to say.
+    pub(crate) fn audit(&self, reason: Option<&str>) -> Option<v1::WriteContext> {
+        let (label, reason) = (self.label.clone(), reason.unwrap_or(&self.reason).to_owned());
+        (!label.is_empty() || !reason.is_empty()).then(|| v1::WriteContext {
+            label,
+            reason,
+            ..v1::WriteContext::default()
+        })
     }
 }
 

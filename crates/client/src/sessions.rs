@@ -7,7 +7,7 @@ use quorate_core::SessionId;
 use quorate_proto::{ConvertError, convert::write::required_session, v1};
 
 use crate::{
-    call::{Call, Carried, Operation, Read, rpc},
+    call::{Audited, Call, Carried, Operation, Read, rpc},
     client::Client,
 };
 
@@ -83,6 +83,8 @@ pub struct EndSession {
     id: SessionId,
 }
 
+impl Audited for EndSession {}
+
 impl Operation for EndSession {
     type Output = ();
     rpc!(
@@ -91,8 +93,8 @@ impl Operation for EndSession {
             -> CloseSessionResponse
     );
 
-    fn request(&self, _carried: Carried) -> v1::CloseSessionRequest {
-        v1::CloseSessionRequest { session: Some(self.id.into()) }
+    fn request(&self, carried: Carried) -> v1::CloseSessionRequest {
+        v1::CloseSessionRequest { session: Some(self.id.into()), context: carried.context }
     }
 
     fn read(&self, _answer: v1::CloseSessionResponse) -> Result<(), ConvertError> {

@@ -387,6 +387,12 @@ impl Coordinator {
         self.parts.sessions.keeper().expired()
     }
 
+    /// How many batches of keep-alives this coordinator has answered, as the leader.
+    #[must_use]
+    pub fn keep_alive_batches(&self) -> u64 {
+        self.parts.sessions.keeper().batches()
+    }
+
     /// The newest view here.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
@@ -467,7 +473,7 @@ impl Coordinator {
     }
 
     /// Changes who the members are, and waits until it is done. The same change twice is the same
-    /// as once.
+    /// as once. `origin` is kept with the revisions that it makes.
     ///
     /// # Errors
     /// [`Unanswered`] when it was not done by the deadline, or nobody leads; a change that must not
@@ -475,6 +481,7 @@ impl Coordinator {
     pub async fn change_members(
         &self,
         change: &MemberChange,
+        origin: &quorate_core::Origin,
         deadline: Instant,
     ) -> Result<Result<MemberInfo, Rejection>, Unanswered> {
         let mut begun = false;
@@ -484,7 +491,7 @@ impl Coordinator {
             let waited = self.wait_for_leader(patience).await;
             let given_up = waited.is_err() || Instant::now() + backoff >= deadline;
             let answer = match waited {
-                Ok(()) => self.parts.members.change(change, deadline).await,
+                Ok(()) => self.parts.members.change(change, origin, deadline).await,
                 Err(error) => Err(error),
             };
             let (fate, leader, message) = match answer {

@@ -23,7 +23,6 @@ use tonic::Code;
 
 use super::{Call, Carried, Operation, Response, Safety};
 use crate::{
-    config::ClientConfig,
     error::{CallTrouble, Effect, Error, ErrorKind},
     exactly_once::Ticket,
     pool::{EndpointIndex, Tried, delay},
@@ -219,18 +218,15 @@ impl<'a, O: Operation> Attempts<'a, O> {
         self.accept(answer, floor)
     }
 
-    /// What a write carries, if there is anything to say.
+    /// What a change carries, if there is anything to say.
     fn context(&self) -> Option<v1::WriteContext> {
-        if O::SAFETY != Safety::Write {
+        if self.effect != Effect::Write {
             return None;
         }
-        let ClientConfig { label, reason, .. } = self.call.client.config();
-        let reason = self.call.options.reason.as_deref().unwrap_or(reason);
-        if self.ticket.is_none() && label.is_empty() && reason.is_empty() {
-            return None;
-        }
-        let context = self.ticket.as_ref().map(Ticket::context).unwrap_or_default();
-        Some(v1::WriteContext { label: label.clone(), reason: reason.into(), ..context })
+        let asked = self.call.client.config().audit(self.call.options.reason.as_deref());
+        let Some(ticket) = &self.ticket else { return asked };
+        let v1::WriteContext { label, reason, .. } = asked.unwrap_or_default();
+        Some(v1::WriteContext { label, reason, ..ticket.context() })
     }
 
     /// What to ask for, so that the answer is not from before `floor`.

@@ -73,10 +73,10 @@ impl Operation for OpenSession {
             -> OpenSessionResponse
     );
 
-    fn request(&self, _carried: Carried) -> v1::OpenSessionRequest {
+    fn request(&self, carried: Carried) -> v1::OpenSessionRequest {
         self.sent_at.set(self.clock.now());
         let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
-        v1::OpenSessionRequest { ttl_ms, label: self.label.clone() }
+        v1::OpenSessionRequest { ttl_ms, label: self.label.clone(), context: carried.context }
     }
 
     fn read(&self, answer: v1::OpenSessionResponse) -> Result<Opened, ConvertError> {
@@ -99,8 +99,8 @@ impl Operation for CloseSession {
             -> CloseSessionResponse
     );
 
-    fn request(&self, _carried: Carried) -> v1::CloseSessionRequest {
-        v1::CloseSessionRequest { session: Some(self.id.into()) }
+    fn request(&self, carried: Carried) -> v1::CloseSessionRequest {
+        v1::CloseSessionRequest { session: Some(self.id.into()), context: carried.context }
     }
 
     fn read(&self, _answer: v1::CloseSessionResponse) -> Result<(), ConvertError> {
@@ -124,7 +124,8 @@ pub(crate) fn close_in_background(link: &Arc<Link>, id: SessionId) {
     runtime.spawn(async move {
         let Some(index) = link.pool.pick(&mut Tried::default()) else { return };
         let mut service = SessionServiceClient::new(link.pool.channel(index));
-        let request = v1::CloseSessionRequest { session: Some(id.into()) };
+        let context = link.config.audit(None);
+        let request = v1::CloseSessionRequest { session: Some(id.into()), context };
         let closed = timeout(link.config.attempt_timeout, service.close(request)).await;
         if !matches!(closed, Ok(Ok(_))) {
             tracing::debug!(session = %id, "could not be closed, its time runs out");

@@ -236,10 +236,7 @@ impl Peer for PeerService {
         let serving = self.checked(request.header)?;
         let sessions: Vec<_> = request.sessions.into_iter().map(Into::into).collect();
         let result = match serving.keeper.keep_alive(&sessions).await {
-            Ok(ended) => {
-                let ended = ended.into_iter().map(Into::into).collect();
-                KeepAnswer::Kept(v1::KeptAlive { ended })
-            }
+            Ok(kept) => KeepAnswer::Kept(kept.into()),
             Err(error) => KeepAnswer::Error(forward::to_wire(&error)),
         };
         Ok(v1::ForwardedKeepAlivesResponse { result: Some(result) })

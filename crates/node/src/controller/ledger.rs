@@ -73,7 +73,16 @@ impl Ledger {
             let room = room.min(settings.session_records_max.saturating_sub(held));
             (name.clone(), Candidate { session: *session, owned, room })
         });
-        place(&self.waiting, &candidates.collect(), max)
+        let mut candidates: BTreeMap<_, _> = candidates.collect();
+        loop {
+            let placed = place(&self.waiting, &candidates, max);
+            let (fit, too_large) = by_bytes(state, placed);
+            if !fit.is_empty() || too_large.is_empty() {
+                return fit;
+            }
+            // Another worker may have room for them.
+            too_large.iter().for_each(|grant| _ = candidates.remove(&grant.owner.worker));
+        }
     }
 
     fn add(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
@@ -124,6 +133,22 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Parts grants into those for which the sessions have room in bytes, and the others.
+fn by_bytes(state: &State, grants: Vec<Grant>) -> (Vec<Grant>, Vec<Grant>) {
+    let max = state.settings().session_record_bytes_max;
+    let mut held: BTreeMap<SessionId, u64> = BTreeMap::new();
+    grants.into_iter().partition(|grant| {
+        let session = grant.owner.session;
+        let bytes = held.entry(session).or_insert_with(|| state.bytes_bound_to(session));
+        let with_it = *bytes + state.bytes_of_grant(grant);
+        let fits = with_it <= max;
+        if fits {
+            *bytes = with_it;
+        }
+        fits
+    })
 }
 
 fn partition(record: &Record) -> Option<&Partition> {

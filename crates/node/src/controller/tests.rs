@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Identity, Name, NetworkSpec, Operation, Parallelism,
-    PartitionId, PartitionPolicy, Process, Record, RegisterWorker, Reply, Resources, RestoreEpoch,
-    SessionId, Stamp, State, Term, Transaction, apply,
+    ApplyNetwork, ClusterId, Command, Grant, Identity, Name, NetworkSpec, Operation, Owner,
+    Parallelism, PartitionId, PartitionPolicy, Process, Record, RegisterWorker, Reply, Resources,
+    RestoreEpoch, SessionId, Stamp, State, Term, Transaction, apply,
 };
 
 use super::ledger::Ledger;
@@ -144,6 +144,25 @@ fn limits_of_workers_and_sessions_hold() {
     run(&mut state, &set("session_records_max", "100")).unwrap();
     settle(&mut state, &mut ledger, 100);
     assert_eq!(owners(&state), counts([("a", 3), ("-", 7)]));
+}
+
+#[test]
+fn bytes_of_sessions_hold_and_others_take_what_does_not_fit() {
+    let mut state = empty();
+    let mut ledger = Ledger::of(&state);
+    worker(&mut state, "a");
+    apply_network(&mut state, 10);
+    let session = state.worker(&name("a")).unwrap().session.unwrap();
+    let owner = Owner { worker: name("a"), session };
+    let each = state.bytes_of_grant(&Grant { partition: id(0), owner });
+    let room = state.bytes_bound_to(session) + 3 * each;
+    run(&mut state, &set("session_record_bytes_max", &room.to_string())).unwrap();
+    settle(&mut state, &mut ledger, 100);
+    assert_eq!(owners(&state), counts([("a", 3), ("-", 7)]));
+    assert_eq!(state.bytes_bound_to(session), room);
+    worker(&mut state, "b");
+    settle(&mut state, &mut ledger, 100);
+    assert_eq!(owners(&state), counts([("a", 3), ("b", 3), ("-", 4)]));
 }
 
 #[test]

@@ -68,6 +68,11 @@ impl Collector for StateCollector {
             "Sessions that this coordinator, leading, ended for want of keep-alives.",
             self.coordinator.sessions_expired(),
         ));
+        families.push(counter(
+            "quorate_session_keep_alive_batches_total",
+            "Batches of keep-alives that this coordinator, leading, answered.",
+            self.coordinator.keep_alive_batches(),
+        ));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }

@@ -3,6 +3,7 @@
 use quorate_core::{LogIndex, MemberId};
 use quorate_proto::{
     ConvertError, ErrorDetails, Reason,
+    convert::write::origin,
     v1::{self, cluster_service_server::ClusterService},
 };
 use quorate_storage::View;
@@ -92,7 +93,7 @@ impl ClusterService for Cluster {
             peer: request.peer_address,
             client: request.client_address,
         };
-        let (header, member) = self.change(&change, deadline).await?;
+        let (header, member) = self.change(&change, request.context, deadline).await?;
         Ok(Response::new(v1::AddMemberResponse { header, member }))
     }
 
@@ -102,7 +103,7 @@ impl ClusterService for Cluster {
     ) -> Result<Response<v1::PromoteMemberResponse>, Status> {
         let (request, deadline) = self.reader.open(request);
         let change = MemberChange::Promote { id: named(request.id)? };
-        let (header, member) = self.change(&change, deadline).await?;
+        let (header, member) = self.change(&change, request.context, deadline).await?;
         Ok(Response::new(v1::PromoteMemberResponse { header, member }))
     }
 
@@ -112,7 +113,7 @@ impl ClusterService for Cluster {
     ) -> Result<Response<v1::RemoveMemberResponse>, Status> {
         let (request, deadline) = self.reader.open(request);
         let change = MemberChange::Remove { id: named(request.id)?, force: request.force };
-        let (header, member) = self.change(&change, deadline).await?;
+        let (header, member) = self.change(&change, request.context, deadline).await?;
         Ok(Response::new(v1::RemoveMemberResponse { header, member }))
     }
 }
@@ -121,9 +122,11 @@ impl Cluster {
     async fn change(
         &self,
         change: &MemberChange,
+        context: Option<v1::WriteContext>,
         deadline: Instant,
     ) -> Result<(Option<v1::ResponseHeader>, Option<v1::Member>), Status> {
-        let changed = self.coordinator.change_members(change, deadline).await;
+        let origin = origin(context)?;
+        let changed = self.coordinator.change_members(change, &origin, deadline).await;
         let changed = changed.map_err(|unanswered| error::write(&unanswered))?;
         let member = changed.map_err(ErrorDetails::from)?;
         let view = self.coordinator.view();

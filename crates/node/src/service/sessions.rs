@@ -42,9 +42,11 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::OpenSessionRequest>,
     ) -> Result<Response<v1::OpenSessionResponse>, Status> {
-        let (v1::OpenSessionRequest { ttl_ms, label }, deadline) = self.writer.open(request);
+        let (request, deadline) = self.writer.open(request);
+        let v1::OpenSessionRequest { ttl_ms, label, context } = request;
+        let sender = Sender::new(context, &(ttl_ms, &label), deadline)?;
         let command = Command::OpenSession { ttl_ms, label };
-        let (header, reply) = self.writer.commit(command, &Sender::plain(deadline)).await?;
+        let (header, reply) = self.writer.commit(command, &sender).await?;
         let Reply::OpenSession { id, ttl_ms } = reply else { return Err(wrong_reply(&reply)) };
         let (header, session) = (Some(header.into()), Some(id.into()));
         Ok(Response::new(v1::OpenSessionResponse { header, session, ttl_ms }))
@@ -69,8 +71,8 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::CloseSessionResponse>, Status> {
         let (request, deadline) = self.writer.open(request);
         let id = required_session(request.session, "session")?;
-        let command = Command::CloseSession { id };
-        let (header, _) = self.writer.commit(command, &Sender::plain(deadline)).await?;
+        let sender = Sender::new(request.context, &id, deadline)?;
+        let (header, _) = self.writer.commit(Command::CloseSession { id }, &sender).await?;
         Ok(Response::new(v1::CloseSessionResponse { header: Some(header.into()) }))
     }
 

@@ -110,11 +110,6 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// One without a session or a label.
-    pub(super) fn plain(deadline: Instant) -> Self {
-        Self { deadline, call: None, origin: Origin::default() }
-    }
-
     /// Reads a request's context; `asked`: everything else of the request.
     pub(super) fn new<T: Serialize>(
         context: Option<v1::WriteContext>,

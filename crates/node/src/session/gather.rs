@@ -1,7 +1,8 @@
 //! The keep-alives of this coordinator's clients, on their way to the leader.
 //!
 //! What arrives while one batch is under way makes the next one. A batch that finds no leader is
-//! tried again, with what came meanwhile, until those in it have waited long enough.
+//! tried again, with what came meanwhile, until those in it have waited long enough; so are those
+//! of which a session's expiry is under way, while all others are answered.
 //!
 //! Invariant: a session is told to be alive only by a batch that was sent after its keep-alive
 //! came in.
@@ -16,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Keeper, Parts};
+use super::{Keeper, Kept, Parts};
 use crate::{
     consensus::{Raft, forward, leader_of},
     coordinator::{Fate, Unanswered},
@@ -92,7 +93,14 @@ impl Batches {
                 let sessions = self.waiting.iter().flat_map(|one| one.sessions.iter().copied());
                 let sessions: BTreeSet<_> = sessions.collect();
                 match self.attempt(sessions.into_iter().collect()).await {
-                    Ok(ended) => self.answer(&ended.into_iter().collect()),
+                    Ok(kept) if kept.undecided.is_empty() => self.answer(&kept),
+                    Ok(kept) => {
+                        self.answer(&kept);
+                        let leader = leader_of(&self.parts.raft).map(|(id, _)| id);
+                        let message = "an expiry was not settled in time".to_owned();
+                        self.give_up(&unavailable(leader, message));
+                        tokio::time::sleep(AGAIN_AFTER).await;
+                    }
                     Err(error) => {
                         self.give_up(&error);
                         tokio::time::sleep(AGAIN_AFTER).await;
@@ -119,8 +127,14 @@ impl Batches {
         true
     }
 
-    fn answer(&mut self, ended: &BTreeSet<SessionId>) {
-        for Waiting { mut sessions, answer, .. } in self.waiting.drain(..) {
+    /// Answers all but those who ask for a session of which nothing is decided.
+    fn answer(&mut self, kept: &Kept) {
+        let ended: BTreeSet<_> = kept.ended.iter().collect();
+        let undecided: BTreeSet<_> = kept.undecided.iter().collect();
+        let decided = |one: &Waiting| one.sessions.iter().all(|id| !undecided.contains(id));
+        let (decided, waiting): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(decided);
+        self.waiting = waiting;
+        for Waiting { mut sessions, answer, .. } in decided {
             sessions.retain(|id| ended.contains(id));
             // Who gave up needs no answer.
             drop(answer.send(Ok(sessions)));
@@ -139,7 +153,7 @@ impl Batches {
         }
     }
 
-    async fn attempt(&mut self, sessions: Vec<SessionId>) -> Ended {
+    async fn attempt(&mut self, sessions: Vec<SessionId>) -> Result<Kept, Unanswered> {
         let Some((leader, address)) = leader_of(&self.parts.raft) else {
             return Err(unavailable(None, "there is no leader".into()));
         };
@@ -167,7 +181,7 @@ impl Batches {
             }
         };
         match answer.result {
-            Some(Wire::Kept(kept)) => Ok(kept.ended.into_iter().map(Into::into).collect()),
+            Some(Wire::Kept(kept)) => Ok(kept.into()),
             Some(Wire::Error(error)) => Err(forward::from_wire(error)),
             None => Err(unavailable(Some(leader), "an empty answer".into())),
         }

@@ -11,19 +11,20 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{Command, LogIndex, Origin, Reason, Request, SessionId, Term};
+use quorate_core::{Command, LogIndex, Origin, Request, SessionId, Term};
 use quorate_storage::{EncodedRequest, View};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    Parts,
-    deadlines::{Deadlines, Settled},
+    Kept, Parts,
+    deadlines::Deadlines,
+    expiry::Expiry,
     pace::{EVERY, Pace},
 };
 use crate::{
     consensus::{
         leader_of, leading_term,
-        proposer::{self, not_leader},
+        proposer::{self, Answer, not_leader},
     },
     coordinator::{Fate, Unanswered},
 };
@@ -44,9 +45,8 @@ pub(crate) struct Keeper {
 struct Shared {
     parts: Arc<Parts>,
     deadlines: Mutex<Deadlines>,
-    /// Tells whenever an expiry was settled, or the term changed.
-    settled: watch::Sender<()>,
     expired: AtomicU64,
+    batches: AtomicU64,
 }
 
 impl Keeper {
@@ -55,8 +55,8 @@ impl Keeper {
         let shared = Shared {
             parts,
             deadlines: Mutex::default(),
-            settled: watch::Sender::new(()),
             expired: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
         };
         let keeper = Self { shared: Arc::new(shared) };
         keeper.shared.parts.tasks.spawn(keeper.clone().run());
@@ -68,12 +68,13 @@ impl Keeper {
         self.shared.expired.load(Ordering::Relaxed)
     }
 
-    /// Takes keep-alives that arrived now. Gives those of the sessions that have ended; all others
-    /// are alive.
-    pub(crate) async fn keep_alive(
-        &self,
-        sessions: &[SessionId],
-    ) -> Result<Vec<SessionId>, Unanswered> {
+    /// How many batches of keep-alives it has answered.
+    pub(crate) fn batches(&self) -> u64 {
+        self.shared.batches.load(Ordering::Relaxed)
+    }
+
+    /// Takes keep-alives that arrived now.
+    pub(crate) async fn keep_alive(&self, sessions: &[SessionId]) -> Result<Kept, Unanswered> {
         let received = Instant::now();
         let give_up = received + self.shared.parts.wait_max;
         // Counted at once, so that nothing is decided without what has arrived already.
@@ -85,42 +86,21 @@ impl Keeper {
         }
         let index = self.shared.parts.reads.index_as_leader().await?;
         self.applied(index, give_up).await?;
-        let mut settled = self.shared.settled.subscribe();
-        loop {
-            settled.mark_unchanged();
-            if let Some(ended) = self.acknowledge(sessions, received).await? {
-                return Ok(ended);
-            }
-            match tokio::time::timeout_at(give_up, settled.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Unanswered::Stopped { fate: Fate::NotApplied }),
-                Err(_) => return Err(self.no_answer("an expiry was not settled in time")),
-            }
-        }
-    }
-
-    /// None: the expiry of one of them is under way.
-    async fn acknowledge(
-        &self,
-        sessions: &[SessionId],
-        received: Instant,
-    ) -> Result<Option<Vec<SessionId>>, Unanswered> {
-        let mut ended = Vec::new();
+        let mut kept = Kept::default();
         for chunk in sessions.chunks(CHUNK) {
-            if !self.acknowledge_chunk(chunk, received, &mut ended)? {
-                return Ok(None);
-            }
+            self.acknowledge(chunk, received, &mut kept)?;
             tokio::task::yield_now().await;
         }
-        Ok(Some(ended))
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        Ok(kept)
     }
 
-    fn acknowledge_chunk(
+    fn acknowledge(
         &self,
         chunk: &[SessionId],
         received: Instant,
-        ended: &mut Vec<SessionId>,
-    ) -> Result<bool, Unanswered> {
+        kept: &mut Kept,
+    ) -> Result<(), Unanswered> {
         let mut deadlines = self.lock();
         let view = self.renew(&mut deadlines);
         if deadlines.term().is_none() {
@@ -129,12 +109,12 @@ impl Keeper {
         }
         for id in chunk {
             if view.state.session(*id).is_none() {
-                ended.push(*id);
+                kept.ended.push(*id);
             } else if !deadlines.heard(*id, received) {
-                return Ok(false);
+                kept.undecided.push(*id);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn applied(&self, index: LogIndex, give_up: Instant) -> Result<(), Unanswered> {
@@ -164,7 +144,6 @@ impl Keeper {
         let term = leading_term(&parts.raft).filter(|term| view.term == *term);
         if deadlines.lead(term) {
             tracing::debug!(term = term.map_or(0, Term::get), "counting the time of sessions");
-            self.shared.settled.send_replace(());
         }
         view
     }
@@ -229,11 +208,15 @@ impl Keeper {
         let origin = Origin { reason: "its keep-alives stopped".into(), ..Origin::default() };
         let command = Command::ExpireSession { id, term };
         let request = EncodedRequest::new(&Request { command, call: None, origin });
+        let mut expiry = Expiry::default();
         loop {
-            if let Some(settled) = self.propose(request.clone()).await {
+            let answer = self.propose(request.clone()).await;
+            if answer.as_ref().is_ok_and(|committed| committed.outcome.result.is_ok()) {
+                self.shared.expired.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(settled) = expiry.settled(answer) {
                 tracing::info!(session = %id, %term, ?settled, "an expiry was settled");
                 self.lock().settle(id, term, settled);
-                self.shared.settled.send_replace(());
                 return;
             }
             // It may be in the log: what is proposed after it tells what came of it.
@@ -248,25 +231,10 @@ impl Keeper {
         }
     }
 
-    /// None: nothing is known.
-    async fn propose(&self, request: EncodedRequest) -> Option<Settled> {
+    async fn propose(&self, request: EncodedRequest) -> Answer {
         // As if it came from a peer: what this coordinator can no longer propose is forwarded to nobody.
         let submitted = self.shared.parts.proposer.submit(request, proposer::Origin::Forwarded);
-        let answer = match submitted {
-            Ok(waiting) => waiting.await.ok()?,
-            Err(refused) => Err(refused),
-        };
-        match answer.map(|committed| committed.outcome.result) {
-            Ok(Ok(_)) => {
-                self.shared.expired.fetch_add(1, Ordering::Relaxed);
-                Some(Settled::Ended)
-            }
-            Ok(Err(rejection)) if rejection.reason == Reason::SessionExpired => {
-                Some(Settled::Ended)
-            }
-            Ok(Err(_)) => Some(Settled::Void),
-            Err(unanswered) if unanswered.fate() == Fate::NotApplied => Some(Settled::Void),
-            Err(_) => None,
-        }
+        let unknown = || Err(Unanswered::Stopped { fate: Fate::Unknown });
+        submitted?.await.unwrap_or_else(|_| unknown())
     }
 }

@@ -15,13 +15,15 @@
 //! - An answer comes only from a leader that has applied the first entry of its term. What earlier
 //!   leaders may have logged about the session was applied by then.
 //! - An expiry is proposed later than the holder could still count on any answer, and from then on
-//!   the session's keep-alives wait for what comes of it. Marking it and taking a keep-alive exclude
-//!   each other.
+//!   the session's keep-alives wait for what comes of it, and hold up nobody else's. Marking it and
+//!   taking a keep-alive exclude each other. Once a proposal may be in the log, only the log says
+//!   what came of it.
 //! - An expiry that was proposed in one term and logged in another is rejected by `core`.
 //!
 //! Must not know what a session holds.
 
 mod deadlines;
+mod expiry;
 mod gather;
 mod keeper;
 mod pace;
@@ -29,6 +31,7 @@ mod pace;
 use std::{sync::Arc, time::Duration};
 
 use quorate_core::{ClusterId, SessionId};
+use quorate_proto::v1;
 use quorate_storage::Published;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -53,6 +56,29 @@ pub(crate) struct Parts {
     pub(crate) wait_max: Duration,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+}
+
+/// What became of sessions whose keep-alives a leader took: all but these are alive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// They have ended.
+    ended: Vec<SessionId>,
+    /// Their expiry is under way.
+    undecided: Vec<SessionId>,
+}
+
+impl From<Kept> for v1::KeptAlive {
+    fn from(Kept { ended, undecided }: Kept) -> Self {
+        let wire = |ids: Vec<SessionId>| ids.into_iter().map(Into::into).collect();
+        Self { ended: wire(ended), undecided: wire(undecided) }
+    }
+}
+
+impl From<v1::KeptAlive> for Kept {
+    fn from(v1::KeptAlive { ended, undecided }: v1::KeptAlive) -> Self {
+        let read = |ids: Vec<v1::SessionId>| ids.into_iter().map(Into::into).collect();
+        Self { ended: read(ended), undecided: read(undecided) }
+    }
 }
 
 /// Sessions, as this coordinator sees to them. A clone is another handle.

@@ -36,11 +36,16 @@ fn remove(id: u64) -> MemberChange {
     MemberChange::Remove { id: MemberId(id), force: false }
 }
 
+/// Who asks, and why.
+fn asked() -> Origin {
+    Origin { label: "ops".into(), reason: "the rack moves".into() }
+}
+
 /// Asks again when there is no answer: twice is as once.
 async fn change(at: &Coordinator, change: &MemberChange) -> Result<MemberInfo, Rejection> {
     let answered = async {
         loop {
-            if let Ok(answer) = at.change_members(change, deadline()).await {
+            if let Ok(answer) = at.change_members(change, &asked(), deadline()).await {
                 return answer;
             }
         }
@@ -228,7 +233,7 @@ async fn what_would_lose_the_quorum_is_refused_unless_forced() {
         async move {
             let force = MemberChange::Remove { id: MemberId(2), force: true };
             let until = tokio::time::Instant::now() + LONG;
-            at.change_members(&force, until).await
+            at.change_members(&force, &asked(), until).await
         }
     });
     // Member 2 may be gone before it is asked whether it serves.

@@ -23,7 +23,7 @@ const TTL: Duration = Duration::from_secs(1);
 
 async fn open(clients: &Clients, ttl: Duration) -> Result<v1::SessionId, Status> {
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap();
-    let request = v1::OpenSessionRequest { ttl_ms, label: "test".into() };
+    let request = v1::OpenSessionRequest { ttl_ms, label: "test".into(), context: None };
     let answer = clients.session.clone().open(request).await?.into_inner();
     assert_eq!(answer.ttl_ms, ttl_ms);
     let session = answer.session.unwrap();
@@ -32,7 +32,7 @@ async fn open(clients: &Clients, ttl: Duration) -> Result<v1::SessionId, Status>
 }
 
 async fn close(clients: &Clients, session: v1::SessionId) -> Result<(), Status> {
-    let request = v1::CloseSessionRequest { session: Some(session) };
+    let request = v1::CloseSessionRequest { session: Some(session), context: None };
     clients.session.clone().close(request).await.map(drop)
 }
 
@@ -142,7 +142,7 @@ async fn limits_of_sessions_are_named() {
         assert_eq!(details.field, "ttl_ms");
         assert!(details.rule.contains("1000") && details.rule.contains("3600000"), "{details:?}");
     }
-    let request = v1::OpenSessionRequest { ttl_ms: 1_000, label: "x".repeat(129) };
+    let request = v1::OpenSessionRequest { ttl_ms: 1_000, label: "x".repeat(129), context: None };
     let refused = clients.session.clone().open(request).await.unwrap_err();
     assert_eq!(assert_error(&refused, Code::InvalidArgument, Reason::InvalidField).field, "label");
     clients.set("sessions_max", 1).await;
@@ -155,7 +155,7 @@ async fn limits_of_sessions_are_named() {
     let refused = keeping.keep(&vec![session; 1_001]).await.unwrap_err();
     let details = assert_error(&refused, Code::InvalidArgument, Reason::LimitExceeded);
     assert_eq!(details.field, "sessions");
-    let request = v1::CloseSessionRequest { session: None };
+    let request = v1::CloseSessionRequest { session: None, context: None };
     let refused = clients.session.clone().close(request).await.unwrap_err();
     assert_eq!(
         assert_error(&refused, Code::InvalidArgument, Reason::InvalidField).field,

@@ -57,6 +57,31 @@ pub fn write_context(
     Ok((call, Origin { label: label.into(), reason: reason.into() }))
 }
 
+/// Reads who asks for what no serial counts, and why.
+///
+/// # Errors
+/// [`ConvertError`] when there is a session or a serial.
+pub fn origin(context: Option<v1::WriteContext>) -> Result<Origin, ConvertError> {
+    match context {
+        Some(v1::WriteContext { session: Some(_), .. }) => {
+            Err(ConvertError::new("context.session", "none: a repeat does no harm"))
+        }
+        context => write_context(context, || 0).map(|(_, origin)| origin),
+    }
+}
+
+/// Writes who asks, and why.
+#[must_use]
+pub fn from_origin(origin: &Origin) -> Option<v1::WriteContext> {
+    let Origin { label, reason } = origin;
+    let (label, reason) = (label.to_string(), reason.to_string());
+    (*origin != Origin::default()).then(|| v1::WriteContext {
+        label,
+        reason,
+        ..v1::WriteContext::default()
+    })
+}
+
 /// A session id that must be there.
 ///
 /// # Errors

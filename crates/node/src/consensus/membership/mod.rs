@@ -15,10 +15,14 @@ mod steps;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
-use quorate_core::{ClusterId, MemberId, Rejection, codec};
-use quorate_proto::v1::{
-    self, change_members_request::Change as WireChange,
-    change_members_response::Result as WireAnswer,
+use quorate_core::{ClusterId, MemberId, Origin, Rejection, codec};
+use quorate_proto::{
+    ConvertError,
+    convert::write,
+    v1::{
+        self, change_members_request::Change as WireChange,
+        change_members_response::Result as WireAnswer,
+    },
 };
 use quorate_storage::Published;
 use tokio::{
@@ -75,23 +79,33 @@ impl Members {
     }
 
     /// Makes a change here or has the leader make it.
-    pub(crate) async fn change(&self, change: &MemberChange, deadline: Instant) -> Changed {
+    pub(crate) async fn change(
+        &self,
+        change: &MemberChange,
+        origin: &Origin,
+        deadline: Instant,
+    ) -> Changed {
         match leader_of(&self.raft) {
             Some((leader, address)) if leader != self.me => {
-                self.ask(leader, &address, change, deadline).await
+                self.ask((leader, &address), change, origin, deadline).await
             }
-            _ => self.change_here(change.clone(), deadline).await,
+            _ => self.change_here(change.clone(), origin.clone(), deadline).await,
         }
     }
 
     /// Makes a change as the leader. It goes on when the caller gives up: a change of voters is
     /// two entries, and the second is to follow the first.
-    async fn change_here(&self, change: MemberChange, deadline: Instant) -> Changed {
+    async fn change_here(
+        &self,
+        change: MemberChange,
+        origin: Origin,
+        deadline: Instant,
+    ) -> Changed {
         let (answer, waiting) = oneshot::channel();
         let this = self.clone();
         self.tasks.spawn(async move {
             // Nobody may be waiting any more.
-            drop(answer.send(this.make(&change, deadline).await));
+            drop(answer.send(this.make(&change, &origin, deadline).await));
         });
         let unknown = |message: &str| {
             let leader = leader_of(&self.raft).map(|(id, _)| id);
@@ -114,9 +128,9 @@ impl Members {
 
     async fn ask(
         &self,
-        leader: MemberId,
-        address: &str,
+        (leader, address): (MemberId, &str),
         change: &MemberChange,
+        origin: &Origin,
         deadline: Instant,
     ) -> Changed {
         let wait = deadline.saturating_duration_since(Instant::now());
@@ -127,7 +141,7 @@ impl Members {
                 to: leader.get(),
             }),
             wait_ms_max: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            change: Some(to_wire(change)),
+            change: Some(to_wire(change, origin)),
         };
         let peer = self.transport.peer(leader, address, Lane::Control);
         let unknown = |message: String| {
@@ -156,8 +170,10 @@ impl Members {
     ) -> Result<v1::ChangeMembersResponse, PeerError> {
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms_max);
         let missing = || PeerError::new(PeerErrorKind::Invalid, "change is missing");
-        let change = from_wire(request.change.ok_or_else(missing)?);
-        let result = match self.change_here(change, deadline).await {
+        let (change, origin) = from_wire(request.change.ok_or_else(missing)?);
+        let origin =
+            origin.map_err(|error| PeerError::new(PeerErrorKind::Invalid, error.to_string()))?;
+        let result = match self.change_here(change, origin, deadline).await {
             Ok(Ok(member)) => WireAnswer::Member(to_member(&member)),
             Ok(Err(rejection)) => WireAnswer::Rejection(codec::encode(&rejection).into()),
             Err(error) => WireAnswer::Error(forward::to_wire(&error)),
@@ -166,34 +182,40 @@ impl Members {
     }
 }
 
-fn to_wire(change: &MemberChange) -> WireChange {
+fn to_wire(change: &MemberChange, origin: &Origin) -> WireChange {
+    let context = write::from_origin(origin);
     match change {
         MemberChange::Add { id, peer, client } => WireChange::Add(v1::AddMemberRequest {
             id: id.map_or(0, MemberId::get),
             peer_address: peer.clone(),
             client_address: client.clone(),
+            context,
         }),
         MemberChange::Promote { id } => {
-            WireChange::Promote(v1::PromoteMemberRequest { id: id.get() })
+            WireChange::Promote(v1::PromoteMemberRequest { id: id.get(), context })
         }
         MemberChange::Remove { id, force } => {
-            WireChange::Remove(v1::RemoveMemberRequest { id: id.get(), force: *force })
+            WireChange::Remove(v1::RemoveMemberRequest { id: id.get(), force: *force, context })
         }
     }
 }
 
-fn from_wire(change: WireChange) -> MemberChange {
-    match change {
-        WireChange::Add(add) => MemberChange::Add {
-            id: (add.id != 0).then_some(MemberId(add.id)),
-            peer: add.peer_address,
-            client: add.client_address,
-        },
-        WireChange::Promote(promote) => MemberChange::Promote { id: MemberId(promote.id) },
-        WireChange::Remove(remove) => {
-            MemberChange::Remove { id: MemberId(remove.id), force: remove.force }
+fn from_wire(change: WireChange) -> (MemberChange, Result<Origin, ConvertError>) {
+    let (change, context) = match change {
+        WireChange::Add(add) => {
+            let id = (add.id != 0).then_some(MemberId(add.id));
+            let (peer, client) = (add.peer_address, add.client_address);
+            (MemberChange::Add { id, peer, client }, add.context)
         }
-    }
+        WireChange::Promote(promote) => {
+            (MemberChange::Promote { id: MemberId(promote.id) }, promote.context)
+        }
+        WireChange::Remove(remove) => {
+            let (id, force) = (MemberId(remove.id), remove.force);
+            (MemberChange::Remove { id, force }, remove.context)
+        }
+    };
+    (change, write::origin(context))
 }
 
 /// A member as clients and peers are told of it.

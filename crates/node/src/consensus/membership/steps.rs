@@ -12,7 +12,9 @@ use openraft::{
     errors::{ClientWriteError, RaftError},
     raft::Precondition,
 };
-use quorate_core::{Command, Key, MemberId, MemberState, Reason, Record, Rejection, State};
+use quorate_core::{
+    Command, Key, MemberId, MemberState, Origin, Reason, Record, Rejection, Request, State,
+};
 use quorate_storage::{EncodedRequest, MemberAddress, StoredMembership, View};
 use tokio::time::Instant;
 
@@ -33,6 +35,8 @@ pub(super) enum Step {
     Done(MemberInfo),
     /// It must not be done.
     Refused(Rejection),
+    /// The records of members must be changed next.
+    Note(Command),
     /// Something was done, or is under way.
     Again,
 }
@@ -51,7 +55,12 @@ impl Now {
 
 impl Members {
     /// Makes a change, step by step, until there is nothing left to do.
-    pub(super) async fn make(&self, change: &MemberChange, deadline: Instant) -> Changed {
+    pub(super) async fn make(
+        &self,
+        change: &MemberChange,
+        origin: &Origin,
+        deadline: Instant,
+    ) -> Changed {
         let in_the_way = || self.unavailable("another change of the members is under way");
         let turn = tokio::time::timeout_at(deadline, self.turn.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(in_the_way()) };
@@ -60,16 +69,20 @@ impl Members {
         while Instant::now() < deadline {
             let Some(now) = self.look().await? else { continue };
             let step = match change {
-                MemberChange::Add { id, peer, client } => self.add(&now, *id, peer, client).await?,
-                MemberChange::Promote { id } => self.promote(&now, *id, heard_by).await?,
+                MemberChange::Add { id, peer, client } => add(&now, *id, peer, client),
+                MemberChange::Promote { id } => self.promote(&now, *id, origin, heard_by).await?,
                 MemberChange::Remove { id, force } => {
                     self.remove(&now, *id, *force, (heard_by, deadline)).await?
                 }
             };
+            let step = match step {
+                Step::Note(command) => self.note(command, origin).await?,
+                step => step,
+            };
             match step {
                 Step::Done(member) => return Ok(Ok(member)),
                 Step::Refused(rejection) => return Ok(Err(rejection)),
-                Step::Again => {}
+                Step::Note(_) | Step::Again => {}
             }
         }
         Err(in_the_way())
@@ -100,50 +113,11 @@ impl Members {
         Ok(Some(Now { view: self.published.load(), members }))
     }
 
-    async fn add(
-        &self,
-        now: &Now,
-        wanted: Option<MemberId>,
-        peer: &str,
-        client: &str,
-    ) -> Result<Step, Unanswered> {
-        for (field, address) in [("peer_address", peer), ("client_address", client)] {
-            if !is_address(address) {
-                let rule = "must be host:port with a port above 0";
-                return Ok(Step::Refused(Rejection::invalid(field, rule)));
-            }
-        }
-        let known = members::all(now.members.membership(), &now.view.state);
-        let same = |member: &&MemberInfo| member.peer == peer && member.client == client;
-        let mut there = known.iter().filter(|member| member.standing != Standing::Removed);
-        let next = || MemberId(known.last().map_or(0, |member| member.id.get()).saturating_add(1));
-        let id = wanted
-            .or_else(|| there.clone().find(same).map(|member| member.id))
-            .unwrap_or_else(next);
-        if let Some(found) = known.iter().find(|member| member.id == id) {
-            let message = if found.standing == Standing::Removed || retired(&now.view.state, id) {
-                format!("member {id} was removed, and an id is never used again")
-            } else if same(&found) {
-                return Ok(Step::Done(found.clone()));
-            } else {
-                let MemberInfo { peer, client, .. } = found;
-                format!("member {id} is known with other addresses: {peer} and {client}")
-            };
-            return Ok(Step::Refused(exists("id", "an id that was never used", message)));
-        }
-        if let Some(other) = there.find(|one| one.peer == peer || one.client == client) {
-            let field = if other.peer == peer { "peer_address" } else { "client_address" };
-            let message = format!("{field}: member {} has it; remove that one first", other.id);
-            return Ok(Step::Refused(exists(field, "an address that no member has", message)));
-        }
-        let (peer, client) = (peer.to_owned(), client.to_owned());
-        self.note(Command::AddMember { id, peer, client }).await
-    }
-
     async fn promote(
         &self,
         now: &Now,
         id: MemberId,
+        origin: &Origin,
         heard_by: Instant,
     ) -> Result<Step, Unanswered> {
         let Some(member) = now.find(id) else { return Ok(Step::Refused(unknown_member(id))) };
@@ -166,7 +140,8 @@ impl Members {
         if let Err(judgement) = judged {
             return Ok(refuse(judgement, heard_by).await);
         }
-        tracing::info!(member = %id, "making a learner a voter");
+        let Origin { label, reason } = origin;
+        tracing::info!(member = %id, %label, %reason, "making a learner a voter");
         let voters = BTreeSet::from([id.get()]);
         self.submit(ChangeMembers::AddVoterIds(voters), &now.members).await?;
         Ok(Step::Again)
@@ -182,7 +157,7 @@ impl Members {
         let Some(member) = now.find(id) else { return Ok(Step::Refused(unknown_member(id))) };
         let votes = match member.standing {
             Standing::Removed => return Ok(Step::Done(member)),
-            Standing::Joining => return self.note(Command::RetireMember { id }).await,
+            Standing::Joining => return Ok(Step::Note(Command::RetireMember { id })),
             Standing::Learner => false,
             Standing::Voter => true,
         };
@@ -207,7 +182,7 @@ impl Members {
         }
         // First of all, so that the id of an initial member is known as used however this ends.
         if !retired(&now.view.state, id) {
-            return self.note(Command::RetireMember { id }).await;
+            return Ok(Step::Note(Command::RetireMember { id }));
         }
         tracing::info!(member = %id, "removing a member");
         let ids = BTreeSet::from([id.get()]);
@@ -226,8 +201,9 @@ impl Members {
     }
 
     /// Commits a change of the records of members.
-    async fn note(&self, command: Command) -> Result<Step, Unanswered> {
-        let request = EncodedRequest::new(&command.into());
+    async fn note(&self, command: Command, origin: &Origin) -> Result<Step, Unanswered> {
+        let origin = origin.clone();
+        let request = EncodedRequest::new(&Request { command, call: None, origin });
         let waiting = self.proposer.submit(request, proposer::Origin::Forwarded)?;
         let stopped = Err(Unanswered::Stopped { fate: Fate::Unknown });
         let committed = waiting.await.unwrap_or(stopped)?;
@@ -263,6 +239,39 @@ impl Members {
         let leader = leader_of(&self.raft).map(|(id, _)| id);
         Unanswered::Unavailable { fate: Fate::NotApplied, leader, message: message.into() }
     }
+}
+
+fn add(now: &Now, wanted: Option<MemberId>, peer: &str, client: &str) -> Step {
+    for (field, address) in [("peer_address", peer), ("client_address", client)] {
+        if !is_address(address) {
+            let rule = "must be host:port with a port above 0";
+            return Step::Refused(Rejection::invalid(field, rule));
+        }
+    }
+    let known = members::all(now.members.membership(), &now.view.state);
+    let same = |member: &&MemberInfo| member.peer == peer && member.client == client;
+    let mut there = known.iter().filter(|member| member.standing != Standing::Removed);
+    let next = || MemberId(known.last().map_or(0, |member| member.id.get()).saturating_add(1));
+    let id =
+        wanted.or_else(|| there.clone().find(same).map(|member| member.id)).unwrap_or_else(next);
+    if let Some(found) = known.iter().find(|member| member.id == id) {
+        let message = if found.standing == Standing::Removed || retired(&now.view.state, id) {
+            format!("member {id} was removed, and an id is never used again")
+        } else if same(&found) {
+            return Step::Done(found.clone());
+        } else {
+            let MemberInfo { peer, client, .. } = found;
+            format!("member {id} is known with other addresses: {peer} and {client}")
+        };
+        return Step::Refused(exists("id", "an id that was never used", message));
+    }
+    if let Some(other) = there.find(|one| one.peer == peer || one.client == client) {
+        let field = if other.peer == peer { "peer_address" } else { "client_address" };
+        let message = format!("{field}: member {} has it; remove that one first", other.id);
+        return Step::Refused(exists(field, "an address that no member has", message));
+    }
+    let (peer, client) = (peer.to_owned(), client.to_owned());
+    Step::Note(Command::AddMember { id, peer, client })
 }
 
 /// Refuses, unless it is too early to tell.
