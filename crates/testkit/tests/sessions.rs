@@ -12,12 +12,15 @@ use std::{
 
 use quorate_node::{
     Coordinator,
-    coordinator::Unanswered,
-    core::{Command, MemberId, Reply, SessionId, Term},
+    coordinator::{Role, Unanswered},
+    core::{Command, Key, MemberId, Operation, Record, Reply, SessionId, Term, Transaction},
 };
 use quorate_testkit::{Conditions, SimCluster, SimOptions};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -281,11 +284,26 @@ impl Held {
     }
 }
 
-/// Looks at all coordinators for the end of the session.
-async fn observe(held: Arc<Mutex<Held>>, handles: Handles, seed: u64) {
+/// Who led in each term, as far as anybody saw it.
+type Leaders = Arc<Mutex<BTreeMap<Term, MemberId>>>;
+
+/// How often a term began under another leader than the one before.
+fn changes(leaders: &Leaders) -> usize {
+    let leaders: Vec<_> = leaders.lock().unwrap().values().copied().collect();
+    leaders.windows(2).filter(|pair| pair[0] != pair[1]).count()
+}
+
+/// Looks at all coordinators for the ends of the sessions, and for leaders.
+async fn observe(held: Vec<Arc<Mutex<Held>>>, leaders: Leaders, handles: Handles, seed: u64) {
     loop {
         let all: Vec<_> = handles.lock().unwrap().values().cloned().collect();
-        held.lock().unwrap().look(&all, seed);
+        held.iter().for_each(|held| held.lock().unwrap().look(&all, seed));
+        for each in &all {
+            let status = each.status();
+            if status.role == Role::Leader {
+                leaders.lock().unwrap().insert(status.term, each.member_id());
+            }
+        }
         sleep(5 * MS).await;
     }
 }
@@ -316,57 +334,137 @@ async fn fault(cluster: &mut SimCluster, handles: &Handles, random: &mut StdRng)
     sleep(SECOND).await;
 }
 
-/// 17. Returns in how many terms.
-async fn outlives_changes_of_leader(seed: u64) -> Term {
-    let ttl = 8 * SECOND;
+/// What else the cluster does while sessions run out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    Writes,
+}
+
+/// Writes now and then, through the leader.
+async fn write_on(coordinator: Coordinator) {
+    for count in 0_u64.. {
+        let record = Record::Entry(count.to_string().into());
+        let put = Operation::Put { key: Key::entry("busy"), record, return_previous: false };
+        let transaction = Transaction { success: vec![put], ..Transaction::default() };
+        let command = Command::Transaction(transaction);
+        drop(coordinator.propose(command, Instant::now() + SECOND).await);
+        sleep(20 * MS).await;
+    }
+}
+
+/// Sessions of different times to live, each with a holder, under a watch.
+struct Fleet {
+    held: Vec<(Duration, Arc<Mutex<Held>>)>,
+    holders: Vec<JoinHandle<()>>,
+    observer: JoinHandle<()>,
+    leaders: Leaders,
+    handles: Handles,
+    seed: u64,
+}
+
+impl Fleet {
+    async fn start(cluster: &SimCluster, seed: u64) -> Self {
+        let (leader, _) = roles(cluster).await;
+        let all = cluster.members().map(|id| (id, cluster.coordinator(id).unwrap().clone()));
+        let handles: Handles = Arc::new(Mutex::new(all.collect()));
+        let (mut held, mut holders) = (Vec::new(), Vec::new());
+        for seconds in [8, 9, 12] {
+            let (ttl, before) = (seconds * SECOND, Instant::now());
+            let id = open(cluster.coordinator(leader).unwrap(), ttl).await;
+            let valid_until = before + ttl * 99 / 100;
+            let one = Held { id, valid_until, ended: None, last_sent: before, stop: false };
+            let one = Arc::new(Mutex::new(one));
+            let holder = hold(one.clone(), handles.clone(), ttl, seed + u64::from(seconds));
+            holders.push(tokio::spawn(holder));
+            held.push((ttl, one));
+        }
+        let leaders = Leaders::default();
+        let watched = held.iter().map(|(_, held)| held.clone()).collect();
+        let observer = tokio::spawn(observe(watched, leaders.clone(), handles.clone(), seed));
+        Self { held, holders, observer, leaders, handles, seed }
+    }
+
+    /// Nobody saw anything that must not be, and all are alive.
+    fn check(&self) {
+        let seed = self.seed;
+        assert!(!self.observer.is_finished(), "seed {seed}");
+        assert!(self.holders.iter().all(|holder| !holder.is_finished()), "seed {seed}");
+        for (ttl, held) in &self.held {
+            let ended = held.lock().unwrap().ended;
+            assert!(ended.is_none(), "seed {seed}: one of {ttl:?} ended though kept alive");
+        }
+    }
+
+    /// The holders stop, and each session ends in time.
+    async fn run_out(self, cluster: &SimCluster, meanwhile: Meanwhile) {
+        let seed = self.seed;
+        let leader = cluster.coordinator(cluster.leader(10 * SECOND).await.unwrap()).unwrap();
+        let term = leader.status().term;
+        self.held.iter().for_each(|(_, held)| held.lock().unwrap().stop = true);
+        for holder in self.holders {
+            holder.await.unwrap();
+        }
+        let last_log_index = leader.status().last_log_index;
+        let writer =
+            (meanwhile == Meanwhile::Writes).then(|| tokio::spawn(write_on(leader.clone())));
+        let ends = self.held.iter().map(|(ttl, held)| async move {
+            let (id, last) = {
+                let held = held.lock().unwrap();
+                (held.id, held.last_sent)
+            };
+            let after = end_of(leader, id).await - last;
+            let in_time = after <= allowed(*ttl) + BOUND;
+            assert!(in_time, "seed {seed}: {ttl:?} ended {after:?} after the last keep-alive");
+        });
+        futures::future::join_all(ends).await;
+        sleep(10 * MS).await;
+        assert!(!self.observer.is_finished(), "seed {seed}: not early");
+        self.observer.abort();
+        assert_eq!(leader.status().term, term, "seed {seed}: no change");
+        let logged = leader.status().last_log_index.get() - last_log_index.get();
+        match writer {
+            None => assert!(logged <= self.held.len() as u64, "seed {seed}: {logged} entries"),
+            Some(writer) => {
+                writer.abort();
+                assert!(logged > 100, "seed {seed}: {logged} entries");
+            }
+        }
+    }
+}
+
+/// 17. Over so many changes of leader, and on a network that breaks connections.
+async fn outlives_changes_of_leader(seed: u64, wanted: usize, meanwhile: Meanwhile) {
     let mut cluster = started(seed).await;
     let mut random = StdRng::seed_from_u64(seed);
-    let (leader, _) = roles(&cluster).await;
-    let all = cluster.members().map(|id| (id, cluster.coordinator(id).unwrap().clone()));
-    let handles: Handles = Arc::new(Mutex::new(all.collect()));
-    let before = Instant::now();
-    let id = open(cluster.coordinator(leader).unwrap(), ttl).await;
-    let valid_until = before + ttl * 99 / 100;
-    let held = Held { id, valid_until, ended: None, last_sent: before, stop: false };
-    let held = Arc::new(Mutex::new(held));
-    let holder = tokio::spawn(hold(held.clone(), handles.clone(), ttl, seed));
-    let observer = tokio::spawn(observe(held.clone(), handles.clone(), seed));
-
-    for _ in 0..12 {
-        fault(&mut cluster, &handles, &mut random).await;
-        assert!(!holder.is_finished() && !observer.is_finished(), "seed {seed}");
-        assert!(held.lock().unwrap().ended.is_none(), "seed {seed}: ended though kept alive");
+    let fleet = Fleet::start(&cluster, seed).await;
+    let mut faults = 0;
+    while changes(&fleet.leaders) < wanted {
+        fault(&mut cluster, &fleet.handles, &mut random).await;
+        fleet.check();
+        faults += 1;
+        assert!(faults < 10 * wanted, "seed {seed}: {} changes", changes(&fleet.leaders));
     }
     let bad = Conditions { breaks_ppm: 50_000, ..Conditions::default() };
     cluster.network().set_conditions(bad);
-    sleep(2 * ttl).await;
-    assert!(held.lock().unwrap().ended.is_none(), "seed {seed}: ended though kept alive");
+    sleep(16 * SECOND).await;
+    fleet.check();
     cluster.network().set_conditions(Conditions::default());
-    sleep(ttl).await;
-    let term = cluster.coordinator(cluster.leader(SECOND).await.unwrap()).unwrap().status().term;
-
-    held.lock().unwrap().stop = true;
-    holder.await.unwrap();
-    let last = held.lock().unwrap().last_sent;
-    let leader = cluster.leader(10 * SECOND).await.unwrap();
-    let after = end_of(cluster.coordinator(leader).unwrap(), id).await - last;
-    assert!(
-        after <= allowed(ttl) + BOUND,
-        "seed {seed}: ended {after:?} after the last keep-alive"
-    );
-    sleep(10 * MS).await;
-    assert!(!observer.is_finished(), "seed {seed}: not early");
-    observer.abort();
-    assert_eq!(cluster.coordinator(leader).unwrap().status().term, term, "seed {seed}: no change");
+    sleep(8 * SECOND).await;
+    fleet.check();
+    println!("seed {seed}: {} changes of leader by {faults} faults", changes(&fleet.leaders));
+    fleet.run_out(&cluster, meanwhile).await;
     cluster.shutdown().await;
-    term
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_kept_alive_outlives_every_change_of_leader() {
-    let mut terms = Vec::new();
-    for seed in 10..14 {
-        terms.push(outlives_changes_of_leader(seed).await);
+async fn sessions_that_are_kept_alive_outlive_fifty_changes_of_leader() {
+    outlives_changes_of_leader(10, 50, Meanwhile::Nothing).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_are_kept_alive_outlive_changes_of_leader_while_others_write() {
+    for seed in 11..14 {
+        outlives_changes_of_leader(seed, 8, Meanwhile::Writes).await;
     }
-    assert!(terms.iter().all(|term| *term > Term(3)), "leaders changed: {terms:?}");
 }

@@ -82,7 +82,8 @@ fn serve(config: &Path) -> Running {
 fn come_and_go(cluster: &Cluster) {
     let newcomer = Newcomer::new(cluster, 4);
     for _ in 0..2 {
-        let added = cluster.json(&newcomer.with(&["add"])).pop().unwrap();
+        let args = [&["--reason", "more room"], &newcomer.with(&["add"])[..]].concat();
+        let added = cluster.json(&args).pop().unwrap();
         assert_eq!((&added["member_id"], &added["state"]), (&4.into(), &"joining".into()));
     }
     cluster.run(&["member", "promote", "4"]).fails(1, &["PRECONDITION_FAILED", "start it"]);
@@ -96,7 +97,7 @@ fn come_and_go(cluster: &Cluster) {
         command()
             .env("QUORATE_ENDPOINTS", &cluster.endpoints)
             .args(other.with(&["replace", "4"]))
-            .args(["--timeout", "60s"])
+            .args(["--timeout", "60s", "--reason", "it broke"])
             .stderr(Stdio::null()),
     );
     let replacement = serve(&other.config);
@@ -106,11 +107,28 @@ fn come_and_go(cluster: &Cluster) {
     run(NOWHERE, &["serve", "--config", newcomer.config.to_str().unwrap()], b"")
         .fails(1, &["member 4 was removed", "quorate member rejoin"]);
     for _ in 0..2 {
-        cluster.run(&["member", "remove", "5"]).text(0);
+        let why = ["--label", "ops", "--reason", "moved", "member", "remove", "5"];
+        cluster.run(&why).text(0);
     }
+    who_and_why(cluster);
     drop(replacement);
     cluster.run(&newcomer.with(&["add", "4"])).fails(1, &["ALREADY_EXISTS", "never used again"]);
     assert_eq!(states(cluster), ["1 voter", "2 voter", "3 voter"]);
+}
+
+/// Of every change of a member: added, removed, replaced.
+fn who_and_why(cluster: &Cluster) {
+    let all = cluster.json(&["history"]);
+    let of_members = all.iter().filter(|event| event["changes"][0]["kind"] == "member");
+    let told: Vec<_> = of_members
+        .map(|event| {
+            let (change, text) = (&event["changes"][0], |key: &str| event[key].as_str().unwrap());
+            format!("{} {}: {}", change["key"].as_str().unwrap(), text("label"), text("reason"))
+        })
+        .collect();
+    let expected =
+        ["4 quorate: more room", "5 quorate: it broke", "4 quorate: it broke", "5 ops: moved"];
+    assert_eq!(told, expected);
 }
 
 /// Member 3 loses the end of its log, and later all of its data.

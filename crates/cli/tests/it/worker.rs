@@ -80,6 +80,8 @@ fn workers_take_give_back_leave_and_are_missed() {
     });
     assert_eq!(workers, [expected]);
 
+    let nobody = cluster.run(&["partition", "move", "net/0", "--to", "w2"]);
+    nobody.fails(3, &["NOT_FOUND", "no worker w2"]);
     let mut second = register(&cluster, "w2");
     let moved = cluster.json(&["partition", "move", "net/0", "--to", "w2"]);
     assert_eq!(moved[0]["changed"], 1);
@@ -97,6 +99,8 @@ fn workers_take_give_back_leave_and_are_missed() {
     says(&first, "assigned", "net/0");
     let down = cluster.json(&["worker", "list"]);
     assert_eq!((&down[1]["state"], &down[1]["session"]), (&"down".into(), &Value::Null));
+    let lost = cluster.run(&["partition", "move", "net/0", "--to", "w2"]);
+    lost.fails(1, &["PRECONDITION_FAILED", "worker w2 is down"]);
     cluster.run(&["worker", "leave", "w1"]).fails(1, &["w1"]);
     cluster.run(&["worker", "leave", "w2"]).text(0);
     cluster.run(&["worker", "leave", "w2"]).fails(3, &["w2"]);

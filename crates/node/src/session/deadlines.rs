@@ -15,6 +15,8 @@ use std::{
 use quorate_core::{SessionId, Term};
 use tokio::time::Instant;
 
+use super::Kept;
+
 /// The bound on the error of clock rates, in thousandths: holders count less than the time to
 /// live by it, the leader more.
 const RATE_ERROR_PERMILLE: u64 = 10;
@@ -104,6 +106,23 @@ impl Deadlines {
         !timer.proposed
     }
 
+    /// Takes keep-alives, and notes those that are not alive, or of which nothing is decided.
+    pub(super) fn keep(
+        &mut self,
+        sessions: &[SessionId],
+        at: Instant,
+        exists: impl Fn(SessionId) -> bool,
+        kept: &mut Kept,
+    ) {
+        for id in sessions {
+            if !exists(*id) {
+                kept.ended.push(*id);
+            } else if !self.heard(*id, at) {
+                kept.undecided.push(*id);
+            }
+        }
+    }
+
     /// Sessions whose time is over, of which an expiry is under way from now on; at most so many
     /// at a time as `in_flight_max`. What `exists` does not know has ended already.
     pub(super) fn take_due(
@@ -156,6 +175,7 @@ impl Deadlines {
         self.queue.retain(|Reverse((_, id))| timers.contains_key(id));
     }
 }
+
 #[cfg(test)]
 mod tests {
     use quorate_core::{RestoreEpoch, Revision};
@@ -221,6 +241,20 @@ mod tests {
             assert_eq!(due(&mut deadlines, heard + ALLOWED - MS), []);
             assert_eq!(due(&mut deadlines, heard + ALLOWED), [session(1)]);
         }
+    }
+
+    #[test]
+    fn others_are_kept_while_the_expiry_of_one_is_under_way() {
+        let (mut deadlines, start) = leading(3);
+        assert!(deadlines.heard(session(1), start + ALLOWED / 2));
+        assert!(deadlines.heard(session(3), start + ALLOWED / 2));
+        assert_eq!(due(&mut deadlines, start + ALLOWED), [session(2)]);
+        let (mut kept, all) = (Kept::default(), [1, 2, 3, 4].map(session));
+        let heard = start + ALLOWED;
+        deadlines.keep(&all, heard, |id| id != session(4), &mut kept);
+        assert_eq!(kept, Kept { ended: vec![session(4)], undecided: vec![session(2)] });
+        assert_eq!(due(&mut deadlines, heard + ALLOWED - MS), []);
+        assert_eq!(due(&mut deadlines, heard + ALLOWED), [session(1), session(3)]);
     }
 
     #[test]

@@ -93,9 +93,11 @@ impl Batches {
                 let sessions = self.waiting.iter().flat_map(|one| one.sessions.iter().copied());
                 let sessions: BTreeSet<_> = sessions.collect();
                 match self.attempt(sessions.into_iter().collect()).await {
-                    Ok(kept) if kept.undecided.is_empty() => self.answer(&kept),
                     Ok(kept) => {
-                        self.answer(&kept);
+                        self.waiting = answer(std::mem::take(&mut self.waiting), &kept);
+                        if self.waiting.is_empty() {
+                            continue;
+                        }
                         let leader = leader_of(&self.parts.raft).map(|(id, _)| id);
                         let message = "an expiry was not settled in time".to_owned();
                         self.give_up(&unavailable(leader, message));
@@ -125,20 +127,6 @@ impl Batches {
             self.waiting.push(one);
         }
         true
-    }
-
-    /// Answers all but those who ask for a session of which nothing is decided.
-    fn answer(&mut self, kept: &Kept) {
-        let ended: BTreeSet<_> = kept.ended.iter().collect();
-        let undecided: BTreeSet<_> = kept.undecided.iter().collect();
-        let decided = |one: &Waiting| one.sessions.iter().all(|id| !undecided.contains(id));
-        let (decided, waiting): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(decided);
-        self.waiting = waiting;
-        for Waiting { mut sessions, answer, .. } in decided {
-            sessions.retain(|id| ended.contains(id));
-            // Who gave up needs no answer.
-            drop(answer.send(Ok(sessions)));
-        }
     }
 
     /// Tells those who have waited long enough; out of contact, everybody.
@@ -188,6 +176,20 @@ impl Batches {
     }
 }
 
+/// Answers all but those who ask for a session of which nothing is decided: gives these.
+fn answer(all: Vec<Waiting>, kept: &Kept) -> Vec<Waiting> {
+    let ended: BTreeSet<_> = kept.ended.iter().collect();
+    let undecided: BTreeSet<_> = kept.undecided.iter().collect();
+    let decided = |one: &Waiting| one.sessions.iter().all(|id| !undecided.contains(id));
+    let (decided, waiting): (Vec<_>, Vec<_>) = all.into_iter().partition(decided);
+    for Waiting { mut sessions, answer, .. } in decided {
+        sessions.retain(|id| ended.contains(id));
+        // Who gave up needs no answer.
+        drop(answer.send(Ok(sessions)));
+    }
+    waiting
+}
+
 /// Returns when this coordinator takes another one for the leader.
 async fn leads_no_more(raft: &Raft, leader: MemberId) {
     let mut metrics = raft.server_metrics();
@@ -195,5 +197,38 @@ async fn leads_no_more(raft: &Raft, leader: MemberId) {
         if metrics.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::{RestoreEpoch, Revision};
+
+    use super::*;
+
+    fn session(number: u64) -> SessionId {
+        SessionId { restore: RestoreEpoch(0), revision: Revision(number) }
+    }
+
+    fn waiting(sessions: &[u64]) -> (Waiting, oneshot::Receiver<Ended>) {
+        let (answer, ended) = oneshot::channel();
+        let sessions = sessions.iter().copied().map(session).collect();
+        (Waiting { sessions, give_up: Instant::now(), answer }, ended)
+    }
+
+    #[test]
+    fn a_session_of_which_nothing_is_decided_holds_up_nobody_elses() {
+        let asked = [waiting(&[1, 2]), waiting(&[3]), waiting(&[2, 4]), waiting(&[])];
+        let (all, mut answers): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let kept = Kept { ended: vec![session(2), session(4)], undecided: vec![session(3)] };
+        let left = answer(all, &kept);
+        assert_eq!(left.len(), 1);
+        let told: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().ok()).collect();
+        let ended = |ids: &[u64]| Some(Ok(ids.iter().copied().map(session).collect()));
+        assert_eq!(told, [ended(&[2]), None, ended(&[2, 4]), ended(&[])]);
+        // Later it is.
+        let left = answer(left, &Kept { ended: vec![session(3)], undecided: vec![] });
+        assert!(left.is_empty());
+        assert_eq!(answers[1].try_recv().unwrap(), Ok(vec![session(3)]));
     }
 }

@@ -107,13 +107,7 @@ impl Keeper {
             let leader = leader_of(&self.shared.parts.raft).map(|(id, _)| id);
             return Err(not_leader(leader));
         }
-        for id in chunk {
-            if view.state.session(*id).is_none() {
-                kept.ended.push(*id);
-            } else if !deadlines.heard(*id, received) {
-                kept.undecided.push(*id);
-            }
-        }
+        deadlines.keep(chunk, received, |id| view.state.session(id).is_some(), kept);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{Key, MemberId, Reason, Rejection};
+use quorate_core::{Key, Kind, MemberId, Origin, Reason, Rejection};
 use quorate_node::{
     BootstrapError, Coordinator, Node, StartError,
     config::Listeners,
@@ -176,6 +176,15 @@ async fn grows_to_five_and_back_to_one_under_load_and_loses_nothing() {
         .collect();
     assert_eq!(lost, [] as [&String; 0], "of {}", acknowledged.len());
     assert_eq!(members::list(&view).len(), 1);
+    // Asked for through any member: who and why is kept with every revision of a member.
+    let history = view.state.history();
+    let of_members: Vec<_> = history
+        .from(history.oldest())
+        .filter(|event| event.changes.iter().any(|change| change.key.kind == Kind::Member))
+        .map(|event| &event.origin)
+        .collect();
+    assert!(of_members.len() >= 8, "four were added, four removed: {}", of_members.len());
+    assert!(of_members.into_iter().all(|origin| *origin == asked()));
     refused(change(&last, &remove(5)).await, Reason::PreconditionFailed, "only voter");
     cluster.shutdown().await;
 }

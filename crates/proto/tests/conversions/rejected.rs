@@ -1,10 +1,10 @@
 //! What is wrong is named: field and rule.
 
 use bytes::Bytes;
-use quorate_core::{Name, NetworkSpec, Rejection, Transaction};
+use quorate_core::{Name, NetworkSpec, Origin, Rejection, Transaction};
 use quorate_proto::{
     ConvertError,
-    convert::{Consistency, WatchSpec, record::keyed_record},
+    convert::{Consistency, WatchSpec, record::keyed_record, write},
     v1,
 };
 
@@ -170,4 +170,23 @@ fn records_that_contradict_themselves_are_refused() {
         "partition.state"
     );
     assert_eq!(refused(record(key(v1::Kind::Partition, "net"), partition)), "partition");
+}
+
+#[test]
+fn who_asks_for_what_no_serial_counts_names_no_session() {
+    let asked = || v1::WriteContext {
+        label: "ops".into(),
+        reason: "because".into(),
+        ..v1::WriteContext::default()
+    };
+    let origin = write::origin(Some(asked())).unwrap();
+    assert_eq!((&*origin.label, &*origin.reason), ("ops", "because"));
+    assert_eq!(write::from_origin(&origin), Some(asked()));
+    assert_eq!(write::origin(None), Ok(Origin::default()));
+    assert_eq!(write::from_origin(&Origin::default()), None);
+    let session = Some(v1::SessionId { restore: 1, revision: 2 });
+    let refused = write::origin(Some(v1::WriteContext { session, serial: 1, ..asked() }));
+    assert_eq!(refused.unwrap_err().field, "context.session");
+    let refused = write::origin(Some(v1::WriteContext { serial: 1, ..asked() }));
+    assert_eq!(refused.unwrap_err().field, "context.session");
 }
