@@ -11,6 +11,7 @@ mod bench;
 mod commands;
 mod dev;
 mod failure;
+mod guard;
 mod logging;
 mod output;
 mod progress;
@@ -25,9 +26,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::args::Cli;
+use crate::args::{Cli, Command};
 
 /// How long what is left of the runtime may take at the end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,7 +52,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let runtime = match cli.command {
+        // It waits for few things, and there may be many of it.
+        Command::Guard(_) => Builder::new_current_thread().enable_all().build(),
+        _ => Runtime::new(),
+    };
+    let runtime = runtime.context("cannot start the runtime")?;
     let result = runtime.block_on(commands::run(cli));
     runtime.shutdown_timeout(LEAVE_TIMEOUT);
     result

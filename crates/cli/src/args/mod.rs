@@ -4,6 +4,7 @@
 
 mod bench;
 mod cluster;
+mod guard;
 mod history;
 mod kv;
 mod lock;
@@ -23,6 +24,7 @@ use clap_complete::Shell;
 
 pub(crate) use self::{
     bench::{BenchCommand, BenchGet, BenchLoad, BenchPut, BenchWatch},
+    guard::{GUARD, Guard},
     history::History,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
     lock::Lock,
@@ -162,6 +164,9 @@ pub(crate) enum Command {
     History(History),
     /// Run a command while a lock is held
     Lock(Lock),
+    /// Keep a command's deadline
+    #[command(name = GUARD, hide = true)]
+    Guard(Guard),
     /// Register, show and delete networks of processes
     #[command(subcommand)]
     Network(NetworkCommand),

@@ -1,30 +1,31 @@
 //! `lock`: runs a command while a lock is held.
 //!
 //! ```text
-//!   session -> lock -> command in a process group of its own -> its end -> release, close
+//!   session -> lock -> guard -> command in a process group of its own -> its end -> release, close
 //!                        | keep-alives unanswered: SIGTERM, SIGKILL when the lock's time is over
 //!                        | session ended, lock broken: SIGKILL
 //!                        | SIGINT, SIGTERM: passed on; the second: SIGKILL
 //! ```
 //!
-//! Invariant: as long as this process runs, nothing of the command's process group runs after the
-//! lock may have been given to another, unless the lock was broken by hand.
+//! Invariants: nothing of the command's process group runs after the lock may have been given to
+//! another, unless the lock was broken by hand; the [guard](crate::guard) sees to that, whatever
+//! becomes of this process. The lock is not released before all of the group has ended.
 
-use std::{
-    os::unix::process::ExitStatusExt as _,
-    process::{ExitCode, ExitStatus},
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
-use quorate_client::{Gone, Lock, Lost, NotTaken, Session, SessionOptions};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
+use quorate_client::{
+    Gone, Lock, Lost, NotTaken, Session, SessionOptions,
+    session::{BootClock, Clock as _},
+};
+use rustix::process::Signal;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Context;
 use crate::{
     args::Lock as Args,
     failure::{Exit, Failure},
+    guard::{Ended, Guard, Guarded, News},
     signals::StopSignal,
 };
 
@@ -32,6 +33,8 @@ use crate::{
 const PREFIX: &str = "lock/";
 /// The command is asked to end when this part of the time to live is left.
 const GRACE_PER_TTL: u32 = 4;
+/// How often, within the time to live, the guard is told until when the command may run.
+const TOLD_PER_TTL: u32 = 20;
 
 /// Runs it.
 pub(super) async fn run(context: &Context, args: Args) -> Result<ExitCode> {
@@ -54,39 +57,30 @@ async fn under_lock(
     args: &Args,
     stop: &mut StopSignal,
 ) -> Result<ExitCode> {
-    let name = format!("{PREFIX}{}", args.name);
-    let taking = async {
-        match args.wait {
-            None => session.lock(&name).await,
-            Some(Duration::ZERO) => {
-                session.try_lock(&name).await.and_then(|lock| lock.ok_or(NotTaken::Timeout))
-            }
-            Some(limit) => session.lock_within(&name, limit).await,
-        }
-    };
     let lock = tokio::select! {
-        lock = taking => lock.map_err(|error| not_taken(context, args, &error))?,
+        lock = take(session, args) => lock.map_err(|error| not_taken(context, args, &error))?,
         signal = stop.requested() => {
             return Err(Failure::rejected(format!("{signal} while waiting for the lock")).into());
         }
     };
-    let child = spawn(args, &lock)?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let ended = Guarded { child, group, lock: &lock }.run(stop).await?;
-    if let Err(gone) = ended {
-        let why = match gone {
-            Gone::Session(Lost::Unheard) => "the cluster was out of reach for too long",
-            Gone::Session(_) => "its session has ended",
-            Gone::Removed => "somebody broke it",
-        };
-        let message = format!("lock {} was lost, the command was stopped: {why}", args.name);
-        return Err(Failure::new(Exit::LockLost, message).into());
-    }
+    let guard = start(args, &lock).context("cannot start a guard for the command")?;
+    let ended = Held { args, guard, lock: &lock }.run(stop).await?;
     if let Err(error) = lock.release().await {
         // The session is closed next, and the lock goes with it.
         tracing::debug!(%error, "the lock could not be released");
     }
-    Ok(ended.map_or(ExitCode::FAILURE, exit_code))
+    Ok(ended.how.exit_code())
+}
+
+async fn take(session: &Session, args: &Args) -> Result<Lock, NotTaken> {
+    let name = format!("{PREFIX}{}", args.name);
+    match args.wait {
+        None => session.lock(&name).await,
+        Some(Duration::ZERO) => {
+            session.try_lock(&name).await.and_then(|lock| lock.ok_or(NotTaken::Timeout))
+        }
+        Some(limit) => session.lock_within(&name, limit).await,
+    }
 }
 
 fn not_taken(context: &Context, args: &Args, error: &NotTaken) -> anyhow::Error {
@@ -103,57 +97,51 @@ fn not_taken(context: &Context, args: &Args, error: &NotTaken) -> anyhow::Error 
     }
 }
 
-fn spawn(args: &Args, lock: &Lock) -> Result<Child> {
-    let (program, arguments) = args.command.split_first().context("a command is missing")?;
-    Command::new(program)
-        .args(arguments)
-        .env("QUORATE_LOCK_NAME", args.name.as_str())
-        .env("QUORATE_LOCK_EPOCH", lock.epoch().to_string())
-        .env("QUORATE_LOCK_KEY", String::from_utf8_lossy(&lock.key().bytes).as_ref())
-        .env("QUORATE_LOCK_SESSION", lock.session().id().to_string())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            let program = program.to_string_lossy();
-            Failure::usage(format!("cannot run {program}: {error}")).into()
-        })
+fn start(args: &Args, lock: &Lock) -> std::io::Result<Guard> {
+    let session = lock.session();
+    let environment = [
+        ("QUORATE_LOCK_NAME", args.name.to_string()),
+        ("QUORATE_LOCK_EPOCH", lock.epoch().to_string()),
+        ("QUORATE_LOCK_KEY", String::from_utf8_lossy(&lock.key().bytes).into_owned()),
+        ("QUORATE_LOCK_SESSION", session.id().to_string()),
+    ];
+    Guard::start(&Guarded {
+        command: &args.command,
+        environment: &environment,
+        until: valid_until(session),
+        grace: session.ttl() / GRACE_PER_TTL,
+    })
 }
 
-/// The command, and what it needs to run.
-struct Guarded<'a> {
-    child: Child,
-    /// Its process group, which has the command's id, and outlives it if it left anything.
-    group: Option<Pid>,
+/// On the boot clock, which is looked at first: whoever is held up in between gives less time.
+fn valid_until(session: &Session) -> Duration {
+    let now = BootClock.now();
+    now + session.remaining()
+}
+
+/// A command that runs while a lock is held.
+struct Held<'a> {
+    args: &'a Args,
+    guard: Guard,
     lock: &'a Lock,
 }
 
-impl Guarded<'_> {
-    /// Waits for the command's end; the inner error says why the lock was lost before.
-    async fn run(mut self, stop: &mut StopSignal) -> Result<Result<ExitStatus, Gone>> {
+impl Held<'_> {
+    /// Waits for the command's end. An error when it was stopped because the lock was lost.
+    async fn run(mut self, stop: &mut StopSignal) -> Result<Ended> {
         let session = self.lock.session();
-        let grace = session.ttl() / GRACE_PER_TTL;
-        let (mut asked, mut warned) = (false, false);
+        let mut tick = interval((session.ttl() / TOLD_PER_TTL).max(Duration::from_millis(10)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut asked, mut gone) = (false, None);
         loop {
             tokio::select! {
                 biased;
-                gone = self.lock.lost() => {
-                    self.signal(Signal::KILL);
-                    self.child.wait().await.context("cannot wait for the command")?;
-                    return Ok(Err(gone));
-                }
-                status = self.child.wait() => {
-                    let status = status.context("cannot wait for the command")?;
-                    if warned {
-                        // What it started may not have heard.
-                        self.signal(Signal::KILL);
-                        return Ok(Err(Gone::Session(Lost::Unheard)));
-                    }
-                    return Ok(Ok(status));
-                }
-                () = session.expires_within(grace), if !warned => {
-                    warned = true;
-                    self.signal(Signal::TERM);
+                news = self.guard.news() => if let Some(ended) = self.heard(news, gone)? {
+                    return Ok(ended);
+                },
+                why = self.lock.lost(), if gone.is_none() => {
+                    gone = Some(why);
+                    self.guard.signal(Signal::KILL);
                 }
                 signal = stop.requested() => {
                     let signal = match (asked, signal) {
@@ -162,23 +150,43 @@ impl Guarded<'_> {
                         (false, _) => Signal::TERM,
                     };
                     asked = true;
-                    self.signal(signal);
+                    self.guard.signal(signal);
                 }
+                _ = tick.tick(), if gone.is_none() => self.guard.extend(valid_until(session)),
             }
         }
     }
 
-    /// Sends a signal to the command and everything in its process group.
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // All of it may just have ended.
-            let _ = kill_process_group(group, signal);
-        }
+    /// The command's end, if the guard tells it.
+    fn heard(&self, news: Option<News>, gone: Option<Gone>) -> Result<Option<Ended>> {
+        let name = &self.args.name;
+        let failure = match (news, gone) {
+            (Some(News::Started(_) | News::Stopped), _) => return Ok(None),
+            (Some(News::Failed(why)), _) => {
+                let program = self.args.command.first().map(|program| program.to_string_lossy());
+                Failure::usage(format!("cannot run {}: {why}", program.unwrap_or_default()))
+            }
+            (_, Some(gone)) => lost(name.as_str(), gone),
+            (Some(News::Ended(ended)), None) if !ended.ran_out => return Ok(Some(ended)),
+            // Not all that it started may have heard that it should end.
+            (Some(News::Ended(_) | News::Late), None) => {
+                lost(name.as_str(), Gone::Session(Lost::Unheard))
+            }
+            (None, None) => {
+                let message = "somebody killed the guard of the command, which was killed, too";
+                Failure::rejected(message)
+            }
+        };
+        Err(failure.into())
     }
 }
 
-/// The command's own exit code, as shells tell it.
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+fn lost(name: &str, gone: Gone) -> Failure {
+    let why = match gone {
+        Gone::Session(Lost::Unheard) => "the cluster was out of reach for too long",
+        Gone::Session(_) => "its session has ended",
+        Gone::Removed => "somebody broke it",
+    };
+    let message = format!("lock {name} was lost, the command was stopped: {why}");
+    Failure::new(Exit::LockLost, message)
 }

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod dev;
+mod guard;
 mod harness;
 mod kv;
 mod lock;
