@@ -50,16 +50,17 @@ impl Group {
     pub(super) fn signal(&self, signal: Signal) {
         // The first process is there, at least as a zombie, so it reaches somebody.
         let _ = kill_process_group(self.leader, signal);
-        if signal == Signal::TERM {
-            // One that is stopped would not hear it.
+        if matches!(signal, Signal::INT | Signal::TERM) {
+            // Who is stopped does not hear it.
             let _ = kill_process_group(self.leader, Signal::CONT);
         }
     }
 
-    /// Whether the command has been stopped since it was asked for last.
-    pub(super) fn was_stopped(&self) -> bool {
+    /// What the command was stopped by, if it was since this was asked last.
+    pub(super) fn stopped(&self) -> Option<Signal> {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        matches!(waitid(WaitId::Pid(self.leader), options), Ok(Some(status)) if status.stopped())
+        let status = waitid(WaitId::Pid(self.leader), options).ok()??;
+        status.stopping_signal().and_then(Signal::from_named_raw)
     }
 
     /// How the command has ended, if it has. What else is in its group may still run.

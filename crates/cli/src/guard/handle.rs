@@ -95,7 +95,7 @@ impl Guard {
             _ => {}
         }
         match &news {
-            Some(News::Started(_) | News::Stopped) => {}
+            Some(News::Started(_) | News::Stopped(_)) => {}
             None => self.orphaned().await,
             Some(News::Late | News::Failed(_) | News::Ended(_)) => {
                 // It has nothing left to do.
@@ -103,6 +103,12 @@ impl Guard {
             }
         }
         news
+    }
+
+    /// The command's process group, from when the guard says that it was started until it says that
+    /// it has ended.
+    pub(crate) fn group(&self) -> Option<Pid> {
+        self.group
     }
 
     /// Kills a command without a guard, and waits until it is gone.

@@ -20,8 +20,8 @@ pub(super) enum Order {
 pub(crate) enum News {
     /// The command runs, in a process group of this id.
     Started(Pid),
-    /// It was stopped, and did not end: by the terminal, or by somebody.
-    Stopped,
+    /// It was stopped by this signal, and has not ended.
+    Stopped(Signal),
     /// It was not started: its time was over before.
     Late,
     /// It could not be started.
@@ -74,7 +74,7 @@ impl Order {
         let (word, number) = text.split_once(' ')?;
         match word {
             "until" => Some(Self::Until(Duration::from_nanos(number.parse().ok()?))),
-            "signal" => Some(Self::Signal(Signal::from_named_raw(number.parse().ok()?)?)),
+            "signal" => Some(Self::Signal(signal(number)?)),
             _ => None,
         }
     }
@@ -84,7 +84,7 @@ impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started(group) => write!(f, "started {}", group.as_raw_nonzero()),
-            Self::Stopped => f.write_str("stopped"),
+            Self::Stopped(signal) => write!(f, "stopped {}", signal.as_raw()),
             Self::Late => f.write_str("late"),
             Self::Failed(why) => write!(f, "failed {why}"),
             Self::Ended(Ended { how, ran_out }) => {
@@ -105,7 +105,7 @@ impl News {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "started" => Some(Self::Started(Pid::from_raw(rest.parse().ok()?)?)),
-            "stopped" => Some(Self::Stopped),
+            "stopped" => Some(Self::Stopped(signal(rest)?)),
             "late" => Some(Self::Late),
             "failed" => Some(Self::Failed(rest.to_owned())),
             "ended" => {
@@ -122,6 +122,10 @@ impl News {
             _ => None,
         }
     }
+}
+
+fn signal(number: &str) -> Option<Signal> {
+    Signal::from_named_raw(number.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -146,7 +150,7 @@ mod tests {
     fn news_are_read_as_they_were_written() {
         for news in [
             News::Started(Pid::INIT),
-            News::Stopped,
+            News::Stopped(Signal::TSTP),
             News::Late,
             News::Failed("no such file (os error 2)".to_owned()),
             News::Ended(Ended { how: How::Exit(7), ran_out: false }),

@@ -25,6 +25,6 @@ mod process;
 
 pub(crate) use self::{
     handle::{Guard, Guarded},
-    message::{Ended, News},
+    message::{Ended, How, News},
     process::run,
 };

@@ -88,8 +88,8 @@ async fn guard(
             biased;
             () = timer.fired() => {}
             _ = children.recv() => {
-                if group.was_stopped() {
-                    tell(owner, &News::Stopped);
+                if let Some(signal) = group.stopped() {
+                    tell(owner, &News::Stopped(signal));
                 }
             }
             order = owner.receive(), if owned => {

@@ -1,6 +1,6 @@
 //! What is left of a command when `lock` loses its lock, or its life.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, io::Write as _, process::Command, time::Duration};
 
 use rustix::{
     process::Signal,
@@ -144,4 +144,38 @@ fn a_command_ends_with_its_guard_and_in_time_without_a_cluster() {
     let (asked, last) = second.end();
     assert!(asked && last > killed && last < killed + TTL, "{last:?} {killed:?}");
     assert_eq!(second.running.ended().code(), Some(6));
+}
+
+/// What the terminal shows next that holds this.
+fn shown(terminal: &Running, text: &str) {
+    while !terminal.line().expect("the terminal is there").contains(text) {}
+}
+
+#[test]
+fn a_command_may_have_the_terminal() {
+    if !Command::new("script").arg("--version").output().is_ok_and(|ran| ran.status.success()) {
+        eprintln!("skipped: a terminal is made with script (apt-get install util-linux)");
+        return;
+    }
+    let cluster = Cluster::start();
+    let reads = "read line; echo got $line; trap \"echo interrupted; exit 9\" INT; \
+        echo waits; while :; do sleep 0.05; done";
+    let quorate = format!("{} --endpoints {}", env!("CARGO_BIN_EXE_quorate"), cluster.endpoints);
+    // The last line is read by the shell: the terminal was given back.
+    let session =
+        format!("{quorate} lock a -- sh -c '{reads}'; echo code $?; read line; echo at last $line");
+    let mut script = Command::new("script");
+    script
+        .args(["--quiet", "--return", "--command", &session, "/dev/null"])
+        .env("SHELL", "/bin/sh");
+    let (mut terminal, mut keys) = Running::with_input(&mut script);
+    keys.write_all(b"typed\n").unwrap();
+    shown(&terminal, "got typed");
+    shown(&terminal, "waits");
+    keys.write_all(b"\x03").unwrap();
+    shown(&terminal, "interrupted");
+    shown(&terminal, "code 9");
+    keys.write_all(b"more\n").unwrap();
+    shown(&terminal, "at last more");
+    assert!(terminal.ended().success());
 }

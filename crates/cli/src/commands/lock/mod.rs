@@ -11,6 +11,8 @@
 //! another, unless the lock was broken by hand; the [guard](crate::guard) sees to that, whatever
 //! becomes of this process. The lock is not released before all of the group has ended.
 
+mod terminal;
+
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
@@ -21,6 +23,7 @@ use quorate_client::{
 use rustix::process::Signal;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::terminal::Terminal;
 use super::Context;
 use crate::{
     args::Lock as Args,
@@ -64,7 +67,8 @@ async fn under_lock(
         }
     };
     let guard = start(args, &lock).context("cannot start a guard for the command")?;
-    let ended = Held { args, guard, lock: &lock }.run(stop).await?;
+    let terminal = Terminal::open()?;
+    let ended = Held { args, guard, lock: &lock, terminal }.run(stop).await?;
     if let Err(error) = lock.release().await {
         // The session is closed next, and the lock goes with it.
         tracing::debug!(%error, "the lock could not be released");
@@ -124,6 +128,7 @@ struct Held<'a> {
     args: &'a Args,
     guard: Guard,
     lock: &'a Lock,
+    terminal: Terminal,
 }
 
 impl Held<'_> {
@@ -134,11 +139,21 @@ impl Held<'_> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut asked, mut gone) = (false, None);
         loop {
+            let group = self.guard.group();
             tokio::select! {
                 biased;
-                news = self.guard.news() => if let Some(ended) = self.heard(news, gone)? {
-                    return Ok(ended);
-                },
+                news = self.guard.news() => {
+                    match &news {
+                        Some(News::Stopped(by)) => self.terminal.command_stopped(&self.guard, *by),
+                        Some(News::Ended(end)) => self.terminal.command_ended(group, Some(end.how)),
+                        None => self.terminal.command_ended(group, None),
+                        Some(_) => {}
+                    }
+                    if let Some(ended) = self.heard(news, gone)? {
+                        return Ok(ended);
+                    }
+                }
+                () = self.terminal.continued() => self.terminal.go_on(&self.guard),
                 why = self.lock.lost(), if gone.is_none() => {
                     gone = Some(why);
                     self.guard.signal(Signal::KILL);
@@ -161,7 +176,7 @@ impl Held<'_> {
     fn heard(&self, news: Option<News>, gone: Option<Gone>) -> Result<Option<Ended>> {
         let name = &self.args.name;
         let failure = match (news, gone) {
-            (Some(News::Started(_) | News::Stopped), _) => return Ok(None),
+            (Some(News::Started(_) | News::Stopped(_)), _) => return Ok(None),
             (Some(News::Failed(why)), _) => {
                 let program = self.args.command.first().map(|program| program.to_string_lossy());
                 Failure::usage(format!("cannot run {}: {why}", program.unwrap_or_default()))
