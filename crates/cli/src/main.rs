@@ -4,7 +4,8 @@
 //! args -> commands -> (client library | node) -> output -> exit code
 //! ```
 //!
-//! Thin: reads the command line, runs the command, turns its end into an exit code.
+//! Thin: reads the command line, runs the command, turns its end into an exit code. Started by
+//! itself as the [guard] of a command, it is nothing else.
 
 mod args;
 mod bench;
@@ -19,6 +20,7 @@ mod signals;
 mod txn;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
     time::Duration,
@@ -28,7 +30,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, GUARD, Guard};
 
 /// How long what is left of the runtime may take at the end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +41,9 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let guards = env::args_os().nth(1).is_some_and(|first| first == GUARD);
+    let ran = if guards { run_guard() } else { run(Cli::parse()) };
+    match ran {
         Ok(code) => code,
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -52,13 +56,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let runtime = match cli.command {
-        // It waits for few things, and there may be many of it.
-        Command::Guard(_) => Builder::new_current_thread().enable_all().build(),
-        _ => Runtime::new(),
-    };
-    let runtime = runtime.context("cannot start the runtime")?;
+    let runtime = Runtime::new().context("cannot start the runtime")?;
     let result = runtime.block_on(commands::run(cli));
     runtime.shutdown_timeout(LEAVE_TIMEOUT);
     result
+}
+
+/// In one thread: it waits for few things, and there may be many of it.
+fn run_guard() -> Result<ExitCode> {
+    let args = Guard::parse_from(env::args_os().skip(1));
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(guard::run(args))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::Parser;
 
-/// How the command is called.
+/// The first argument that makes this binary a guard. No command of [`super::Cli`], so that neither
+/// help nor completions show it.
 pub(crate) const GUARD: &str = "__guard";
 
 /// Keeps a command's deadline.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[derive(Debug, Parser)]
+#[command(name = GUARD)]
 pub(crate) struct Guard {
     /// Until when the command may run, in nanoseconds of the boot clock
     #[arg(long, value_name = "NS")]
@@ -21,9 +22,3 @@ pub(crate) struct Guard {
     #[arg(value_name = "COMMAND", last = true, required = true)]
     pub(crate) command: Vec<OsString>,
 }
-
-const EXAMPLES: &str = "\
-Started by other commands, with its owner at the other end of its standard input.
-
-Examples:
-  quorate lock backup -- ./backup.sh      runs the script under a guard";

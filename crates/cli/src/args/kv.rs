@@ -135,11 +135,16 @@ const TXN_EXAMPLES: &str = r#"If all `if` lines hold, runs the `then` lines, els
   if value KEY = VALUE     then delete KEY            else delete KEY
   if modified KEY = REV
 
+  require partition ID epoch EPOCH     fails unless the partition is owned in this epoch
+  require session ID                   fails unless the session is alive
+
 A word with spaces is written in double quotes, where \" \\ \n \t and \xHH stand for themselves.
 `prefix KEY` in place of KEY names every key that begins with it (not in put). Empty lines and
-lines that begin with # do not count. Exit code 1 when an `if` did not hold and there is no `else`.
+lines that begin with # do not count. Exit code 1 when an `if` did not hold and there is no `else`,
+or a `require` did not hold: then nothing is done.
 
 Examples:
   quorate kv txn 'if absent lock' 'then put lock "held by me"' 'else get lock'
   quorate kv txn 'if value mode = slow' 'then put mode fast' 'then delete prefix cache/'
+  quorate kv txn 'require partition clickstream/0 epoch 0.6' 'then put offset/0 1700'
   quorate kv txn --file swap.txn"#;

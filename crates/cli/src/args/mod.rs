@@ -56,6 +56,8 @@ Examples:
   quorate network apply config/networks/clickstream.toml
                                                 register a network and partition it
   quorate watch                                 follow every change
+  quorate worker register --name w1             be a worker: own partitions until Ctrl-C
+  quorate lock backup -- ./backup.sh            one at a time in the whole cluster
   quorate status --output json | jq .role       one JSON object a line, for programs
 
 Exit codes: 0 done, 1 rejected, 2 usage, 3 not found, 4 unavailable and not applied,
@@ -164,9 +166,6 @@ pub(crate) enum Command {
     History(History),
     /// Run a command while a lock is held
     Lock(Lock),
-    /// Keep a command's deadline
-    #[command(name = GUARD, hide = true)]
-    Guard(Guard),
     /// Register, show and delete networks of processes
     #[command(subcommand)]
     Network(NetworkCommand),

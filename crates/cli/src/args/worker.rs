@@ -62,7 +62,7 @@ pub(crate) struct WorkerRegister {
 }
 
 const REGISTER_EXAMPLES: &str = "\
-Shows what it is assigned, and gives back at once what it is asked to release. Ctrl-C leaves:
+Does not run anything yet: shows what it is assigned, and gives back at once what it is asked to release. Ctrl-C leaves:
 its partitions go to others. Killed, they go to others when the TTL is over. It ends with an
 error when its session is lost. JSON output has a line per change, with the time on the machine's
 boot clock, and lines that say until when it may act.

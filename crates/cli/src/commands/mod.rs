@@ -27,7 +27,7 @@ use anyhow::Result;
 pub(crate) use self::context::Context;
 use crate::{
     args::{Cli, Command},
-    dev, guard,
+    dev,
 };
 
 /// Runs the command, to the exit code of its success.
@@ -45,7 +45,6 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
     let done = match command {
         // Ends as the command that it runs.
         Command::Lock(args) => return lock::run(context, args).await,
-        Command::Guard(args) => guard::run(args).await,
         Command::Dev(args) => dev::run(context, args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Status => status::run(context).await,

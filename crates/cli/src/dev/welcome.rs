@@ -1,6 +1,6 @@
-//! What `quorate dev` says when the cluster serves. Pure.
+//! What `quorate dev` says when the cluster serves.
 
-use std::fmt::Write;
+use std::{env, fmt::Write};
 
 use serde::Serialize;
 
@@ -15,6 +15,9 @@ pub(super) struct Welcome {
     temporary: bool,
     leader_id: u64,
     members: Vec<Line>,
+    /// Where this binary is, if a shell does not find it.
+    #[serde(skip)]
+    folder_off_path: Option<String>,
 }
 
 /// One coordinator.
@@ -49,6 +52,7 @@ impl Welcome {
             temporary: layout.is_temporary(),
             leader_id,
             members: layout.members.iter().map(line).collect(),
+            folder_off_path: folder_off_path(),
         }
     }
 
@@ -74,6 +78,9 @@ impl Welcome {
 
     fn steps(&self) -> Vec<String> {
         let mut steps = Vec::new();
+        if let Some(folder) = &self.folder_off_path {
+            steps.push(format!("export PATH={folder}:$PATH"));
+        }
         if !self.endpoints[0].ends_with(&format!(":{}", BASE_PORT + 1)) {
             steps.push(format!("export QUORATE_ENDPOINTS={}", self.endpoints.join(",")));
         }
@@ -84,17 +91,27 @@ impl Welcome {
                 "quorate kv get greeting",
                 "quorate watch --snapshot",
                 "quorate network apply config/networks/clickstream.toml --partitions 3",
+                "quorate worker register --name w1    # owns partitions until Ctrl-C",
             ]
             .map(str::to_owned),
         );
         let leader = self.members.iter().find(|line| line.member_id == self.leader_id);
         if let Some(Line { pid: Some(pid), config, member_id, .. }) = leader {
-            steps.push(format!("kill -9 {pid}                        # the leader; see it go on"));
-            steps
-                .push(format!("quorate serve --config {config}   # bring member {member_id} back"));
+            steps.push(format!("kill -9 {pid}    # the leader; see it go on"));
+            steps.push(format!(
+                "quorate serve --config {config}    # bring member {member_id} back"
+            ));
         }
         steps
     }
+}
+
+fn folder_off_path() -> Option<String> {
+    let program = env::current_exe().ok()?;
+    let folder = program.parent()?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|searched| searched == folder);
+    (!found).then(|| folder.display().to_string())
 }
 
 #[cfg(test)]

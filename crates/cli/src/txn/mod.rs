@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! transaction = { line }
-//! line        = "if" test | ("then" | "else") operation | "#" ... | nothing
+//! line        = "require" guard | "if" test | ("then" | "else") operation | "#" ... | nothing
+//! guard       = "session" ID | "partition" ID "epoch" EPOCH
 //! test        = "exists" range | "absent" range | "value" range "=" VALUE | "modified" range "=" REV
 //! operation   = "put" KEY VALUE | "delete" range | "get" range
 //! range       = KEY | "prefix" KEY
@@ -15,7 +16,8 @@ mod words;
 
 use bytes::Bytes;
 use quorate_core::{
-    Key, KeyRange, Kind, Operation, Precondition, Record, Revision, Test, Transaction,
+    Epoch, Guard, Key, KeyRange, Kind, Operation, PartitionId, Precondition, Record, Revision,
+    SessionId, Test, Transaction,
 };
 
 use self::words::{Word, split};
@@ -50,10 +52,11 @@ fn add_line(transaction: &mut Transaction, line: &str) -> Result<(), String> {
     let Some((first, rest)) = words.split_first() else { return Ok(()) };
     let mut words = Words { rest };
     match first.plain() {
+        Some("require") => transaction.guards.push(words.guard()?),
         Some("if") => transaction.preconditions.push(words.precondition()?),
         Some("then") => transaction.success.push(words.operation()?),
         Some("else") => transaction.failure.push(words.operation()?),
-        _ => return Err(format!("expected if, then or else, not {first}")),
+        _ => return Err(format!("expected require, if, then or else, not {first}")),
     }
     words.end()
 }
@@ -80,6 +83,23 @@ impl<'a> Words<'a> {
         }
     }
 
+    fn guard(&mut self) -> Result<Guard, String> {
+        const GUARDS: &str = "session or partition";
+        let guard = self.next(GUARDS)?;
+        match guard.plain() {
+            Some("session") => self.read("a session", SessionId::parse).map(Guard::Session),
+            Some("partition") => {
+                let id = self.read("a partition", PartitionId::parse)?;
+                let word = self.next("epoch")?;
+                if word.plain() != Some("epoch") {
+                    return Err(format!("expected epoch, not {word}"));
+                }
+                Ok(Guard::Partition { id, epoch: self.read("an epoch", Epoch::parse)? })
+            }
+            _ => Err(format!("expected {GUARDS}, not {guard}")),
+        }
+    }
+
     fn precondition(&mut self) -> Result<Precondition, String> {
         const TESTS: &str = "exists, absent, value or modified";
         let test = self.next(TESTS)?;
@@ -94,11 +114,8 @@ impl<'a> Words<'a> {
             Some("modified") => {
                 let target = self.range()?;
                 self.equals()?;
-                let word = self.next("a revision")?;
-                let revision = word.plain().and_then(|text| text.parse().ok());
-                let revision =
-                    revision.ok_or_else(|| format!("expected a revision, not {word}"))?;
-                Ok(Precondition { target, test: Test::ModifiedAt(Revision(revision)) })
+                let revision = self.read("a revision", |text| text.parse().ok().map(Revision))?;
+                Ok(Precondition { target, test: Test::ModifiedAt(revision) })
             }
             _ => Err(format!("expected {TESTS}, not {test}")),
         }
@@ -138,6 +155,15 @@ impl<'a> Words<'a> {
         }
     }
 
+    fn read<T>(
+        &mut self,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, String> {
+        let word = self.next(expected)?;
+        word.plain().and_then(read).ok_or_else(|| format!("expected {expected}, not {word}"))
+    }
+
     fn bytes(&mut self, expected: &str) -> Result<Bytes, String> {
         Ok(self.next(expected)?.bytes())
     }
@@ -145,6 +171,8 @@ impl<'a> Words<'a> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_core::RestoreEpoch;
+
     use super::*;
 
     fn single(key: &'static str) -> KeyRange {
@@ -155,6 +183,8 @@ mod tests {
     fn every_form_is_read() {
         let text = r#"
             # swap the mode
+            require partition net/0 epoch 1.7
+            require session 1.3
             if exists a
             if absent prefix b/
             if value mode = "very slow"
@@ -166,6 +196,18 @@ mod tests {
             else get mode
         "#;
         let transaction = parse(text.lines()).unwrap();
+        let at = |revision| SessionId { restore: RestoreEpoch(1), revision: Revision(revision) };
+        let SessionId { restore, revision } = at(7);
+        assert_eq!(
+            transaction.guards,
+            [
+                Guard::Partition {
+                    id: PartitionId::parse("net/0").unwrap(),
+                    epoch: Epoch { restore, revision }
+                },
+                Guard::Session(at(3)),
+            ]
+        );
         assert_eq!(
             transaction.preconditions,
             [
@@ -199,10 +241,14 @@ mod tests {
     #[test]
     fn errors_name_line_and_rule() {
         for (text, line, message) in [
-            ("then put a 1\nwhen x", 2, "expected if, then or else, not `when`"),
+            ("then put a 1\nwhen x", 2, "expected require, if, then or else, not `when`"),
             ("if", 1, "expected exists, absent, value or modified at the end"),
             ("if present a", 1, "expected exists, absent, value or modified, not `present`"),
             ("if value a b", 1, "expected =, not `b`"),
+            ("require x", 1, "expected session or partition, not `x`"),
+            ("require session 7", 1, "expected a session, not `7`"),
+            ("require partition net/0 1.7", 1, "expected epoch, not `1.7`"),
+            ("require partition net/0 epoch", 1, "expected an epoch at the end"),
             ("if modified a = x", 1, "expected a revision, not `x`"),
             ("then put a", 1, "expected a value at the end"),
             ("then put a b c", 1, "`c` is too much: a word with spaces needs double quotes"),
