@@ -66,7 +66,7 @@ impl Coordinators {
             },
             Self::Processes(processes) => loop {
                 let (id, status) = processes.ended().await;
-                tracing::warn!(member = %id, %status, "a coordinator's process has ended");
+                tracing::info!(member = %id, %status, "a coordinator's process has ended");
                 if processes.running() == 0 {
                     return Failure::rejected(format!(
                         "no coordinator is left: the last one, {id}, ended with {status}"

@@ -95,6 +95,8 @@ pub(crate) enum WorkerEvent {
         session: String,
         /// How long the session lives after it was heard last.
         ttl_ms: u64,
+        /// The process that holds it.
+        pid: u32,
         /// When.
         boot_ms: u64,
     },
@@ -150,8 +152,9 @@ impl WorkerEvent {
     /// The line for people. None: nothing that they need.
     pub(crate) fn line(&self) -> Option<String> {
         Some(match self {
-            Self::Registered { worker, session, ttl_ms, .. } => {
-                format!("worker {worker} registered with session {session}, TTL {ttl_ms} ms")
+            Self::Registered { worker, session, ttl_ms, pid, .. } => {
+                let session = format!("session {session}, TTL {ttl_ms} ms");
+                format!("worker {worker} registered with {session}, pid {pid}")
             }
             Self::Assigned { partition, epoch, .. } => {
                 format!("assigned {partition} epoch {epoch}")

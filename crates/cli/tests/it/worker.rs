@@ -54,6 +54,19 @@ fn sees_its_own(cluster: &Cluster) {
     assert_eq!(states, expected);
 }
 
+/// A write of whoever still owns a partition, and of somebody who owned it before.
+fn guarded(cluster: &Cluster, partition: &str, epoch: &str) {
+    let put = |epoch: &str| {
+        let guard = format!("require partition {partition} epoch {epoch}");
+        cluster.run(&["kv", "txn", &guard, "then put offset 17"])
+    };
+    assert!(put(epoch).text(0).starts_with("then, at revision"));
+    put("0.1").fails(1, &["STALE_EPOCH"]);
+    let unknown = ["kv", "txn", "require session 0.99999", "then put offset 18"];
+    cluster.run(&unknown).fails(1, &["SESSION_EXPIRED"]);
+    assert_eq!(cluster.run(&["kv", "get", "offset"]).text(0), "17\n");
+}
+
 #[test]
 fn workers_take_give_back_leave_and_are_missed() {
     let cluster = Cluster::start();
@@ -82,6 +95,7 @@ fn workers_take_give_back_leave_and_are_missed() {
 
     let nobody = cluster.run(&["partition", "move", "net/0", "--to", "w2"]);
     nobody.fails(3, &["NOT_FOUND", "no worker w2"]);
+    guarded(&cluster, "net/0", epoch.as_str().unwrap());
     let mut second = register(&cluster, "w2");
     let moved = cluster.json(&["partition", "move", "net/0", "--to", "w2"]);
     assert_eq!(moved[0]["changed"], 1);

@@ -127,6 +127,7 @@ impl Holder<'_> {
             worker: self.name.to_string(),
             session: self.session.id().to_string(),
             ttl_ms: u64::try_from(self.session.ttl().as_millis()).unwrap_or(u64::MAX),
+            pid: std::process::id(),
             boot_ms: now_ms(),
         })?;
         let mut watch = self.watch();
