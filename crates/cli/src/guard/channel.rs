@@ -60,7 +60,15 @@ impl Channel {
     /// The next message; None when the other end is gone. May be given up and called again.
     pub(super) async fn receive(&self) -> Option<String> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
-        match self.0.recv(&mut bytes).await {
+        let received = match self.0.recv(&mut bytes).await {
+            // The other end was closed with something unread. That is told once, and before the
+            // messages that it had sent.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.0.recv(&mut bytes).await
+            }
+            received => received,
+        };
+        match received {
             // A connection with an error is as good as none.
             Ok(0) | Err(_) => None,
             Ok(length) => Some(String::from_utf8_lossy(&bytes[..length]).into_owned()),
@@ -130,6 +138,19 @@ mod tests {
         drop(ours);
         assert_eq!(theirs.receive().await, None);
         assert!(theirs.send("to nobody").is_err());
+    }
+
+    #[tokio::test]
+    async fn the_last_words_are_heard_though_the_other_end_has_left_something_unread() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::new(theirs).unwrap();
+        ours.send("unread").unwrap();
+        theirs.send("one").unwrap();
+        theirs.send("two").unwrap();
+        drop(theirs);
+        assert_eq!(ours.receive().await.as_deref(), Some("one"));
+        assert_eq!(ours.receive().await.as_deref(), Some("two"));
+        assert_eq!(ours.receive().await, None);
     }
 
     #[tokio::test]
