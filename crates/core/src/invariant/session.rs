@@ -54,8 +54,8 @@ pub(super) fn check(state: &State, report: &mut Report) {
             _ => {}
         }
     }
-    let indexed = state.sessions.iter().map(|(id, held)| (id, held));
-    report.require(bound.iter().eq(indexed), &"sessions", format_args!("the index is recomputed"));
+    let same = bound.iter().eq(state.sessions.iter());
+    report.require(same, &"sessions", format_args!("the index is recomputed"));
     report.require(
         workers == state.workers,
         &"workers",
