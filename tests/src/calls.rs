@@ -11,9 +11,13 @@ use quorate_core::{LogIndex, MemberId, Revision, Term};
 use quorate_proto::v1::{
     Consistency, Key, KeyBounds, Kind, MemberRole, Operation, Precondition, PutOperation,
     PutRequest, RangeRequest, ReadOptions, Record, ResponseHeader, Selector, StatusRequest,
-    TransactionRequest, WatchRequest, WatchResponse, cluster_service_client::ClusterServiceClient,
-    operation, precondition, selector, store_service_client::StoreServiceClient,
-    watch_service_client::WatchServiceClient,
+    TransactionRequest, TransferLeaderRequest, WatchRequest, WatchResponse,
+    cluster_service_client::ClusterServiceClient, operation, precondition, selector,
+    store_service_client::StoreServiceClient, watch_service_client::WatchServiceClient,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
 };
 use tonic::{
     Code, Request, Streaming,
@@ -237,6 +241,17 @@ impl Coordinator {
         })
     }
 
+    /// Asks for this coordinator to lead.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn lead(&self) -> Result<(), Failure> {
+        let request = TransferLeaderRequest { target_id: self.id.get() };
+        let mut client = ClusterServiceClient::new(self.channel.clone());
+        client.transfer_leader(timed(request)).await?;
+        Ok(())
+    }
+
     /// The gRPC channel, for calls that have no method here.
     #[must_use]
     pub fn channel(&self) -> Channel {
@@ -246,6 +261,25 @@ impl Coordinator {
     fn store(&self) -> StoreServiceClient<Channel> {
         StoreServiceClient::new(self.channel.clone())
     }
+}
+
+/// What a coordinator counts under a name, read from its metrics address.
+///
+/// # Errors
+/// When it does not answer in time, or has no such metric.
+pub async fn metric(address: SocketAddr, name: &str) -> Result<f64> {
+    let page = tokio::time::timeout(DEADLINE, metrics_page(address)).await??;
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("no {name} at {address}"))?.trim().parse()?)
+}
+
+async fn metrics_page(address: SocketAddr) -> Result<String> {
+    let mut connection = TcpStream::connect(address).await?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await?;
+    let mut page = String::new();
+    connection.read_to_string(&mut page).await?;
+    Ok(page)
 }
 
 /// The value of an entry's record; empty for another kind.

@@ -8,6 +8,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fmt::Write as _,
     fs::{self, File, OpenOptions},
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -33,7 +34,8 @@ pub const POLL: Duration = Duration::from_millis(25);
 /// How much of a log is shown when something failed.
 const LOG_LINES: usize = 15;
 
-/// Sections added to every member's configuration: checkpoints and log purges happen during a test.
+/// Sections added to every member's configuration, unless a test has its own: checkpoints and log
+/// purges happen during a test.
 const SETTINGS: &str = "\
 [raft]
 checkpoint_entries = 500
@@ -49,6 +51,7 @@ pub struct Cluster {
     binary: PathBuf,
     folder: TempDir,
     members: Vec<Member>,
+    settings: String,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -56,6 +59,8 @@ pub struct Cluster {
 struct Member {
     id: MemberId,
     client: SocketAddr,
+    peer: SocketAddr,
+    metrics: SocketAddr,
     data_dir: PathBuf,
     config: PathBuf,
     log: PathBuf,
@@ -69,6 +74,14 @@ impl Cluster {
     /// # Errors
     /// When the binary is not there or files cannot be written.
     pub async fn prepare(members: u64) -> Result<Self> {
+        Self::prepare_with(members, SETTINGS).await
+    }
+
+    /// The same with other sections in every member's configuration.
+    ///
+    /// # Errors
+    /// When the binary is not there or files cannot be written.
+    pub async fn prepare_with(members: u64, settings: &str) -> Result<Self> {
         let turn = Arc::clone(&TURN).lock_owned().await;
         let binary = binary()?;
         let folder = tempfile::Builder::new().prefix("quorate-cluster-").tempdir()?;
@@ -79,9 +92,24 @@ impl Cluster {
             let _ = writeln!(list, "  {row},");
             list
         });
-        let members = ids.into_iter().map(|id| Member::prepare(folder.path(), id, &list));
+        let list = format!("initial_members = [\n{list}]");
+        let prepare = |id| Member::prepare(folder.path(), id, &list, settings);
+        let members = ids.into_iter().map(prepare);
         let members = members.collect::<Result<_>>()?;
-        Ok(Self { binary, folder, members, _turn: turn })
+        let settings = settings.to_owned();
+        Ok(Self { binary, folder, members, settings, _turn: turn })
+    }
+
+    /// Prepares a coordinator that is to be added to those that are there; starts it not.
+    ///
+    /// # Errors
+    /// When its files cannot be written.
+    pub fn newcomer(&mut self, id: MemberId) -> Result<()> {
+        let others = self.members.iter().map(|member| format!("\"{}\"", member.peer));
+        let join = format!("join = [{}]", others.collect::<Vec<_>>().join(", "));
+        let newcomer = Member::prepare(self.folder.path(), id, &join, &self.settings)?;
+        self.members.push(newcomer);
+        Ok(())
     }
 
     /// Starts `members` coordinators and waits until they agree on a leader.
@@ -89,12 +117,23 @@ impl Cluster {
     /// # Errors
     /// When they do not in [`HEALTHY_WITHIN`].
     pub async fn start(members: u64) -> Result<Self> {
-        let mut cluster = Self::prepare(members).await?;
-        for id in cluster.ids() {
-            cluster.spawn(id)?;
+        Self::prepare(members).await?.started().await
+    }
+
+    /// The same with other sections in every member's configuration.
+    ///
+    /// # Errors
+    /// When they do not in [`HEALTHY_WITHIN`].
+    pub async fn start_with(members: u64, settings: &str) -> Result<Self> {
+        Self::prepare_with(members, settings).await?.started().await
+    }
+
+    async fn started(mut self) -> Result<Self> {
+        for id in self.ids() {
+            self.spawn(id)?;
         }
-        cluster.wait_healthy().await?;
-        Ok(cluster)
+        self.wait_healthy().await?;
+        Ok(self)
     }
 
     /// All member ids.
@@ -107,6 +146,12 @@ impl Cluster {
     #[must_use]
     pub fn endpoint(&self, id: MemberId) -> SocketAddr {
         self.member(id).client
+    }
+
+    /// The address at which a member serves its peers.
+    #[must_use]
+    pub fn peer(&self, id: MemberId) -> SocketAddr {
+        self.member(id).peer
     }
 
     /// All client addresses, as the `--endpoints` flag takes them.
@@ -128,6 +173,13 @@ impl Cluster {
         self.members.iter().map(|member| member.coordinator.clone()).collect()
     }
 
+    /// Connections to the members that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<Coordinator> {
+        let running = self.members.iter().filter(|member| member.process.is_some());
+        running.map(|member| member.coordinator.clone()).collect()
+    }
+
     /// A folder that lives as long as the cluster.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -145,11 +197,21 @@ impl Cluster {
     /// # Errors
     /// When it runs already or cannot be started.
     pub fn spawn(&mut self, id: MemberId) -> Result<()> {
+        self.spawn_under(id, &[])
+    }
+
+    /// Starts a member's process by a command that becomes it: `nsenter` and its like.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn spawn_under(&mut self, id: MemberId, wrapper: &[&str]) -> Result<()> {
         let binary = self.binary.clone();
         let member = self.member_mut(id);
         ensure!(member.process.is_none(), "member {id} runs already");
         let log = OpenOptions::new().create(true).append(true).open(&member.log)?;
-        let mut command = Command::new(&binary);
+        let mut words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the binary at least"));
+        command.args(words);
         command.args(["serve", "--config"]).arg(&member.config);
         command.arg("--data-dir").arg(&member.data_dir);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -173,16 +235,40 @@ impl Cluster {
         Ok(())
     }
 
+    /// Kills all members that run (SIGKILL), as nearly at once as can be, and reaps them.
+    ///
+    /// # Errors
+    /// When one cannot be killed.
+    pub fn kill_all(&mut self) -> Result<()> {
+        let running = self.members.iter_mut().filter_map(|member| member.process.take());
+        let mut processes: Vec<Child> = running.collect();
+        for process in &mut processes {
+            process.kill()?;
+        }
+        for process in &mut processes {
+            process.wait()?;
+        }
+        Ok(())
+    }
+
     /// Asks a member's process to stop (SIGTERM) and waits for its end.
     ///
     /// # Errors
     /// When it does not run, or does not end within `patience`.
     pub fn stop(&mut self, id: MemberId, patience: Duration) -> Result<ExitStatus> {
+        self.signal(id, Signal::TERM)?;
+        self.wait_exit(id, patience)
+    }
+
+    /// Sends a member's process a signal that does not end it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, id: MemberId, signal: Signal) -> Result<()> {
         let process = self.member(id).process.as_ref();
         let process = process.with_context(|| format!("member {id} does not run"))?;
         let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("a child has a process id")?, Signal::TERM)?;
-        self.wait_exit(id, patience)
+        Ok(kill_process(pid.context("a child has a process id")?, signal)?)
     }
 
     /// Waits for the end of a member's process that ends by itself.
@@ -226,13 +312,12 @@ impl Cluster {
     /// # Errors
     /// When they have not in [`HEALTHY_WITHIN`].
     pub async fn wait_healthy(&self) -> Result<MemberId> {
-        let running: Vec<_> =
-            self.members.iter().filter(|member| member.process.is_some()).collect();
+        let running = self.running();
         let until = Instant::now() + HEALTHY_WITHIN;
         loop {
             let mut statuses = Vec::new();
-            for member in &running {
-                statuses.push(member.coordinator.status().await);
+            for coordinator in &running {
+                statuses.push(coordinator.status().await);
             }
             if let Some(leader) = agreed(&statuses) {
                 return Ok(leader);
@@ -244,20 +329,21 @@ impl Cluster {
         }
     }
 
-    /// Waits until a running member leads, and says which.
+    /// Waits until a running member leads, and says which: by the id that it has here, also when
+    /// it came back under another one.
     ///
     /// # Errors
     /// When none does in [`HEALTHY_WITHIN`].
     pub async fn wait_leader(&self) -> Result<MemberId> {
         let until = Instant::now() + HEALTHY_WITHIN;
         loop {
-            let mut best: Option<Status> = None;
-            for member in self.members.iter().filter(|member| member.process.is_some()) {
-                let status = member.coordinator.status().await.ok().filter(Status::leads);
-                best = best.into_iter().chain(status).max_by_key(|status| status.term);
+            let mut best = None;
+            for coordinator in self.running() {
+                let status = coordinator.status().await.ok().filter(Status::leads);
+                best = best.max(status.map(|status| (status.term, coordinator.id)));
             }
-            if let Some(status) = best {
-                return Ok(status.member);
+            if let Some((_, leader)) = best {
+                return Ok(leader);
             }
             ensure!(Instant::now() < until, "no leader in {HEALTHY_WITHIN:?}\n{}", self.logs());
             tokio::time::sleep(POLL).await;
@@ -283,6 +369,26 @@ impl Cluster {
             ensure!(Instant::now() < until, "member {id} stays behind {target:?}\n{}", self.logs());
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// What a running member counts under a name at its metrics address.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or has no such metric.
+    pub async fn metric(&self, id: MemberId, name: &str) -> Result<f64> {
+        calls::metric(self.member(id).metrics, name).await
+    }
+
+    /// The configuration file of a member.
+    #[must_use]
+    pub fn config(&self, id: MemberId) -> &Path {
+        &self.member(id).config
+    }
+
+    /// The folder of a member's data.
+    #[must_use]
+    pub fn data_dir(&self, id: MemberId) -> &Path {
+        &self.member(id).data_dir
     }
 
     /// The end of a member's log, for a message.
@@ -328,13 +434,13 @@ impl Drop for Cluster {
 }
 
 impl Member {
-    fn prepare(folder: &Path, id: MemberId, list: &str) -> Result<Self> {
+    fn prepare(folder: &Path, id: MemberId, list: &str, settings: &str) -> Result<Self> {
         let config = folder.join(format!("node{id}.toml"));
         let [client, peer, metrics] = [7100, 7200, 7300].map(|base| address(base, id));
         let text = format!(
             "[node]\nid = {id}\n\n[listen]\nclient = \"{client}\"\npeer = \"{peer}\"\n\
              metrics = \"{metrics}\"\n\n[cluster]\nname = \"tests\"\n\
-             initial_members = [\n{list}]\n\n{SETTINGS}"
+             {list}\n\n{settings}"
         );
         fs::write(&config, text)?;
         let log = folder.join(format!("node{id}.log"));
@@ -342,6 +448,8 @@ impl Member {
         Ok(Self {
             id,
             client,
+            peer,
+            metrics,
             data_dir: folder.join(format!("data{id}")),
             config,
             log,

@@ -1,6 +1,6 @@
 //! The `quorate` command against a cluster of a test.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -30,6 +30,52 @@ impl Ran {
     }
 }
 
+/// A command that runs beside a test. Killed when it is dropped before its end.
+#[derive(Debug)]
+pub struct Running(Option<Child>);
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When its output cannot be read.
+    pub fn ended(mut self) -> Result<Ran> {
+        let child = self.0.take().context("it is waited for once")?;
+        Ok(child.wait_with_output()?.into())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Nothing can be done about a child that has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(done: Output) -> Self {
+        Self {
+            code: done.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+        }
+    }
+}
+
+/// Starts `quorate`, talking to all members of a cluster, with a minute to do it.
+///
+/// # Errors
+/// When the binary cannot be started.
+pub fn start(cluster: &Cluster, arguments: &[&str]) -> Result<Running> {
+    let mut command = Command::new(cluster.binary());
+    command.args(["--endpoints", &cluster.endpoints(), "--output", "json", "--timeout", "60s"]);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Running(Some(command.spawn().with_context(|| format!("cannot run {command:?}"))?)))
+}
+
 /// Runs `quorate` with JSON output, talking to all members of a cluster.
 ///
 /// # Errors
@@ -47,9 +93,5 @@ pub fn quorate(cluster: &Cluster, arguments: &[&str]) -> Result<Ran> {
 pub fn finish(command: &mut Command) -> Result<Ran> {
     let done = command.stdin(Stdio::null()).output();
     let done = done.with_context(|| format!("cannot run {command:?}"))?;
-    Ok(Ran {
-        code: done.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
-    })
+    Ok(done.into())
 }

@@ -1,8 +1,9 @@
 //! Real process graphs through a real cluster: every process is in exactly one partition, and the
 //! connections are exactly the edges that cross.
 //!
-//! The recorded workflows are not part of the project; where they are absent the samples in config/
-//! are used alone. What is expected is read from the files here, not with the project's own reader.
+//! The recorded workflows are not part of the project; where their folder is absent the samples in
+//! config/ are used alone, and where it is there all of them must be. What is expected is read from
+//! the files here, not with the project's own reader.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use quorate_proto::v1::{
-    EventType, Kind, ListConnectionsRequest, ListPartitionsRequest, Record, WatchRequest,
-    connection_service_client::ConnectionServiceClient,
+    Change, ChangeOp, EventType, Kind, ListConnectionsRequest, ListPartitionsRequest, Record,
+    WatchRequest, connection_service_client::ConnectionServiceClient,
     partition_service_client::PartitionServiceClient, record, watch_request::Start,
 };
 use quorate_tests::{
@@ -22,6 +23,9 @@ use quorate_tests::{
     command::quorate,
 };
 use serde_json::Value;
+
+/// How many workflows were recorded.
+const RECORDED: usize = 5;
 
 /// (from, to) with the rate.
 type Edges = BTreeMap<(String, String), u64>;
@@ -46,7 +50,8 @@ async fn a_workflow_is_partitioned_completely_and_connected_exactly() -> Result<
         for partitions in [1, 3, 7] {
             let partitions = partitions.min(graph.processes.len());
             apply(&cluster, file, partitions)?;
-            check(&cluster, &graph, partitions).await?;
+            let connections = check(&cluster, &graph, partitions).await?;
+            applied_as_one_event(&cluster, &graph.name, partitions, connections).await?;
         }
         unchanged_changes_nothing(&cluster, file, 7.min(graph.processes.len())).await?;
         println!(
@@ -65,8 +70,10 @@ fn files() -> (Vec<PathBuf>, Option<PathBuf>) {
     let recorded = root.join("../shared/data/workflows");
     let mut files = json_files(&root.join("config/networks"));
     assert!(!files.is_empty(), "config/networks has no WfFormat sample");
-    if recorded.is_dir() {
-        files.extend(json_files(&recorded));
+    if recorded.exists() {
+        let found = json_files(&recorded);
+        assert_eq!(found.len(), RECORDED, "{} is not complete: {found:?}", recorded.display());
+        files.extend(found);
         (files, None)
     } else {
         (files, Some(recorded))
@@ -130,8 +137,9 @@ fn apply(cluster: &Cluster, file: &Path, partitions: usize) -> Result<()> {
     Ok(())
 }
 
-async fn check(cluster: &Cluster, graph: &Graph, partitions: usize) -> Result<()> {
-    // Through each coordinator: every one tells the same.
+/// Through each coordinator: every one tells the same. How many connections there are.
+async fn check(cluster: &Cluster, graph: &Graph, partitions: usize) -> Result<usize> {
+    let mut connections = 0;
     for coordinator in cluster.coordinators() {
         let mut client = PartitionServiceClient::new(coordinator.channel());
         let network = graph.name.clone();
@@ -155,7 +163,36 @@ async fn check(cluster: &Cluster, graph: &Graph, partitions: usize) -> Result<()
             }
         }
         ensure!(carried == crossing, "{}: connections differ from crossing edges", graph.name);
+        connections = carried.len();
     }
+    Ok(connections)
+}
+
+/// The newest revision is the apply: one event with the network, all of its partitions and all of
+/// its connections, whatever it replaced.
+async fn applied_as_one_event(
+    cluster: &Cluster,
+    network: &str,
+    partitions: usize,
+    connections: usize,
+) -> Result<()> {
+    let mut written: BTreeMap<Kind, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for change in last_revision(cluster).await? {
+        let key = change.record.as_ref().and_then(|record| record.key.clone()).context("a key")?;
+        if change.op() == ChangeOp::Put {
+            let new = written.entry(key.kind()).or_default().insert(key.key.to_vec());
+            ensure!(new, "{network}: {key:?} is told twice");
+        }
+    }
+    let told = |kind| written.get(&kind).map_or(0, BTreeSet::len);
+    let told = [Kind::Network, Kind::Partition, Kind::Connection].map(told);
+    ensure!(
+        told == [1, partitions, connections]
+            && written.values().map(BTreeSet::len).sum::<usize>() == told.iter().sum::<usize>(),
+        "{network}: the apply is an event of {told:?} networks, partitions and connections, not \
+         of {partitions} partitions and {connections} connections"
+    );
+    ensure!(written[&Kind::Network].contains(network.as_bytes()), "another network than {network}");
     Ok(())
 }
 
@@ -233,15 +270,13 @@ async fn listed_and_deleted(cluster: &Cluster, files: &[PathBuf]) -> Result<()> 
     Ok(())
 }
 
-/// The kinds of the records that the newest revision changed, from the change stream.
-async fn last_revision(cluster: &Cluster) -> Result<Vec<Kind>> {
+/// What the newest revision changed, from the change stream.
+async fn last_revision(cluster: &Cluster) -> Result<Vec<Change>> {
     let any = &cluster.coordinators()[1];
     let (revision, _) = any.entries("").await?;
     let start = Some(Start::FromRevision(revision.get()));
     let mut stream = any.watch(WatchRequest { start, ..WatchRequest::default() }).await?;
     let message = tokio::time::timeout(DEADLINE, stream.message()).await??.context("an event")?;
     let event = message.events.into_iter().find(|event| event.r#type() == EventType::Changes);
-    let changes = event.context("the newest revision has changes")?.changes;
-    let keys = changes.into_iter().filter_map(|change| change.record?.key);
-    Ok(keys.map(|key| key.kind()).collect())
+    Ok(event.context("the newest revision has changes")?.changes)
 }

@@ -237,3 +237,6 @@ fn serve_peers(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -371,6 +371,12 @@ impl Replica {
         self.storage.close().await;
     }
 
+    /// What a test breaks.
+    #[cfg(test)]
+    pub(crate) fn raft(&self) -> &Raft {
+        self.raft.get().expect("it has joined")
+    }
+
     /// This member.
     #[must_use]
     pub fn member_id(&self) -> MemberId {

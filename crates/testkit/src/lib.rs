@@ -34,6 +34,8 @@
 //! # }
 //! ```
 //!
+//! [`Proxy`] is for clusters with sockets: it stands before a coordinator and loses replies.
+//!
 //! [`simulation`] uses such clusters: clients, workers and subscribers work while faults are made,
 //! and what they saw is checked. `cargo run --release -p quorate-testkit --bin simulate -- --seeds
 //! 200 --time 120` runs many seeds; equal seeds take equal courses ([`simulate`], [`repeats`]).
@@ -49,6 +51,7 @@ mod course;
 mod disk;
 mod network;
 mod peer;
+mod proxy;
 pub mod simulation;
 mod wire;
 
@@ -56,3 +59,4 @@ pub use clock::SimClock;
 pub use cluster::{Agreed, NoLeader, NotConverged, NotRunning, SimCluster, SimOptions, put};
 pub use course::{repeats, simulate};
 pub use network::{Conditions, Counts, SimNetwork};
+pub use proxy::{Faults, Proxy};

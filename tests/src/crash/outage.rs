@@ -13,6 +13,7 @@ use quorate_core::{MemberId, Revision};
 use quorate_proto::v1::Consistency;
 use tonic::Code;
 
+use super::load::Load;
 use crate::{
     calls::{Coordinator, Failure, value},
     cluster::{Cluster, POLL},
@@ -25,6 +26,11 @@ const FAILS_WITHIN: Duration = Duration::from_millis(2_400 + 2_000);
 const REFUSES_WITHIN: Duration = Duration::from_secs(30);
 /// How long two wiped members are given to form a cluster, which they must not.
 const TEMPTATION: Duration = Duration::from_secs(5);
+/// How often all members are killed at once, how many clients write meanwhile, and how many of
+/// their writes are acknowledged before and after each time.
+const ROUNDS: u32 = 3;
+const CLIENTS: u32 = 8;
+const WRITES_PER_ROUND: u64 = 300;
 const REJOIN: &str = "quorate member rejoin";
 
 /// Entries that must be there: key, value and revision.
@@ -37,7 +43,7 @@ impl Written {
     /// # Errors
     /// When a write fails: the cluster must be healthy.
     pub async fn add(&mut self, cluster: &Cluster, name: &str, count: usize) -> Result<()> {
-        let running: Vec<Coordinator> = running(cluster);
+        let running = cluster.running();
         for number in 0..count {
             let (key, value) = (format!("{name}/{number:05}"), format!("value {number} of {name}"));
             let coordinator = &running[number % running.len()];
@@ -53,7 +59,7 @@ impl Written {
     /// # Errors
     /// When something is missing or different.
     pub async fn check(&self, cluster: &Cluster) -> Result<()> {
-        for coordinator in running(cluster) {
+        for coordinator in cluster.running() {
             let (_, records) = coordinator.entries("").await?;
             let found: BTreeMap<_, _> = records
                 .iter()
@@ -102,24 +108,28 @@ pub async fn majority_gone(cluster: &mut Cluster) -> Result<String> {
     Ok(format!("majority_gone=ok entries={} slowest_error_ms={slowest}", written.0.len()))
 }
 
-/// All three are killed at once; after their restart everything is there.
+/// All three are killed at once, in the middle of writes, again and again; after each restart they
+/// go on, and at the end everything acknowledged is there.
 ///
 /// # Errors
 /// A broken promise.
 pub async fn all_gone(cluster: &mut Cluster) -> Result<String> {
-    let mut written = Written::default();
-    written.add(cluster, "all", 200).await?;
-    for id in cluster.ids() {
-        cluster.kill(id)?;
+    let load = Load::start(cluster, CLIENTS);
+    let mut kills = 0;
+    for _ in 0..ROUNDS {
+        load.go_on(WRITES_PER_ROUND, cluster).await?;
+        cluster.kill_all()?;
+        for id in cluster.ids() {
+            cluster.spawn(id)?;
+            kills += 1;
+        }
+        cluster.wait_leader().await?;
     }
-    for id in cluster.ids() {
-        cluster.spawn(id)?;
-    }
-    cluster.wait_healthy().await?;
-    written.check(cluster).await?;
-    written.add(cluster, "after", 20).await?;
-    written.check(cluster).await?;
-    Ok(format!("all_gone=ok entries={}", written.0.len()))
+    load.go_on(WRITES_PER_ROUND, cluster).await?;
+    let mut report = load.end(cluster).await?;
+    report.kills = kills;
+    ensure!(report.is_clean(), "{report}\n{}\n{}", report.details.join("\n"), cluster.logs());
+    Ok(format!("all_gone=ok {report}"))
 }
 
 /// One member loses its disk: it refuses to start and says what to do, the others go on. Then a
@@ -217,9 +227,4 @@ fn no_quorum(
     ensure!(took <= FAILS_WITHIN, "{what} took {took:?} to fail, at most {FAILS_WITHIN:?}");
     *slowest = took.max(*slowest);
     Ok(())
-}
-
-fn running(cluster: &Cluster) -> Vec<Coordinator> {
-    let running = cluster.ids().into_iter().filter(|id| cluster.runs(*id));
-    running.map(|id| cluster.coordinator(id)).collect()
 }

@@ -29,7 +29,7 @@ pub struct Report {
     pub duplicated: usize,
     /// Revisions that a follower was not told exactly once and in order.
     pub watch_gaps: usize,
-    /// Leaders killed.
+    /// Processes killed.
     pub kills: u32,
     /// What else is wrong, and examples of the above.
     pub details: Vec<String>,

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,17 +18,22 @@ use serde_json::Value;
 
 use crate::checker::Claim;
 
-/// The time to live of the workers' sessions.
-pub(crate) const TTL: Duration = Duration::from_secs(1);
+/// The workers, with the time to live of their sessions: some survive an election, some do not.
+pub(crate) const WORKERS: [(&str, &str); 4] =
+    [("w1", "1s"), ("w2", "2s"), ("w3", "3s"), ("w4", "2s")];
 
 /// All workers that were ever started.
 pub(crate) struct Fleet {
+    binary: PathBuf,
+    endpoints: String,
     running: BTreeMap<String, Running>,
     claims: Arc<Mutex<Vec<Claim>>>,
     /// How many registrations were refused because the name was taken.
     pub(crate) refused: usize,
     /// How many lost their session without a fault of the test.
     pub(crate) mended: usize,
+    /// How many ended well, and so closed their session.
+    pub(crate) left: usize,
 }
 
 struct Running {
@@ -36,17 +42,28 @@ struct Running {
 }
 
 impl Fleet {
-    pub(crate) fn new() -> Self {
-        Self { running: BTreeMap::new(), claims: Arc::default(), refused: 0, mended: 0 }
+    /// Has no worker yet.
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        Self {
+            binary: cluster.binary().to_path_buf(),
+            endpoints: cluster.endpoints(),
+            running: BTreeMap::new(),
+            claims: Arc::default(),
+            refused: 0,
+            mended: 0,
+            left: 0,
+        }
     }
 
-    /// Starts a worker, again and again while its name is taken by a session that lives.
-    pub(crate) fn start(&mut self, cluster: &Cluster, name: &str) -> Result<()> {
+    /// Starts a worker, again and again while its name is taken by a session that lives, or no
+    /// coordinator answers.
+    pub(crate) fn start(&mut self, name: &str) -> Result<()> {
+        let (_, ttl) = WORKERS.into_iter().find(|(of, _)| *of == name).context("a worker")?;
         let until = Instant::now() + HEALTHY_WITHIN;
         while Instant::now() < until {
-            let mut command = Command::new(cluster.binary());
-            command.args(["--endpoints", &cluster.endpoints(), "--output", "json"]);
-            command.args(["worker", "register", "--name", name, "--ttl", "1s"]);
+            let mut command = Command::new(&self.binary);
+            command.args(["--endpoints", &self.endpoints, "--output", "json"]);
+            command.args(["worker", "register", "--name", name, "--ttl", ttl]);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
             let mut child = command.spawn().context("cannot start a worker")?;
             let mut lines = BufReader::new(child.stdout.take().context("piped")?);
@@ -60,31 +77,37 @@ impl Fleet {
                 return Ok(());
             }
             let status = child.wait()?;
-            if status.code() != Some(1) {
-                bail!("worker {name} ended with {status} instead of being refused");
+            match status.code() {
+                Some(1) => self.refused += 1,
+                // Nobody leads at the moment, or its session was lost before it was registered.
+                Some(4 | 5) => {}
+                _ => bail!("worker {name} ended with {status} instead of being refused"),
             }
-            self.refused += 1;
         }
         bail!("worker {name} was refused for {HEALTHY_WITHIN:?}")
     }
 
     /// Starts those again that lost their session though nobody struck them: an election may take
     /// longer than their time to live.
-    pub(crate) fn mend(&mut self, cluster: &Cluster) -> Result<()> {
+    pub(crate) fn mend(&mut self) -> Result<()> {
         let names: Vec<_> = self.running.keys().cloned().collect();
         for name in names {
             let running = self.running.get_mut(&name).context("it runs")?;
             if running.child.try_wait()?.is_some() {
                 self.ended(&name)?;
                 self.mended += 1;
-                self.start(cluster, &name)?;
+                self.start(&name)?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn signal(&self, name: &str, signal: Signal) -> Result<()> {
-        let running = self.running.get(name).context("it runs")?;
+    /// Sends a worker a signal, unless it has ended.
+    pub(crate) fn signal(&mut self, name: &str, signal: Signal) -> Result<()> {
+        let running = self.running.get_mut(name).context("it runs")?;
+        if running.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         let pid = i32::try_from(running.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a child has a process id")?, signal)?;
         Ok(())
@@ -105,7 +128,17 @@ impl Fleet {
             thread::sleep(POLL);
         };
         let left = running.reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
+        self.left += usize::from(left);
         Ok((status, left))
+    }
+
+    /// What a worker that has ended believed last.
+    pub(crate) fn believed(&self, name: &str) -> Vec<Claim> {
+        let mut last: BTreeMap<PartitionId, Claim> = BTreeMap::new();
+        for claim in self.claims().into_iter().filter(|claim| claim.worker == name) {
+            last.insert(claim.partition.clone(), claim);
+        }
+        last.into_values().collect()
     }
 
     /// What all workers believed until now.

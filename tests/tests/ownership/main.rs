@@ -1,35 +1,36 @@
-//! At most one owner per partition while workers are paused, killed and restarted: real processes,
-//! and a checker over what they and the cluster said.
+//! At most one owner per partition while workers and coordinators are paused, killed and restarted:
+//! real processes, and a checker over what they and the cluster said.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod checker;
+mod coordinators;
 mod fleet;
+mod recorder;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use quorate_client::{
-    Client, ClientConfig, Reason, Start, WatchEvent, WatchOptions, network::partition,
-};
+use quorate_client::{Client, ClientConfig, Reason};
 use quorate_core::{
-    Epoch, Filter, Key, Kind, Name, NetworkSpec, Parallelism, PartitionId, PartitionPolicy,
-    Process, Resources, Revision,
+    Name, NetworkSpec, Parallelism, PartitionId, PartitionPolicy, Process, Resources,
 };
 use quorate_tests::cluster::{Cluster, HEALTHY_WITHIN, POLL};
 use rustix::process::Signal;
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::time::{Instant, sleep};
 
-use checker::{Change, Write, violations};
-use fleet::{Fleet, TTL};
+use self::{
+    checker::{Write, violations},
+    coordinators::Done,
+    fleet::{Fleet, WORKERS},
+    recorder::{Recorded, late_writes},
+};
 
-const WORKERS: [&str; 3] = ["w1", "w2", "w3"];
-const PARTITIONS: u32 = 6;
-/// So many of a partition's newest epochs are tried after every change.
-const EPOCHS_TRIED: usize = 3;
+const PARTITIONS: u32 = 8;
+/// How long a short pause of a worker is.
+const BRIEFLY: Duration = Duration::from_millis(250);
+/// What a worker ends with when its session is lost, or no coordinator answers it.
+const UNAVAILABLE: [i32; 2] = [4, 5];
 
 /// What happens to a worker.
 #[derive(Debug, Clone, Copy)]
@@ -44,18 +45,24 @@ enum Fault {
     Stopped,
 }
 
-const FAULTS: [Fault; 10] = [
-    Fault::PausedForLong,
-    Fault::Killed,
-    Fault::Stopped,
-    Fault::PausedBriefly,
-    Fault::Killed,
-    Fault::PausedForLong,
-    Fault::Killed,
-    Fault::Stopped,
-    Fault::PausedForLong,
-    Fault::Killed,
+/// Each with the fault that strikes the next worker while the first has not got over its own.
+const FAULTS: [(Fault, Fault); 8] = [
+    (Fault::PausedForLong, Fault::Killed),
+    (Fault::Killed, Fault::Stopped),
+    (Fault::PausedForLong, Fault::PausedBriefly),
+    (Fault::Stopped, Fault::PausedForLong),
+    (Fault::Killed, Fault::Killed),
+    (Fault::PausedForLong, Fault::PausedForLong),
+    (Fault::PausedBriefly, Fault::Killed),
+    (Fault::Killed, Fault::PausedForLong),
 ];
+
+/// The minimum of what must have happened.
+const EXPIRIES_MIN: usize = 10;
+const LEADER_CHANGES_MIN: usize = 6;
+const LEADER_KILLS_MIN: usize = 3;
+const GRANTED_AGAIN_MIN: usize = 30;
+const LATE_WRITES_MIN: usize = 6;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -75,208 +82,175 @@ fn spec() -> NetworkSpec {
     }
 }
 
-/// What the change stream and the guarded writes said.
-#[derive(Default)]
-struct Recorded {
-    changes: Vec<Change>,
-    writes: Vec<Write>,
-    refused: usize,
+/// Workers under faults.
+struct Field {
+    client: Client,
+    fleet: Fleet,
+    /// Accepted writes of workers that had been away. There should be none.
+    late: Vec<Write>,
+    late_refused: usize,
 }
 
-/// Follows all partitions from the first revision on. After every change it writes guarded by
-/// the newest epochs that the partition had.
-async fn record(client: Client, until: watch::Receiver<Option<Revision>>) -> Result<Recorded> {
-    let filter = Filter { kinds: vec![Kind::Partition], ..Filter::default() };
-    let start = Start::From(Revision(1));
-    let mut watch = client.watch(WatchOptions { start, filter, ..WatchOptions::default() });
-    let mut recorded = Recorded::default();
-    let mut epochs: BTreeMap<PartitionId, BTreeSet<Epoch>> = BTreeMap::new();
-    loop {
-        // Progress comes on a quiet stream, so that the end is seen too.
-        let event = watch.next().await?;
-        let (WatchEvent::Changes { revision, .. } | WatchEvent::Progress { revision }) = &event
-        else {
-            continue;
-        };
-        let revision = *revision;
-        if let WatchEvent::Changes { changes, .. } = event {
-            for change in changes {
-                let id =
-                    PartitionId::parse(std::str::from_utf8(&change.key.bytes)?).context("id")?;
-                let current = change.current.as_ref().and_then(|it| partition(&change.key, it));
-                let owner = current.and_then(|(_, found)| {
-                    let owner = found.value.owner.clone()?;
-                    Some((format!("{} {}", owner.worker, owner.session), found.value.epoch?))
-                });
-                let known = epochs.entry(id.clone()).or_default();
-                known.extend(owner.as_ref().map(|(_, epoch)| *epoch));
-                for epoch in known.iter().rev().take(EPOCHS_TRIED) {
-                    guarded(&client, &id, *epoch, &mut recorded).await?;
-                }
-                recorded.changes.push(Change { revision, partition: id, owner });
+impl Field {
+    /// Waits until the owners of the partitions are as wanted.
+    async fn until_owners(&self, wanted: impl Fn(&[Option<String>]) -> bool) -> Result<()> {
+        let give_up = Instant::now() + HEALTHY_WITHIN;
+        loop {
+            let owners = self.owners().await?;
+            if wanted(&owners) {
+                return Ok(());
             }
-        }
-        let end = *until.borrow();
-        if end.is_some_and(|end| revision >= end) {
-            return Ok(recorded);
+            ensure!(Instant::now() < give_up, "not in time: {owners:?}");
+            sleep(POLL).await;
         }
     }
-}
 
-async fn guarded(
-    client: &Client,
-    id: &PartitionId,
-    epoch: Epoch,
-    recorded: &mut Recorded,
-) -> Result<()> {
-    let write = client.transaction().put(Key::entry(format!("effect/{id}")), epoch.to_string());
-    match write.guard_partition(id.clone(), epoch).commit().await {
-        Ok(response) => {
-            let (revision, partition) = (response.revision(), id.clone());
-            recorded.writes.push(Write { revision, partition, epoch });
-        }
-        Err(error) if error.reason() == Some(Reason::StaleEpoch) => recorded.refused += 1,
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
-}
-
-/// Waits until the owners of the partitions are as wanted.
-async fn until_owners(client: &Client, wanted: impl Fn(&[Option<String>]) -> bool) -> Result<()> {
-    let give_up = Instant::now() + HEALTHY_WITHIN;
-    loop {
-        let found = client.list_partitions(None).await?.value;
+    async fn owners(&self) -> Result<Vec<Option<String>>> {
+        let found = self.client.list_partitions(None).await?.value;
         let owner = |partition: &quorate_core::Partition| {
             partition.owner.as_ref().map(|owner| owner.worker.to_string())
         };
-        let owners: Vec<_> = found.iter().map(|(_, found)| owner(&found.value)).collect();
-        if wanted(&owners) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < give_up, "not in time: {owners:?}");
-        tokio::time::sleep(POLL).await;
+        Ok(found.iter().map(|(_, found)| owner(&found.value)).collect())
     }
-}
 
-async fn strike(
-    fault: Fault,
-    worker: &str,
-    fleet: &mut Fleet,
-    cluster: &Cluster,
-    client: &Client,
-) -> Result<()> {
-    let gone = |owners: &[Option<String>]| owners.iter().all(|it| it.as_deref() != Some(worker));
-    match fault {
-        Fault::PausedForLong => {
-            fleet.signal(worker, Signal::STOP)?;
-            until_owners(client, gone).await?;
-            fleet.signal(worker, Signal::CONT)?;
-            let (status, left) = fleet.ended(worker)?;
-            ensure!(status.code() == Some(4) && !left, "it lost its session: {status}");
+    /// The beginning of a fault.
+    fn strike(&mut self, fault: Fault, worker: &str) -> Result<()> {
+        let signal = match fault {
+            Fault::PausedForLong | Fault::PausedBriefly => Signal::STOP,
+            Fault::Killed => Signal::KILL,
+            Fault::Stopped => Signal::INT,
+        };
+        self.fleet.signal(worker, signal)
+    }
+
+    /// The rest of it. Afterwards the worker runs again.
+    async fn recover(&mut self, fault: Fault, worker: &str) -> Result<()> {
+        match fault {
+            Fault::PausedForLong => {
+                let gone = |owners: &[Option<String>]| {
+                    owners.iter().all(|it| it.as_deref() != Some(worker))
+                };
+                self.until_owners(gone).await?;
+                self.fleet.signal(worker, Signal::CONT)?;
+                let (status, left) = self.fleet.ended(worker)?;
+                let lost = status.code().is_some_and(|code| UNAVAILABLE.contains(&code));
+                ensure!(lost && !left, "it lost its session: {status}");
+                let (accepted, refused) =
+                    late_writes(&self.client, &self.fleet.believed(worker)).await?;
+                self.late.extend(accepted);
+                self.late_refused += refused;
+            }
+            Fault::PausedBriefly => {
+                sleep(BRIEFLY).await;
+                self.fleet.signal(worker, Signal::CONT)?;
+                return self.fleet.mend();
+            }
+            Fault::Killed => {
+                self.fleet.ended(worker)?;
+            }
+            Fault::Stopped => {
+                let (status, left) = self.fleet.ended(worker)?;
+                // Unless it lost its session just before, or nobody led.
+                let lost = status.code().is_some_and(|code| UNAVAILABLE.contains(&code));
+                ensure!(status.success() && left || lost, "it left: {status}");
+            }
         }
-        Fault::PausedBriefly => {
-            fleet.signal(worker, Signal::STOP)?;
-            tokio::time::sleep(TTL / 4).await;
-            return fleet.signal(worker, Signal::CONT);
-        }
-        Fault::Killed => {
-            fleet.signal(worker, Signal::KILL)?;
-            fleet.ended(worker)?;
-        }
-        Fault::Stopped => {
-            fleet.signal(worker, Signal::INT)?;
-            let (status, left) = fleet.ended(worker)?;
-            // Unless it lost its session just before.
-            ensure!(status.success() && left || status.code() == Some(4), "it left: {status}");
+        self.fleet.start(worker)
+    }
+
+    /// Moves half of the partitions to a worker, as often as it takes: it may lose its session, too.
+    async fn move_half(&mut self, target: &str) -> Result<()> {
+        let half = PARTITIONS / 2;
+        let ids = || (0..half).map(|index| PartitionId { network: name("net"), index });
+        let give_up = Instant::now() + HEALTHY_WITHIN;
+        loop {
+            self.fleet.mend()?;
+            match self.client.move_partitions(ids().collect(), Some(&name(target))).await {
+                Ok(_) => {}
+                Err(error) if error.reason() == Some(Reason::PreconditionFailed) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let owners = self.owners().await?;
+            let mut moved = owners.iter().take(half as usize);
+            let arrived = moved.all(|owner| owner.as_deref() == Some(target));
+            if arrived && owners.iter().all(Option::is_some) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < give_up, "not moved to {target} in time: {owners:?}");
+            sleep(POLL).await;
         }
     }
-    fleet.start(cluster, worker)
-}
 
-/// Moves half of the partitions to a worker, as often as it takes: it may lose its session, too.
-async fn move_half(
-    client: &Client,
-    target: &Name,
-    fleet: &mut Fleet,
-    cluster: &Cluster,
-) -> Result<()> {
-    let half = || (0..PARTITIONS / 2).map(|index| PartitionId { network: name("net"), index });
-    let give_up = Instant::now() + HEALTHY_WITHIN;
-    loop {
-        fleet.mend(cluster)?;
-        match client.move_partitions(half().collect(), Some(target)).await {
-            Ok(_) => {}
-            Err(error) if error.reason() == Some(Reason::PreconditionFailed) => {}
-            Err(error) => return Err(error.into()),
+    /// Every fault once, two at a time.
+    async fn run(&mut self) -> Result<()> {
+        for (round, (first, second)) in FAULTS.into_iter().enumerate() {
+            let worker = |number: usize| WORKERS[(round + number) % WORKERS.len()].0;
+            self.fleet.mend()?;
+            let both = [(first, worker(0)), (second, worker(1))];
+            for (fault, worker) in both {
+                self.strike(fault, worker)?;
+            }
+            for (fault, worker) in both {
+                let recovered = self.recover(fault, worker).await;
+                recovered.with_context(|| format!("round {round}: {fault:?} {worker}"))?;
+            }
+            // Planned moves, so that whoever is struck next owns something.
+            self.move_half(worker(1)).await?;
         }
-        let found = client.list_partitions(None).await?.value;
-        let owners = found.iter().map(|(_, found)| found.value.owner.as_ref());
-        let owners: Vec<_> = owners.map(|owner| owner.map(|owner| &owner.worker)).collect();
-        let arrived = owners.iter().take(half().count()).all(|owner| *owner == Some(target));
-        if arrived && owners.iter().all(Option::is_some) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < give_up, "not moved to {target} in time: {owners:?}");
-        tokio::time::sleep(POLL).await;
+        self.fleet.mend()
     }
-}
 
-fn start_recording(
-    client: Client,
-) -> (watch::Sender<Option<Revision>>, JoinHandle<Result<Recorded>>) {
-    let (end, until) = watch::channel(None);
-    (end, tokio::spawn(record(client, until)))
+    fn stop(&mut self) -> Result<()> {
+        for (worker, _) in WORKERS {
+            self.fleet.signal(worker, Signal::INT)?;
+            self.fleet.ended(worker)?;
+        }
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_two_sessions_own_a_partition() -> Result<()> {
-    let mut cluster = Cluster::start(3).await?;
+    let cluster = Cluster::start(3).await?;
     let endpoints = cluster.endpoints();
     let config = ClientConfig::new(endpoints.split(',')).with_timeout(Duration::from_secs(30));
     let client = Client::new(config)?;
-    let (end, recorder) = start_recording(client.clone());
-    let mut fleet = Fleet::new();
-    for worker in WORKERS {
-        fleet.start(&cluster, worker)?;
+    let (end, recorder) = recorder::start(client.clone());
+    let fleet = Fleet::new(&cluster);
+    let mut field = Field { client: client.clone(), fleet, late: Vec::new(), late_refused: 0 };
+    for (worker, _) in WORKERS {
+        field.fleet.start(worker)?;
     }
     client.apply_network(&name("net"), spec()).await?;
-    let owned = |owners: &[Option<String>]| {
-        owners.len() == PARTITIONS as usize && owners.iter().all(Option::is_some)
-    };
-    until_owners(&client, owned).await?;
-    for (round, fault) in FAULTS.into_iter().enumerate() {
-        let worker = WORKERS[round % WORKERS.len()];
-        if round == FAULTS.len() / 2 {
-            let leader = cluster.wait_leader().await?;
-            cluster.kill(leader)?;
-            cluster.spawn(leader)?;
-        }
-        fleet.mend(&cluster)?;
-        strike(fault, worker, &mut fleet, &cluster, &client)
-            .await
-            .with_context(|| format!("round {round}: {fault:?} {worker}"))?;
-        // Planned moves, so that whoever was struck owns something when it is struck again.
-        let target = name(WORKERS[(round + 1) % WORKERS.len()]);
-        move_half(&client, &target, &mut fleet, &cluster).await?;
-    }
-    fleet.mend(&cluster)?;
-    for worker in WORKERS {
-        fleet.signal(worker, Signal::INT)?;
-        fleet.ended(worker)?;
-    }
+    field.until_owners(|owners| owners.iter().all(Option::is_some)).await?;
+
+    let striking = tokio::spawn(coordinators::run(cluster));
+    field.run().await?;
+    let (_cluster, Done { kills, pauses, leader_changes }) = striking.await??;
+    field.fleet.mend()?;
+    field.stop()?;
     end.send_replace(Some(client.get("end").await?.revision()));
-    let Recorded { changes, writes, refused } = recorder.await??;
-    let claims = fleet.claims();
+    let recorded = recorder.await??;
+    let (again, Field { fleet, late, late_refused, .. }) = (recorded.granted_again(), field);
+    let Recorded { changes, writes, refused, ended, .. } = recorded;
+    let (expired, claims) = (ended.saturating_sub(fleet.left), fleet.claims());
     println!(
-        "changes={} guarded_writes={} stale_refused={refused} claims={} names_refused={} mended={}",
+        "leader_kills={kills} coordinator_pauses={pauses} leader_changes={leader_changes} \
+         expiries={expired} granted_again={again} changes={} guarded_writes={} \
+         stale_refused={refused} late_refused={late_refused} claims={} names_refused={} mended={}",
         changes.len(),
         writes.len(),
         claims.len(),
         fleet.refused,
         fleet.mended
     );
-    assert_eq!(violations(&changes, &writes, &claims), Vec::<String>::new());
+    let all: Vec<Write> = writes.into_iter().chain(late.clone()).collect();
+    assert_eq!(violations(&changes, &all, &claims), Vec::<String>::new());
+    assert_eq!(late, [], "accepted from workers whose session had ended");
     // It was a test of something.
-    assert!(writes.len() > 10 && refused > 20 && claims.len() > 20 && fleet.refused > 0);
+    assert!(kills >= LEADER_KILLS_MIN && leader_changes >= LEADER_CHANGES_MIN);
+    assert!(expired >= EXPIRIES_MIN && again >= GRANTED_AGAIN_MIN);
+    assert!(all.len() > 20 && refused > 20 && late_refused >= LATE_WRITES_MIN);
+    assert!(claims.len() > 30 && fleet.refused > 0);
     Ok(())
 }

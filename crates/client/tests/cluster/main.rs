@@ -4,7 +4,6 @@
 
 mod calls;
 mod once;
-mod proxy;
 mod recipes;
 mod streams;
 

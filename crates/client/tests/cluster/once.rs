@@ -13,12 +13,10 @@ use futures::StreamExt as _;
 use quorate_client::{Client, ClientConfig, SessionOptions, Start, WatchEvent, WatchOptions};
 use quorate_core::{Filter, Key, Kind, MemberId, Name, Record};
 use quorate_proto::v1::{self, store_service_client::StoreServiceClient};
+use quorate_testkit::{Faults, Proxy};
 use tokio::time::sleep;
 
-use crate::{
-    Cluster,
-    proxy::{Faults, Proxy},
-};
+use crate::Cluster;
 
 const WRITES: u64 = 4_000;
 const IN_FLIGHT: usize = 1_000;
@@ -29,7 +27,7 @@ async fn lost_replies_and_leaders_apply_no_write_twice_and_none_never() {
     let direct = cluster.client();
     let mut proxies = Vec::new();
     for endpoint in direct.endpoints() {
-        proxies.push(Proxy::start(endpoint.to_string()).await);
+        proxies.push(Proxy::start(endpoint.to_string()).await.unwrap());
     }
     let mut config = ClientConfig::new(proxies.iter().map(Proxy::endpoint));
     (config.timeout, config.exactly_once_ttl) = (Duration::from_secs(120), Duration::from_secs(60));

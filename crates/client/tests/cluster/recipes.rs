@@ -13,12 +13,10 @@ use quorate_client::{
     Client, ClientConfig, ErrorKind, Gone, Lock, Lost, NotTaken, Reason, SessionOptions, entries,
 };
 use quorate_core::{Epoch, MemberId};
+use quorate_testkit::{Faults, Proxy};
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    Cluster,
-    proxy::{Faults, Proxy},
-};
+use crate::Cluster;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,7 +61,7 @@ async fn a_holder_that_is_cut_off_knows_before_another_holds_it() {
     let direct = cluster.client();
     let mut proxies = Vec::new();
     for endpoint in direct.endpoints() {
-        proxies.push(Proxy::start(endpoint.to_string()).await);
+        proxies.push(Proxy::start(endpoint.to_string()).await.unwrap());
     }
     let cut_off = Client::new(ClientConfig::new(proxies.iter().map(Proxy::endpoint))).unwrap();
     let ttl = Duration::from_secs(2);
