@@ -71,6 +71,9 @@ pub(crate) fn tell(judgement: &Judgement, notes: &[String]) -> io::Result<()> {
         "operations: {} ok, {} failed, {} unknown, on {} registers",
         counts.ok, counts.fail, counts.info, judgement.registers
     )?;
+    for (name, done) in &counts.work {
+        writeln!(out, "{name}: {done}")?;
+    }
     let kinds: Vec<String> =
         counts.faults_by_kind.iter().map(|(kind, count)| format!("{kind} x{count}")).collect();
     writeln!(out, "faults: {}", if kinds.is_empty() { "none".into() } else { kinds.join(", ") })?;
@@ -125,7 +128,7 @@ fn nemesis_log(lines: &[Line]) -> String {
                 What::Healed => "healed for good".to_owned(),
                 What::Interrupted => "interrupted".to_owned(),
                 What::Crash(crash) => format!("coordinator {}: {}", crash.node, crash.detail),
-                What::Start(_) | What::Op(_) | What::Status(_) | What::Installs(_) => return None,
+                _ => return None,
             };
             Some(format!("{:>10.3}s {what}\n", line.time.seconds()))
         })

@@ -24,14 +24,16 @@ use crate::{
     args::RunArgs,
     check::{self, Verdict, convergence},
     cluster::{Cluster, monitor::Monitor},
-    history::{Call, KeyId, Start, Step, What, record::Recorder},
+    history::{KeyId, Start, Step, What, record::Recorder},
     nemesis::{Ended, Nemesis, schedule::Schedule},
     net::{namespace, nft::Firewall},
     progress::Progress,
     report,
     workload::{
-        client::{Client, Reads},
-        register::{Habit, Registers},
+        Load, Patience,
+        bench::{Bench, Habit},
+        client::Client,
+        register::Registers,
     },
 };
 
@@ -78,10 +80,11 @@ pub(crate) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Resu
 
 struct Run {
     nodes: Vec<MemberId>,
-    habits: Vec<Habit>,
+    bench: Arc<Bench>,
     length: Duration,
     recorder: Recorder,
     registers: Arc<Registers>,
+    load: Box<dyn Load>,
     nemesis: Nemesis,
     _progress: Progress,
 }
@@ -102,11 +105,20 @@ impl Run {
         cluster.start_missing()?;
         let monitor = Monitor::start(&nodes, &recorder)?;
         let schedule = Schedule::new(seed, nodes.clone(), &args.classes(), args.length());
+        let bench = Arc::new(Bench::new(
+            recorder.clone(),
+            nodes.clone(),
+            habits(args, seed, &nodes),
+            binary.to_owned(),
+            store.join("files"),
+        ));
+        let registers = Registers::new(bench.clone());
         Ok(Self {
-            habits: habits(args, seed, &nodes),
             nodes,
             length: args.length(),
-            registers: Registers::new(recorder.clone()),
+            load: args.workload.load(&registers),
+            registers,
+            bench,
             nemesis: Nemesis { cluster, firewall, monitor, schedule, recorder: recorder.clone() },
             _progress: Progress::start(recorder.clone()),
             recorder,
@@ -119,12 +131,7 @@ impl Run {
             return Ok(ended);
         }
         let (clients_stop, mut clients) = (CancellationToken::new(), JoinSet::new());
-        for group in self.habits.chunks(self.nodes.len()) {
-            let registers = self.registers.group();
-            for habit in group {
-                clients.spawn(registers.clone().client(*habit, clients_stop.clone()));
-            }
-        }
+        self.load.start(&mut clients, &clients_stop);
         let ended = self.nemesis.run(Instant::now() + self.length, stop).await;
         clients_stop.cancel();
         while let Some(joined) = clients.join_next().await {
@@ -137,7 +144,7 @@ impl Run {
     async fn come_up(&mut self, stop: &CancellationToken) -> anyhow::Result<Option<Ended>> {
         let until = Instant::now() + UP_WITHIN;
         for node in self.nodes.clone() {
-            let (mut client, key) = (self.client(node), self.registers.fresh_key());
+            let (mut client, key) = (self.bench.client(node), self.registers.fresh_key());
             loop {
                 if self.nemesis.look() {
                     return Ok(Some(Ended::Crashed));
@@ -158,14 +165,14 @@ impl Run {
         Ok(None)
     }
 
-    /// Fresh writes everywhere, a last read of every register, and then sameness. What does not
-    /// come in time is found missing by the check.
+    /// Fresh writes everywhere, what the workload does last, and then sameness. What does not come
+    /// in time is found missing by the check.
     async fn converge(&mut self, stop: &CancellationToken) {
         let until = Instant::now() + CONVERGE_WITHIN;
         let mut missing: BTreeSet<MemberId> = self.nodes.iter().copied().collect();
         let fresh = self.registers.fresh_key();
-        let keys: Vec<KeyId> = self.registers.used_keys().collect();
-        let mut clients: Vec<Client> = self.nodes.iter().map(|node| self.client(*node)).collect();
+        let mut clients: Vec<Client> =
+            self.nodes.iter().map(|node| self.bench.client(*node)).collect();
         let mut last = LogIndex(0);
         let goes_on = || Instant::now() < until && !stop.is_cancelled();
         while !missing.is_empty() && goes_on() && !self.nemesis.look() {
@@ -179,12 +186,9 @@ impl Run {
             }
             sleep(LOOK_EVERY).await;
         }
-        for (turn, key) in keys.into_iter().enumerate() {
-            let at = turn % clients.len();
-            if goes_on() {
-                let process = self.registers.fresh_process();
-                self.registers.run_one(&mut clients[at], process, key, Call::Read).await;
-            }
+        self.load.settle(Patience::new(until, stop.clone())).await;
+        if let Some(at) = self.fresh_write(&mut clients[0], fresh).await {
+            last = last.max(at);
         }
         let nodes = self.nodes.len() as u64;
         let same = || self.recorder.with_lines(|lines| convergence::same(lines, nodes));
@@ -194,17 +198,10 @@ impl Run {
     }
 
     async fn fresh_write(&self, client: &mut Client, key: KeyId) -> Option<LogIndex> {
-        let call = Call::Write { value: self.registers.fresh_value() };
-        let process = self.registers.fresh_process();
-        match self.registers.run_one(client, process, key, call).await {
+        match self.registers.fresh_write(client, key).await {
             Step::Ok { stamp, .. } => Some(stamp.log_index),
             Step::Invoke | Step::Fail { .. } | Step::Info { .. } => None,
         }
-    }
-
-    fn client(&self, node: MemberId) -> Client {
-        let within = self.habits.first().map_or(UP_WITHIN, |habit| habit.answer_within);
-        Client::new(node, Reads::Linearizable, within)
     }
 
     /// Stops the coordinators and looks for what they did not say aloud; returns what is worth a

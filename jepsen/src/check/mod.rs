@@ -7,7 +7,7 @@
 //! networks or files.
 
 pub(crate) mod convergence;
-pub(crate) mod oracle;
+pub(crate) mod order;
 pub(crate) mod progress;
 pub(crate) mod register;
 #[cfg(test)]
@@ -21,9 +21,10 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::history::{
-    KeyId, Line, LineIndex,
-    pair::{self, Operation},
+    KeyId, Line, LineIndex, What,
+    pair::{self, Malformed, Operation},
 };
+use order::Place;
 
 /// What can be said about a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -90,24 +91,76 @@ pub(crate) struct Judgement {
     pub(crate) evidence: Option<Evidence>,
 }
 
+/// What the checker of a workload found out.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// What is wrong or undecided.
+    pub(crate) findings: Vec<Finding>,
+    /// What was done, and how much of it is needed.
+    pub(crate) work: Vec<Work>,
+}
+
+/// How much of something was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// What.
+    pub(crate) name: &'static str,
+    /// How much.
+    pub(crate) done: u64,
+    /// With less of it the run means nothing.
+    pub(crate) needed: u64,
+}
+
 /// Runs every checker over a history.
 pub(crate) fn judge(lines: &[Line]) -> Judgement {
-    let counts = progress::count(lines);
+    let mut counts = progress::count(lines);
     let mut findings = progress::check(lines, &counts);
     findings.extend(convergence::check(lines));
     let (mut registers, mut evidence) = (0, None);
     match pair::operations(lines) {
-        Err(malformed) => findings.push(Finding::invalid(Check::History, malformed.to_string())),
+        Err(malformed) => findings.push(malformed.into()),
         Ok(operations) => {
-            findings.extend(oracle::check(&operations));
             let (searched, found, shortest) = linearizability(&operations);
             findings.extend(found);
             (registers, evidence) = (searched, shortest);
+            let (found, pins) = values::check_all(&operations);
+            findings.extend(found);
+            let found = of_workload(lines, values::places(&operations, &pins));
+            findings.extend(found.findings);
+            for Work { name, done, needed } in found.work {
+                counts.work.insert(name, done);
+                if done < needed {
+                    let message = format!("{name}: {done}, at least {needed} needed");
+                    findings.push(Finding::unknown(Check::Progress, message));
+                }
+            }
         }
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     let verdict = findings.first().map_or(Verdict::Valid, |finding| finding.verdict);
     Judgement { verdict, counts, registers, findings, evidence }
+}
+
+/// The rules of the run's workload, and those over all its operations together with those on
+/// registers: every run has some, because what comes up and what has healed is shown by them.
+fn of_workload(lines: &[Line], registers: Vec<Place<'_>>) -> Found {
+    let workload = lines.iter().find_map(|line| match &line.what {
+        What::Start(start) => Some(start.workload.as_str()),
+        _ => None,
+    });
+    match workload {
+        Some("register") => Found { findings: order::check(&registers), work: Vec::new() },
+        other => {
+            let message = format!("no checker for the workload {}", other.unwrap_or("(none)"));
+            Found { findings: vec![Finding::unknown(Check::History, message)], work: Vec::new() }
+        }
+    }
+}
+
+impl From<Malformed> for Finding {
+    fn from(malformed: Malformed) -> Self {
+        Self::invalid(Check::History, malformed.to_string())
+    }
 }
 
 impl Finding {
@@ -184,7 +237,7 @@ mod tests {
         sample::{History, absent, ok_read, seen, swapped, written},
         *,
     };
-    use crate::history::{Call, Value, What};
+    use crate::history::{Call, Value};
 
     fn write(value: u64) -> Call {
         Call::Write { value: Value(value) }

@@ -8,7 +8,7 @@ use quorate_core::{LogIndex, MemberId, Term};
 use serde::Serialize;
 
 use super::{Check, Finding};
-use crate::history::{Line, Start, StatusEvent, Step, What};
+use crate::history::{Line, Stage, Start, StatusEvent, What};
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -29,6 +29,8 @@ pub(crate) struct Counts {
     pub(crate) leader_changes: u64,
     /// How often a coordinator had a newer checkpoint than before.
     pub(crate) checkpoints: u64,
+    /// What else the workload did, by name.
+    pub(crate) work: BTreeMap<&'static str, u64>,
     /// How many checkpoints coordinators installed from their leader, as far as they lived to tell.
     pub(crate) installs: u64,
     /// The newest checkpoint of each coordinator.
@@ -47,8 +49,10 @@ impl Counts {
 
     /// Counts one more line.
     pub(crate) fn add(&mut self, line: &Line) {
+        if let Some(stage) = line.what.stage() {
+            self.add_stage(stage);
+        }
         match &line.what {
-            What::Op(event) => self.add_step(&event.step),
             What::Fault(event) => {
                 self.faults += 1;
                 *self.faults_by_kind.entry(event.fault.to_string()).or_default() += 1;
@@ -59,18 +63,18 @@ impl Counts {
         }
     }
 
-    fn add_step(&mut self, step: &Step) {
-        let error = match step {
-            Step::Invoke => return,
-            Step::Ok { .. } => {
+    fn add_stage(&mut self, stage: Stage<'_>) {
+        let error = match stage {
+            Stage::Invoke => return,
+            Stage::Ok => {
                 self.ok += 1;
                 return;
             }
-            Step::Fail { error } => {
+            Stage::Fail(error) => {
                 self.fail += 1;
                 error
             }
-            Step::Info { error } => {
+            Stage::Info(error) => {
                 self.info += 1;
                 error
             }

@@ -14,11 +14,46 @@ use std::collections::{BTreeMap, HashMap};
 
 use quorate_core::Revision;
 
-use super::{Check, Finding};
+use super::{
+    Check, Finding,
+    order::{FINDINGS_MAX, Place},
+};
 use crate::history::{
     Answer, Call, KeyId, LineIndex, Seen, Value,
-    pair::{End, Operation},
+    pair::{self, End, Operation},
 };
+
+/// The findings on all registers, and the revisions of their writes of unknown outcome that were
+/// seen.
+pub(crate) fn check_all(operations: &[Operation]) -> (Vec<Finding>, HashMap<LineIndex, Revision>) {
+    let (mut findings, mut pins) = (Vec::new(), HashMap::new());
+    for (key, of_key) in pair::by_key(operations) {
+        let (found, pinned) = check(key, &of_key);
+        findings.extend(found.into_iter().take(FINDINGS_MAX));
+        pins.extend(pinned);
+    }
+    (findings, pins)
+}
+
+/// Where operations on registers are in the order of changes.
+pub(crate) fn places<'a>(
+    operations: &'a [Operation],
+    pins: &HashMap<LineIndex, Revision>,
+) -> Vec<Place<'a>> {
+    let place = |operation: &'a Operation| {
+        let answer = operation.answer();
+        let writes = answer.is_some_and(|(a, _)| matches!(a, Answer::Written | Answer::Swapped));
+        Place {
+            id: operation.id,
+            invoked: operation.invoked,
+            answered: operation.answered().zip(answer.map(|(_, stamp)| *stamp)),
+            writes,
+            pinned: pins.get(&operation.id).copied(),
+            shown: operation,
+        }
+    };
+    operations.iter().map(place).collect()
+}
 
 /// The findings on one register, and the revisions of its writes of unknown outcome that were seen.
 pub(crate) fn check(
@@ -211,10 +246,7 @@ fn name(value: Option<Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        check::sample::{History, absent, mismatch, ok_read, seen, swapped, written},
-        history::pair,
-    };
+    use crate::check::sample::{History, absent, mismatch, ok_read, seen, swapped, written};
 
     const KEY: u32 = 1;
 

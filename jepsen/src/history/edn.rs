@@ -23,11 +23,7 @@ pub(crate) fn render(lines: &[Line]) -> String {
             What::Heal | What::Healed => {
                 ":process :nemesis, :type :info, :f :stop, :value nil".to_owned()
             }
-            What::Start(_)
-            | What::Status(_)
-            | What::Installs(_)
-            | What::Crash(_)
-            | What::Interrupted => continue,
+            _ => continue,
         };
         writeln!(text, "{{:index {index}, :time {time}, {body}}}")
             .expect("writing to a String never fails");

@@ -149,16 +149,32 @@ pub(crate) enum Call {
     },
 }
 
+/// A client's operation of another workload than registers begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Event<C, A> {
+    /// Who.
+    pub(crate) process: Process,
+    /// The coordinator asked; none: the client library chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<MemberId>,
+    /// What was asked.
+    #[serde(flatten)]
+    pub(crate) call: C,
+    /// Whether it begins here, or how it ended.
+    #[serde(flatten)]
+    pub(crate) step: Step<A>,
+}
+
 /// Where an operation stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum Step {
+pub(crate) enum Step<A = Answer> {
     /// It begins.
     Invoke,
     /// It was answered.
     Ok {
         /// The answer.
-        answer: Answer,
+        answer: A,
         /// Who answered, from which point of the order of changes.
         stamp: Stamp,
     },
@@ -266,6 +282,49 @@ pub(crate) struct CrashEvent {
     pub(crate) node: MemberId,
     /// How it ended and what it said last.
     pub(crate) detail: String,
+}
+
+/// Where an operation of any workload stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage<'a> {
+    /// It begins.
+    Invoke,
+    /// It was answered.
+    Ok,
+    /// It never happened; why.
+    Fail(&'a str),
+    /// Nobody knows; why.
+    Info(&'a str),
+}
+
+impl What {
+    /// Where the operation stands that this line is about, if it is about one.
+    pub(crate) fn stage(&self) -> Option<Stage<'_>> {
+        match self {
+            Self::Op(event) => Some(event.step.stage()),
+            _ => None,
+        }
+    }
+}
+
+impl<A> Step<A> {
+    /// The same without the answer.
+    pub(crate) fn stage(&self) -> Stage<'_> {
+        match self {
+            Self::Invoke => Stage::Invoke,
+            Self::Ok { .. } => Stage::Ok,
+            Self::Fail { error } => Stage::Fail(error),
+            Self::Info { error } => Stage::Info(error),
+        }
+    }
+
+    /// When and where in the order of changes it was answered, if it was.
+    pub(crate) const fn stamp(&self) -> Option<&Stamp> {
+        match self {
+            Self::Ok { stamp, .. } => Some(stamp),
+            _ => None,
+        }
+    }
 }
 
 impl Nanos {

@@ -10,9 +10,11 @@ use std::{
 
 use quorate_core::MemberId;
 
-use super::{Answer, Call, KeyId, Line, LineIndex, Nanos, OpEvent, Process, Stamp, Step, What};
+use super::{
+    Answer, Call, Event, KeyId, Line, LineIndex, Nanos, OpEvent, Process, Stamp, Step, What,
+};
 
-/// One operation, from beginning to end.
+/// One operation on a register, from beginning to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Operation {
     /// The line on which it begins: names the operation.
@@ -31,15 +33,44 @@ pub(crate) struct Operation {
     pub(crate) end: End,
 }
 
+/// One operation of any workload, from beginning to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Paired<C, A> {
+    /// The line on which it begins: names the operation.
+    pub(crate) id: LineIndex,
+    /// Who.
+    pub(crate) process: Process,
+    /// The coordinator asked; none: the client library chose.
+    pub(crate) node: Option<MemberId>,
+    /// What was asked.
+    pub(crate) call: C,
+    /// When it began.
+    pub(crate) invoked: Nanos,
+    /// How it ended.
+    pub(crate) end: End<A>,
+}
+
+/// A line about an operation: its beginning or its end.
+pub(crate) struct Half<'a, C, A> {
+    /// Who.
+    pub(crate) process: Process,
+    /// The coordinator asked.
+    pub(crate) node: Option<MemberId>,
+    /// What was asked.
+    pub(crate) call: C,
+    /// Whether it begins here, or how it ended.
+    pub(crate) step: &'a Step<A>,
+}
+
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum End<A = Answer> {
     /// It was answered.
     Ok {
         /// When.
         at: Nanos,
         /// The answer.
-        answer: Answer,
+        answer: A,
         /// Who answered, from which point of the order of changes.
         stamp: Stamp,
     },
@@ -63,9 +94,31 @@ pub(crate) enum Malformed {
     Backwards(u64),
 }
 
-/// All operations of a history, in the order of their beginnings.
+/// All operations on registers, in the order of their beginnings.
 pub(crate) fn operations(lines: &[Line]) -> Result<Vec<Operation>, Malformed> {
-    let mut found: Vec<Operation> = Vec::new();
+    let paired = pair(lines, |what| match what {
+        What::Op(OpEvent { process, node, key, call, step }) => {
+            Some(Half { process: *process, node: Some(*node), call: (*key, *node, *call), step })
+        }
+        _ => None,
+    })?;
+    let operation = |one: Paired<(KeyId, MemberId, Call), Answer>| {
+        let Paired { id, process, call: (key, node, call), invoked, end, .. } = one;
+        Operation { id, process, node, key, call, invoked, end }
+    };
+    Ok(paired.into_iter().map(operation).collect())
+}
+
+/// All operations of one workload, in the order of their beginnings.
+pub(crate) fn pair<'a, C, A>(
+    lines: &'a [Line],
+    half: impl Fn(&'a What) -> Option<Half<'a, C, A>>,
+) -> Result<Vec<Paired<C, A>>, Malformed>
+where
+    C: PartialEq,
+    A: Clone + 'a,
+{
+    let mut found: Vec<Paired<C, A>> = Vec::new();
     let mut open: HashMap<Process, usize> = HashMap::new();
     let mut last = Nanos(0);
     for line in lines {
@@ -73,24 +126,35 @@ pub(crate) fn operations(lines: &[Line]) -> Result<Vec<Operation>, Malformed> {
             return Err(Malformed::Backwards(line.index.0));
         }
         last = line.time;
-        let What::Op(event) = &line.what else { continue };
-        match &event.step {
-            Step::Invoke => {
-                if open.insert(event.process, found.len()).is_some() {
-                    return Err(Malformed::Overlap(line.index.0));
-                }
-                found.push(begin(line, event));
+        let Some(Half { process, node, call, step }) = half(&line.what) else { continue };
+        if let Step::Invoke = step {
+            if open.insert(process, found.len()).is_some() {
+                return Err(Malformed::Overlap(line.index.0));
             }
-            step => {
-                let at = open
-                    .remove(&event.process)
-                    .filter(|at| found[*at].key == event.key && found[*at].call == event.call);
-                let Some(at) = at else { return Err(Malformed::NoBeginning(line.index.0)) };
-                found[at].end = end(line.time, step);
-            }
+            let (id, invoked) = (line.index, line.time);
+            found.push(Paired { id, process, node, call, invoked, end: End::Unknown });
+        } else {
+            let at = open.remove(&process).filter(|at| found[*at].call == call);
+            let Some(at) = at else { return Err(Malformed::NoBeginning(line.index.0)) };
+            found[at].end = end(line.time, step);
         }
     }
     Ok(found)
+}
+
+/// All operations of one workload whose lines are [`Event`]s.
+pub(crate) fn events<'a, C, A>(
+    lines: &'a [Line],
+    event: impl Fn(&'a What) -> Option<&'a Event<C, A>>,
+) -> Result<Vec<Paired<C, A>>, Malformed>
+where
+    C: PartialEq + Clone + 'a,
+    A: Clone + 'a,
+{
+    pair(lines, |what| {
+        let Event { process, node, call, step } = event(what)?;
+        Some(Half { process: *process, node: *node, call: call.clone(), step })
+    })
 }
 
 /// The operations of each register, in the order of their beginnings.
@@ -116,6 +180,48 @@ impl Operation {
         match &self.end {
             End::Ok { answer, stamp, .. } => Some((answer, stamp)),
             End::Fail | End::Unknown => None,
+        }
+    }
+}
+
+impl<C, A> Paired<C, A> {
+    /// When it was answered.
+    pub(crate) const fn answered(&self) -> Option<Nanos> {
+        match self.end {
+            End::Ok { at, .. } => Some(at),
+            End::Fail | End::Unknown => None,
+        }
+    }
+
+    /// Its answer and who gave it.
+    pub(crate) const fn answer(&self) -> Option<(&A, &Stamp)> {
+        match &self.end {
+            End::Ok { answer, stamp, .. } => Some((answer, stamp)),
+            End::Fail | End::Unknown => None,
+        }
+    }
+}
+
+impl<C: fmt::Display, A: fmt::Display> fmt::Display for Paired<C, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, process, node, call, invoked, end } = self;
+        write!(f, "[{:>6}] {:>10.6}s", id.0, invoked.seconds())?;
+        if let End::Ok { at, .. } = end {
+            write!(f, " ..{:>10.6}s", at.seconds())?;
+        }
+        write!(f, " process {}", process.0)?;
+        if let Some(node) = node {
+            write!(f, " at node {node}")?;
+        }
+        write!(f, ": {call} => ")?;
+        match end {
+            End::Ok { answer, stamp, .. } => write!(
+                f,
+                "{answer} (member {}, term {}, revision {}, index {})",
+                stamp.member, stamp.term, stamp.revision, stamp.log_index
+            ),
+            End::Fail => f.write_str("not applied"),
+            End::Unknown => f.write_str("unknown"),
         }
     }
 }
@@ -150,21 +256,9 @@ impl fmt::Display for Operation {
     }
 }
 
-fn begin(line: &Line, event: &OpEvent) -> Operation {
-    Operation {
-        id: line.index,
-        process: event.process,
-        node: event.node,
-        key: event.key,
-        call: event.call,
-        invoked: line.time,
-        end: End::Unknown,
-    }
-}
-
-fn end(at: Nanos, step: &Step) -> End {
+fn end<A: Clone>(at: Nanos, step: &Step<A>) -> End<A> {
     match step {
-        Step::Ok { answer, stamp } => End::Ok { at, answer: *answer, stamp: *stamp },
+        Step::Ok { answer, stamp } => End::Ok { at, answer: answer.clone(), stamp: *stamp },
         Step::Fail { .. } => End::Fail,
         Step::Invoke | Step::Info { .. } => End::Unknown,
     }

@@ -5,7 +5,7 @@
 //! Nothing is sent twice: there are no retries here, and a connection that failed is not used
 //! again. Must not know which calls are made.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
 use quorate_proto::v1::{
@@ -62,27 +62,49 @@ impl Client {
         self.node
     }
 
-    /// Makes a call, once, and tells how it ended; never [`Step::Invoke`].
+    /// Makes a call on a register, once, and tells how it ended; never [`Step::Invoke`].
     pub(crate) async fn call(&mut self, key: KeyId, call: Call) -> Step {
-        let mut store = match self.connected().await {
+        let (reads, within) = (self.reads, self.answer_within);
+        let effect = if call == Call::Read { Effect::None } else { Effect::Write };
+        self.ask(
+            effect,
+            |mut store| async move { send(&mut store, key, call, reads, within).await },
+        )
+        .await
+    }
+
+    /// Sends a request, once, and tells how it ended; never [`Step::Invoke`].
+    pub(crate) async fn ask<A, F>(
+        &mut self,
+        effect: Effect,
+        send: impl FnOnce(StoreServiceClient<Channel>) -> F,
+    ) -> Step<A>
+    where
+        F: Future<Output = Result<(A, Stamp), Unanswered>>,
+    {
+        let store = match self.connected().await {
             Ok(store) => store,
             Err(error) => return Step::Fail { error: format!("not connected: {error}") },
         };
-        let sent = send(&mut store, key, call, self.reads, self.answer_within);
-        match timeout(self.answer_within, sent).await {
+        match timeout(self.answer_within, send(store)).await {
             Ok(Ok((answer, stamp))) => Step::Ok { answer, stamp },
             Ok(Err(unanswered)) => {
                 if !unanswered.by_the_server {
                     self.store = None;
                 }
-                unanswered.step(call)
+                unanswered.step(effect)
             }
             Err(_) => {
                 self.store = None;
                 Unanswered { error: "timeout".to_owned(), not_applied: false, by_the_server: false }
-                    .step(call)
+                    .step(effect)
             }
         }
+    }
+
+    /// A request with the deadline of this client.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        deadline(message, self.answer_within)
     }
 
     async fn connected(&mut self) -> anyhow::Result<StoreServiceClient<Channel>> {
@@ -97,9 +119,18 @@ impl Client {
     }
 }
 
+/// Whether a request changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It does not: without an answer it never happened.
+    None,
+    /// It does.
+    Write,
+}
+
 /// A request without an answer, and what that proves.
 #[derive(Debug, PartialEq, Eq)]
-struct Unanswered {
+pub(crate) struct Unanswered {
     error: String,
     not_applied: bool,
     /// The coordinator itself said so: the connection is fine.
@@ -107,16 +138,16 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    fn step(self, call: Call) -> Step {
+    fn step<A>(self, effect: Effect) -> Step<A> {
         // A read that was not answered changed nothing, whatever happened.
-        if self.not_applied || call == Call::Read {
+        if self.not_applied || effect == Effect::None {
             Step::Fail { error: self.error }
         } else {
             Step::Info { error: self.error }
         }
     }
 
-    fn malformed(what: &str) -> Self {
+    pub(crate) fn malformed(what: &str) -> Self {
         Self { error: format!("answer without {what}"), not_applied: false, by_the_server: true }
     }
 }
@@ -218,7 +249,8 @@ fn swap_answer(response: &TransactionResponse) -> Result<(Answer, Stamp), Unansw
     }
 }
 
-fn stamp(header: Option<&ResponseHeader>) -> Result<Stamp, Unanswered> {
+/// Who answered, and from where in the order of changes.
+pub(crate) fn stamp(header: Option<&ResponseHeader>) -> Result<Stamp, Unanswered> {
     let header = header.ok_or_else(|| Unanswered::malformed("a header"))?;
     Ok(Stamp {
         cluster: ClusterId(header.cluster_id),
@@ -276,12 +308,18 @@ mod tests {
 
     #[test]
     fn only_not_applied_proves_that_a_write_did_not_happen() {
-        let step = |status: Status, call| Unanswered::from(status).step(call);
-        assert!(matches!(step(status("NOT_APPLIED"), WRITE), Step::Fail { .. }));
-        assert!(matches!(step(status("UNKNOWN"), WRITE), Step::Info { .. }));
-        assert!(matches!(step(Status::unavailable("broken pipe"), WRITE), Step::Info { .. }));
-        assert!(matches!(step(Status::invalid_argument("what?"), WRITE), Step::Info { .. }));
-        assert!(matches!(step(status("UNKNOWN"), Call::Read), Step::Fail { .. }));
+        let step = |status: Status, effect| Unanswered::from(status).step::<()>(effect);
+        assert!(matches!(step(status("NOT_APPLIED"), Effect::Write), Step::Fail { .. }));
+        assert!(matches!(step(status("UNKNOWN"), Effect::Write), Step::Info { .. }));
+        assert!(matches!(
+            step(Status::unavailable("broken pipe"), Effect::Write),
+            Step::Info { .. }
+        ));
+        assert!(matches!(
+            step(Status::invalid_argument("what?"), Effect::Write),
+            Step::Info { .. }
+        ));
+        assert!(matches!(step(status("UNKNOWN"), Effect::None), Step::Fail { .. }));
     }
 
     #[test]

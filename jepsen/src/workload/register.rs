@@ -5,21 +5,21 @@
 //! a search for an order can bear. Every value is written once in a run. Must not know what answers
 //! mean.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, Ordering},
 };
 
-use quorate_core::MemberId;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::time::{Instant, sleep, sleep_until};
+use rand::{Rng, rngs::StdRng};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Reads};
-use crate::history::{Answer, Call, KeyId, OpEvent, Process, Step, Value, What, record::Recorder};
+use super::{
+    Load, Patience, Settling,
+    bench::{Actor, Bench, Habit},
+    client::Client,
+};
+use crate::history::{Answer, Call, KeyId, OpEvent, Process, Step, Value, What};
 
 /// After so many operations that may have happened a group takes a fresh register.
 const OPS_PER_KEY: u32 = 150;
@@ -27,19 +27,14 @@ const OPS_PER_KEY: u32 = 150;
 /// After so many operations of unknown outcome too: each makes the search harder.
 const UNKNOWN_PER_KEY: u32 = 12;
 
-/// How long a client waits after an operation that failed.
-const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// What all clients of a run share.
+/// All registers of a run.
 pub(crate) struct Registers {
     next_key: AtomicU32,
-    next_value: AtomicU64,
-    next_process: AtomicU64,
-    recorder: Recorder,
+    bench: Arc<Bench>,
 }
 
 /// The clients that work on the same register.
-pub(crate) struct Group {
+struct Group {
     registers: Arc<Registers>,
     current: Mutex<Current>,
 }
@@ -51,34 +46,14 @@ struct Current {
     last_seen: Option<Value>,
 }
 
-/// How one client behaves.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Habit {
-    /// The coordinator that it talks to.
-    pub(crate) node: MemberId,
-    /// The seed of its choices.
-    pub(crate) seed: u64,
-    /// The mean time from one of its operations to the next.
-    pub(crate) period: Duration,
-    /// How fresh its reads are.
-    pub(crate) reads: Reads,
-    /// How long it waits for an answer.
-    pub(crate) answer_within: Duration,
-}
-
 impl Registers {
     /// None used yet.
-    pub(crate) fn new(recorder: Recorder) -> Arc<Self> {
-        Arc::new(Self {
-            next_key: AtomicU32::new(0),
-            next_value: AtomicU64::new(1),
-            next_process: AtomicU64::new(0),
-            recorder,
-        })
+    pub(crate) fn new(bench: Arc<Bench>) -> Arc<Self> {
+        Arc::new(Self { next_key: AtomicU32::new(0), bench })
     }
 
     /// A group with a fresh register.
-    pub(crate) fn group(self: &Arc<Self>) -> Arc<Group> {
+    fn group(self: &Arc<Self>) -> Arc<Group> {
         let current = Mutex::new(Current::fresh(self.fresh_key()));
         Arc::new(Group { registers: self.clone(), current })
     }
@@ -89,59 +64,64 @@ impl Registers {
     }
 
     /// The registers that were used.
-    pub(crate) fn used_keys(&self) -> impl Iterator<Item = KeyId> {
+    fn used_keys(&self) -> impl Iterator<Item = KeyId> {
         (0..self.next_key.load(Ordering::Relaxed)).map(KeyId)
     }
 
-    /// A value that nobody has written.
-    pub(crate) fn fresh_value(&self) -> Value {
-        Value(self.next_value.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// A process that has done nothing.
-    pub(crate) fn fresh_process(&self) -> Process {
-        Process(self.next_process.fetch_add(1, Ordering::Relaxed))
+    /// Writes a fresh value into a register, as a process that has done nothing.
+    pub(crate) async fn fresh_write(&self, client: &mut Client, key: KeyId) -> Step {
+        let call = Call::Write { value: self.bench.fresh_value() };
+        self.run_one(client, self.bench.fresh_process(), key, call).await
     }
 
     /// Makes a call and writes its beginning and its end into the history.
-    pub(crate) async fn run_one(
-        &self,
-        client: &mut Client,
-        process: Process,
-        key: KeyId,
-        call: Call,
-    ) -> Step {
+    async fn run_one(&self, client: &mut Client, process: Process, key: KeyId, call: Call) -> Step {
         let line = |step| What::Op(OpEvent { process, node: client.node(), key, call, step });
-        self.recorder.add(line(Step::Invoke));
+        self.bench.recorder.add(line(Step::Invoke));
         let step = client.call(key, call).await;
         let node = client.node();
-        self.recorder.add(What::Op(OpEvent { process, node, key, call, step: step.clone() }));
+        self.bench.recorder.add(What::Op(OpEvent { process, node, key, call, step: step.clone() }));
         step
+    }
+}
+
+impl Load for Arc<Registers> {
+    fn start(&mut self, clients: &mut JoinSet<()>, stop: &CancellationToken) {
+        for habits in self.bench.habits.chunks(self.bench.nodes.len()) {
+            let group = self.group();
+            for habit in habits {
+                clients.spawn(group.clone().client(*habit, stop.clone()));
+            }
+        }
+    }
+
+    /// A last read of every register.
+    fn settle(&mut self, patience: Patience) -> Settling<'_> {
+        Box::pin(async move {
+            let nodes = self.bench.nodes.iter();
+            let mut clients: Vec<Client> = nodes.map(|node| self.bench.client(*node)).collect();
+            for (turn, key) in self.used_keys().enumerate() {
+                let at = turn % clients.len();
+                if patience.is_left() {
+                    let process = self.bench.fresh_process();
+                    self.run_one(&mut clients[at], process, key, Call::Read).await;
+                }
+            }
+        })
     }
 }
 
 impl Group {
     /// One client of the group: works until told to stop, and then finishes what it began.
-    pub(crate) async fn client(self: Arc<Self>, habit: Habit, stop: CancellationToken) {
-        let mut rng = StdRng::seed_from_u64(habit.seed);
+    async fn client(self: Arc<Self>, habit: Habit, stop: CancellationToken) {
+        let bench = &self.registers.bench;
+        let mut actor = Actor::new(bench, &habit, Some(habit.node));
         let mut client = Client::new(habit.node, habit.reads, habit.answer_within);
-        let mut process = self.registers.fresh_process();
-        let mut due = Instant::now();
         while !stop.is_cancelled() {
-            let (key, call) = self.draw(&mut rng);
-            let step = self.registers.run_one(&mut client, process, key, call).await;
+            let (key, call) = self.draw(&mut actor.rng);
+            let step = self.registers.run_one(&mut client, actor.process, key, call).await;
             self.learn(key, call, &step);
-            if matches!(step, Step::Info { .. }) {
-                process = self.registers.fresh_process();
-            }
-            if !matches!(step, Step::Ok { .. }) {
-                sleep(BACK_OFF).await;
-            }
-            due = (due + habit.period.mul_f64(rng.random_range(0.5..1.5))).max(Instant::now());
-            tokio::select! {
-                () = sleep_until(due) => {}
-                () = stop.cancelled() => {}
-            }
+            actor.rest(bench, step.stage(), &stop).await;
         }
     }
 
@@ -151,11 +131,11 @@ impl Group {
         let current = self.lock();
         let call = match rng.random_range(0..100) {
             0..50 => Call::Read,
-            50..75 => Call::Write { value: self.registers.fresh_value() },
+            50..75 => Call::Write { value: self.registers.bench.fresh_value() },
             75..95 => {
-                Call::Cas { expected: current.last_seen, value: self.registers.fresh_value() }
+                Call::Cas { expected: current.last_seen, value: self.registers.bench.fresh_value() }
             }
-            _ => Call::Cas { expected: None, value: self.registers.fresh_value() },
+            _ => Call::Cas { expected: None, value: self.registers.bench.fresh_value() },
         };
         (current.key, call)
     }
@@ -199,13 +179,19 @@ impl Current {
 mod tests {
     use std::collections::HashSet;
 
+    use rand::SeedableRng;
+
     use super::*;
-    use crate::check::sample::{ok_read, seen, stamp};
+    use crate::{
+        check::sample::{ok_read, seen, stamp},
+        history::record::Recorder,
+    };
 
     fn group() -> (Arc<Group>, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let recorder = Recorder::create(&directory.path().join("history.jsonl")).unwrap();
-        (Registers::new(recorder).group(), directory)
+        let bench = Bench::new(recorder, Vec::new(), Vec::new(), "quorate".into(), "files".into());
+        (Registers::new(Arc::new(bench)).group(), directory)
     }
 
     fn ok() -> Step {

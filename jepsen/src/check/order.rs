@@ -1,109 +1,140 @@
 //! The revision oracle, global part: replies carry their place in the one order of changes, so the
 //! order needs no search, only comparison with the clock and with itself.
 //!
-//! Owns the rules over all registers together:
+//! Owns the rules over all operations of a run together, whatever they are about:
 //! - one cluster answers;
 //! - no two writes share a revision;
 //! - revisions and log indexes grow together;
 //! - what ended before something else began comes earlier in both, strictly so before a write.
 //!
-//! Must not know values; those are the business of [`super::values`].
+//! Must not know values; those are the business of [`super::values`] and its like.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use quorate_core::{LogIndex, Revision};
 
-use super::{Check, Finding, values};
-use crate::history::{
-    Answer, LineIndex, Nanos, Stamp,
-    pair::{self, Operation},
-};
+use super::{Check, Finding};
+use crate::history::{LineIndex, Nanos, Stamp, pair::Paired};
 
 /// How many findings of one rule are told; more add nothing.
-const FINDINGS_MAX: usize = 5;
+pub(crate) const FINDINGS_MAX: usize = 5;
 
-/// All rules, the values' too.
-pub(crate) fn check(operations: &[Operation]) -> Vec<Finding> {
-    let placed: Vec<Placed> = operations.iter().filter_map(Placed::of).collect();
-    let mut findings = Vec::new();
-    findings.extend(one_cluster(&placed).into_iter().take(FINDINGS_MAX));
-    findings.extend(unique_writes(&placed).into_iter().take(FINDINGS_MAX));
-    findings.extend(indexes_agree(&placed).into_iter().take(FINDINGS_MAX));
-    let mut pins = HashMap::new();
-    for (key, of_key) in pair::by_key(operations) {
-        let (found, pinned) = values::check(key, &of_key);
-        findings.extend(found.into_iter().take(FINDINGS_MAX));
-        pins.extend(pinned);
+/// An operation and its place in the order of changes, as far as known.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The line on which it begins.
+    pub(crate) id: LineIndex,
+    /// When it began.
+    pub(crate) invoked: Nanos,
+    /// When it was answered, and from where in the order of changes.
+    pub(crate) answered: Option<(Nanos, Stamp)>,
+    /// Whether it has a revision of its own.
+    pub(crate) writes: bool,
+    /// The revision of an operation without an answer, as others saw it.
+    pub(crate) pinned: Option<Revision>,
+    /// The operation, for people.
+    pub(crate) shown: &'a (dyn fmt::Display + 'a),
+}
+
+impl<'a> Place<'a> {
+    /// The place of an operation that writes or does not.
+    pub(crate) fn of<C, A>(operation: &'a Paired<C, A>, writes: bool) -> Self
+    where
+        Paired<C, A>: fmt::Display,
+    {
+        let stamp = operation.answer().map(|(_, stamp)| *stamp);
+        Self {
+            id: operation.id,
+            invoked: operation.invoked,
+            answered: operation.answered().zip(stamp),
+            writes,
+            pinned: None,
+            shown: operation,
+        }
     }
-    findings.extend(real_time(operations, &pins).into_iter().take(FINDINGS_MAX));
+
+    /// With the revision that others saw.
+    pub(crate) const fn pinned_at(self, pinned: Option<Revision>) -> Self {
+        Self { pinned, ..self }
+    }
+
+    /// The revision that it made, as far as known.
+    pub(crate) fn effect(&self) -> Option<Revision> {
+        match self.answered {
+            Some((_, stamp)) => self.writes.then_some(stamp.revision),
+            None => self.pinned,
+        }
+    }
+}
+
+/// All rules.
+pub(crate) fn check(places: &[Place<'_>]) -> Vec<Finding> {
+    let answered: Vec<Answered<'_>> = places.iter().filter_map(Answered::of).collect();
+    let mut findings = Vec::new();
+    findings.extend(one_cluster(&answered).into_iter().take(FINDINGS_MAX));
+    findings.extend(unique_writes(places).into_iter().take(FINDINGS_MAX));
+    findings.extend(indexes_agree(&answered).into_iter().take(FINDINGS_MAX));
+    findings.extend(real_time(places).into_iter().take(FINDINGS_MAX));
     findings
 }
 
-/// An answered operation and its place.
-struct Placed<'a> {
-    operation: &'a Operation,
-    stamp: &'a Stamp,
-    writes: bool,
+/// An answered operation.
+struct Answered<'a> {
+    place: &'a Place<'a>,
+    stamp: Stamp,
 }
 
-impl<'a> Placed<'a> {
-    fn of(operation: &'a Operation) -> Option<Self> {
-        let (answer, stamp) = operation.answer()?;
-        let writes = matches!(answer, Answer::Written | Answer::Swapped);
-        Some(Self { operation, stamp, writes })
+impl<'a> Answered<'a> {
+    fn of(place: &'a Place<'a>) -> Option<Self> {
+        place.answered.map(|(_, stamp)| Self { place, stamp })
     }
 }
 
-fn one_cluster(placed: &[Placed<'_>]) -> Vec<Finding> {
-    let Some(first) = placed.first() else { return Vec::new() };
-    placed
-        .iter()
-        .filter(|other| other.stamp.cluster != first.stamp.cluster)
+fn one_cluster(answered: &[Answered<'_>]) -> Vec<Finding> {
+    let Some(first) = answered.first() else { return Vec::new() };
+    let others = answered.iter().filter(|other| other.stamp.cluster != first.stamp.cluster);
+    others
         .map(|other| {
-            broken(
-                format!(
-                    "two clusters answered: {} and {}",
-                    first.stamp.cluster, other.stamp.cluster
-                ),
-                [first.operation, other.operation],
-            )
+            let (one, two) = (first.stamp.cluster, other.stamp.cluster);
+            broken(format!("two clusters answered: {one} and {two}"), [first.place, other.place])
         })
         .collect()
 }
 
-fn unique_writes(placed: &[Placed<'_>]) -> Vec<Finding> {
-    let mut by_revision: HashMap<Revision, &Operation> = HashMap::new();
+fn unique_writes(places: &[Place<'_>]) -> Vec<Finding> {
+    let mut by_revision: HashMap<Revision, &Place<'_>> = HashMap::new();
     let mut findings = Vec::new();
-    for write in placed.iter().filter(|placed| placed.writes) {
-        if let Some(other) = by_revision.insert(write.stamp.revision, write.operation) {
-            findings.push(broken(
-                format!("two writes were given revision {}", write.stamp.revision),
-                [other, write.operation],
-            ));
+    for write in places {
+        let Some(revision) = write.effect() else { continue };
+        if let Some(other) = by_revision.insert(revision, write) {
+            findings.push(broken(format!("two writes have revision {revision}"), [other, write]));
         }
     }
     findings
 }
 
 /// In the order of log indexes, revisions never decrease, and a write's is above all before it.
-fn indexes_agree(placed: &[Placed<'_>]) -> Vec<Finding> {
-    let mut by_index: BTreeMap<LogIndex, Vec<&Placed<'_>>> = BTreeMap::new();
-    for one in placed {
+fn indexes_agree(answered: &[Answered<'_>]) -> Vec<Finding> {
+    let mut by_index: BTreeMap<LogIndex, Vec<&Answered<'_>>> = BTreeMap::new();
+    for one in answered {
         by_index.entry(one.stamp.log_index).or_default().push(one);
     }
-    let mut highest: Option<&Placed<'_>> = None;
+    let mut highest: Option<&Answered<'_>> = None;
     let mut findings = Vec::new();
     for at_index in by_index.values() {
         for one in at_index {
             let Some(before) = highest else { continue };
             let (low, high) = (one.stamp.revision, before.stamp.revision);
-            if low < high || (one.writes && low == high) {
+            if low < high || (one.place.writes && low == high) {
                 findings.push(broken(
                     format!(
                         "revision {low} at log index {} comes after revision {high} at log index {}",
                         one.stamp.log_index, before.stamp.log_index
                     ),
-                    [before.operation, one.operation],
+                    [before.place, one.place],
                 ));
             }
         }
@@ -120,62 +151,61 @@ struct Floor {
 }
 
 /// What ended before something else began comes earlier in the order.
-fn real_time(operations: &[Operation], pins: &HashMap<LineIndex, Revision>) -> Vec<Finding> {
-    let by_id: HashMap<LineIndex, &Operation> =
-        operations.iter().map(|operation| (operation.id, operation)).collect();
+fn real_time(places: &[Place<'_>]) -> Vec<Finding> {
+    let by_id: HashMap<LineIndex, &Place<'_>> =
+        places.iter().map(|place| (place.id, place)).collect();
     let mut findings = Vec::new();
-    let mut report = |earlier: LineIndex, later: &Operation, what: String| {
+    let mut report = |earlier: LineIndex, later: &Place<'_>, what: String| {
         let Some(earlier) = by_id.get(&earlier) else { return };
         findings.push(broken(what, [earlier, later]));
     };
-    for (operation, floor) in floors(operations) {
+    for (place, floor) in floors(places) {
         let (revision, earlier) = floor.revision;
-        if let Some(placed) = Placed::of(operation) {
-            let own = placed.stamp.revision;
-            if own < revision || (placed.writes && own == revision && revision > Revision(0)) {
+        if let Some((_, stamp)) = place.answered {
+            let own = stamp.revision;
+            if own < revision || (place.writes && own == revision && revision > Revision(0)) {
                 let what =
                     format!("answered at revision {own}, after {revision} had been answered");
-                report(earlier, operation, what);
+                report(earlier, place, what);
             }
             let (index, earlier) = floor.log_index;
-            if placed.stamp.log_index < index {
-                let own = placed.stamp.log_index;
+            if stamp.log_index < index {
+                let own = stamp.log_index;
                 let what = format!("answered at log index {own}, after {index} had been answered");
-                report(earlier, operation, what);
+                report(earlier, place, what);
             }
-        } else if let Some(own) = pins.get(&operation.id)
-            && *own <= revision
+        } else if let Some(own) = place.pinned
+            && own <= revision
         {
             let what = format!("took effect at revision {own}, before it began");
-            report(earlier, operation, what);
+            report(earlier, place, what);
         }
     }
     findings
 }
 
 /// For each operation the latest place that had been answered when it began.
-fn floors(operations: &[Operation]) -> Vec<(&Operation, Floor)> {
-    let begins = operations.iter().map(|operation| (operation.invoked, 1, operation));
-    let answers =
-        operations.iter().filter_map(|operation| Some((operation.answered()?, 0, operation)));
-    let mut points: Vec<(Nanos, u8, &Operation)> = begins.chain(answers).collect();
+fn floors<'a>(places: &'a [Place<'a>]) -> Vec<(&'a Place<'a>, Floor)> {
+    let begins = places.iter().map(|place| (place.invoked, 1, place));
+    let answers = places.iter().filter_map(|place| Some((place.answered?.0, 0, place)));
+    let mut points: Vec<(Nanos, u8, &Place<'_>)> = begins.chain(answers).collect();
     // At equal times beginnings come first: touching operations count as concurrent.
-    points.sort_by_key(|(time, kind, operation)| (*time, std::cmp::Reverse(*kind), operation.id));
+    points.sort_by_key(|(time, kind, place)| (*time, std::cmp::Reverse(*kind), place.id));
     let (mut floor, mut found) = (Floor::default(), Vec::new());
-    for (_, kind, operation) in points {
+    for (_, kind, place) in points {
         if kind == 1 {
-            found.push((operation, floor));
-        } else if let Some((_, stamp)) = operation.answer() {
-            floor.revision = floor.revision.max((stamp.revision, operation.id));
-            floor.log_index = floor.log_index.max((stamp.log_index, operation.id));
+            found.push((place, floor));
+        } else if let Some((_, stamp)) = place.answered {
+            floor.revision = floor.revision.max((stamp.revision, place.id));
+            floor.log_index = floor.log_index.max((stamp.log_index, place.id));
         }
     }
     found
 }
 
-fn broken(message: String, operations: [&Operation; 2]) -> Finding {
-    let told = format!("{message}\n    {}\n    {}", operations[0], operations[1]);
-    Finding::invalid(Check::Revisions, told).shown_by(operations.map(|operation| operation.id))
+fn broken(message: String, places: [&Place<'_>; 2]) -> Finding {
+    let told = format!("{message}\n    {}\n    {}", places[0].shown, places[1].shown);
+    Finding::invalid(Check::Revisions, told).shown_by(places.map(|place| place.id))
 }
 
 #[cfg(test)]
@@ -184,8 +214,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        check::sample::{History, absent, ok_read, seen, stamp, written},
-        history::{Call, Step, Value, What},
+        check::{
+            sample::{History, absent, ok_read, seen, stamp, written},
+            values,
+        },
+        history::{Call, Step, Value, What, pair},
     };
 
     fn write(value: u64) -> Call {
@@ -194,7 +227,9 @@ mod tests {
 
     fn messages(history: &History) -> Vec<String> {
         let operations = pair::operations(&history.lines).unwrap();
-        check(&operations).into_iter().map(|finding| finding.message).collect()
+        let (_, pins) = values::check_all(&operations);
+        let places = values::places(&operations, &pins);
+        check(&places).into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]
@@ -215,7 +250,7 @@ mod tests {
         history.invoke(2, 2, write(2));
         history.end(1, 1, write(1), written(), 1);
         history.end(2, 2, write(2), written(), 1);
-        assert!(messages(&history)[0].contains("two writes were given revision 1"));
+        assert!(messages(&history)[0].contains("two writes have revision 1"));
     }
 
     #[test]
