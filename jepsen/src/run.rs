@@ -116,7 +116,7 @@ impl Run {
         Ok(Self {
             nodes,
             length: args.length(),
-            load: args.workload.load(&registers),
+            load: args.workload.load(&registers, &bench),
             registers,
             bench,
             nemesis: Nemesis { cluster, firewall, monitor, schedule, recorder: recorder.clone() },

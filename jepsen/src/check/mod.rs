@@ -6,14 +6,22 @@
 //! Invariants: pure; the same lines give the same judgement. Must not know about processes,
 //! networks or files.
 
+pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod convergence;
+pub(crate) mod lock;
+pub(crate) mod once;
 pub(crate) mod order;
+pub(crate) mod ownership;
 pub(crate) mod progress;
 pub(crate) mod register;
 #[cfg(test)]
 pub(crate) mod sample;
+pub(crate) mod set;
 pub(crate) mod shrink;
+pub(crate) mod streams;
 pub(crate) mod values;
+pub(crate) mod watch;
 pub(crate) mod wgl;
 
 use std::fmt;
@@ -21,8 +29,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::history::{
-    KeyId, Line, LineIndex, What,
-    pair::{self, Malformed, Operation},
+    KeyId, Line, LineIndex, Nanos, What,
+    pair::{self, Malformed, Operation, Paired},
 };
 use order::Place;
 
@@ -52,6 +60,20 @@ pub(crate) enum Check {
     Convergence,
     /// Enough was done.
     Progress,
+    /// Sets hold what was added.
+    Set,
+    /// Transactions over lists happen whole, one after the other.
+    Append,
+    /// Change streams tell everything, once, in order.
+    Watch,
+    /// Requests are applied once.
+    Once,
+    /// A lock has one holder at a time.
+    Lock,
+    /// A partition has one owner at a time.
+    Ownership,
+    /// A backup is the state at its revision.
+    Backup,
 }
 
 /// Something that keeps a run from being valid.
@@ -148,13 +170,37 @@ fn of_workload(lines: &[Line], registers: Vec<Place<'_>>) -> Found {
         What::Start(start) => Some(start.workload.as_str()),
         _ => None,
     });
-    match workload {
-        Some("register") => Found { findings: order::check(&registers), work: Vec::new() },
+    let found = match workload {
+        Some("register") => Ok(Found { findings: order::check(&registers), work: Vec::new() }),
+        Some("set") => set::check(lines, registers),
+        Some("append") => append::check(lines, registers),
+        Some("watch") => watch::check(lines, registers),
+        Some("lock") => lock::check(lines, registers),
+        Some("once") => once::check(lines, registers),
+        Some("ownership") => ownership::check(lines, registers),
+        Some("backup") => backup::check(lines, registers),
         other => {
             let message = format!("no checker for the workload {}", other.unwrap_or("(none)"));
-            Found { findings: vec![Finding::unknown(Check::History, message)], work: Vec::new() }
+            Ok(Found {
+                findings: vec![Finding::unknown(Check::History, message)],
+                work: Vec::new(),
+            })
         }
-    }
+    };
+    found.unwrap_or_else(|malformed| Found { findings: vec![malformed.into()], work: Vec::new() })
+}
+
+/// When everything was healed.
+pub(crate) fn healed_at(lines: &[Line]) -> Option<Nanos> {
+    lines.iter().rfind(|line| line.what == What::Healed).map(|line| line.time)
+}
+
+/// For how long clients worked, in whole seconds: what they must have done follows from it.
+pub(crate) fn seconds(lines: &[Line]) -> u64 {
+    const NANOS_PER_SECOND: u64 = 1_000_000_000;
+    let started = lines.first().is_some_and(|line| matches!(line.what, What::Start(_)));
+    let until = healed_at(lines).or(lines.last().map(|line| line.time)).unwrap_or_default();
+    if started { until.0 / NANOS_PER_SECOND } else { 0 }
 }
 
 impl From<Malformed> for Finding {
@@ -172,6 +218,19 @@ impl Finding {
     /// Something could not be decided.
     pub(crate) fn unknown(check: Check, message: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Unknown, message: message.into(), lines: Vec::new() }
+    }
+
+    /// Something is wrong with operations, which are shown.
+    pub(crate) fn about<C, A>(check: Check, message: String, shown: &[&Paired<C, A>]) -> Self
+    where
+        Paired<C, A>: fmt::Display,
+    {
+        let mut told = message;
+        for operation in shown {
+            told.push_str("\n    ");
+            told.push_str(&operation.to_string());
+        }
+        Self::invalid(check, told).shown_by(shown.iter().map(|operation| operation.id))
     }
 
     /// Names the lines that show it.
@@ -199,6 +258,13 @@ impl fmt::Display for Check {
             Self::Revisions => "revisions",
             Self::Convergence => "convergence",
             Self::Progress => "progress",
+            Self::Set => "set",
+            Self::Append => "append",
+            Self::Watch => "watch",
+            Self::Once => "once",
+            Self::Lock => "lock",
+            Self::Ownership => "ownership",
+            Self::Backup => "backup",
         })
     }
 }

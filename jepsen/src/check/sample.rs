@@ -5,8 +5,9 @@
 use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
 
 use crate::history::{
-    Answer, Call, FaultEvent, KeyId, Line, LineIndex, Minimum, Nanos, OpEvent, Process, Seen,
-    Stamp, Start, StatusEvent, Step, Value, What,
+    Answer, Call, Event, FaultEvent, KeyId, Line, LineIndex, Minimum, Nanos, OpEvent, Process,
+    Seen, Stamp, Start, StatusEvent, Step, Value, What,
+    stream::{Asked, Change, StreamEvent, StreamId, StreamStart, StreamStep, Told},
 };
 
 /// A history in the making.
@@ -85,6 +86,71 @@ impl History {
         self.op(process, 1, key, call, Step::Info { error: "timeout".to_owned() });
     }
 
+    /// An operation of another workload begins at node 1 and ends at once.
+    pub(crate) fn operate<C: Clone, A>(
+        &mut self,
+        process: u64,
+        line: impl Fn(Event<C, A>) -> What,
+        call: C,
+        step: Step<A>,
+    ) {
+        let event = |step| {
+            let (process, node, call) = (Process(process), Some(MemberId(1)), call.clone());
+            line(Event { process, node, call, step })
+        };
+        self.add(event(Step::Invoke));
+        self.add(event(step));
+    }
+
+    /// A stream through node 1 begins with revision 1.
+    pub(crate) fn follow(&mut self, stream: u64, prefix: &str) {
+        self.ask(stream, StreamStart::From(Revision(1)), prefix);
+    }
+
+    /// A stream through node 1 is asked for and accepted.
+    pub(crate) fn ask(&mut self, stream: u64, start: StreamStart, prefix: &str) {
+        let (node, prefix) = (Some(MemberId(1)), prefix.to_owned());
+        let asked = Asked { node, start, prefix, with_previous: false, resync: false };
+        self.told(stream, Told::Asked(asked));
+        self.told(stream, Told::Opened);
+    }
+
+    /// A stream tells of a put.
+    pub(crate) fn change(&mut self, stream: u64, key: &str, value: u64, at: u64, version: u64) {
+        let (key, current) = (key.to_owned(), seen(value, at, version));
+        let change = Change { key, current, created: version == 1, previous: None };
+        self.changes(stream, at, vec![change]);
+    }
+
+    /// A stream tells that a key was deleted.
+    pub(crate) fn delete(&mut self, stream: u64, key: &str, at: u64) {
+        let key = key.to_owned();
+        let change = Change { key, current: None, created: false, previous: None };
+        self.changes(stream, at, vec![change]);
+    }
+
+    /// A stream tells of a revision.
+    pub(crate) fn changes(&mut self, stream: u64, at: u64, changes: Vec<Change>) {
+        let step = StreamStep::Changes { revision: Revision(at), changes };
+        self.step(stream, step);
+    }
+
+    /// A stream says how far it is.
+    pub(crate) fn progress(&mut self, stream: u64, at: u64) {
+        self.status(1, 1, 1, at, at);
+        self.step(stream, StreamStep::Progress { revision: Revision(at) });
+    }
+
+    /// A message of one step.
+    pub(crate) fn step(&mut self, stream: u64, step: StreamStep) {
+        self.told(stream, Told::Message { steps: vec![step], resume: None });
+    }
+
+    /// Something happens to a stream.
+    pub(crate) fn told(&mut self, stream: u64, told: Told) {
+        self.add(What::Stream(StreamEvent { stream: StreamId(stream), told }));
+    }
+
     /// A node tells its status.
     pub(crate) fn status(&mut self, node: u64, leader: u64, term: u64, index: u64, hash: u64) {
         self.add(What::Status(StatusEvent {
@@ -129,6 +195,21 @@ impl History {
             step,
         }))
     }
+}
+
+/// Answered by node 1 at a revision.
+pub(crate) fn ok<A>(answer: A, revision: u64) -> Step<A> {
+    Step::Ok { answer, stamp: stamp(revision) }
+}
+
+/// Refused.
+pub(crate) fn failed<A>() -> Step<A> {
+    Step::Fail { error: "no quorum".to_owned() }
+}
+
+/// Nobody knows.
+pub(crate) fn unknown<A>() -> Step<A> {
+    Step::Info { error: "timeout".to_owned() }
 }
 
 /// A stamp by node 1 in term 1.

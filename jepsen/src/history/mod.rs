@@ -8,9 +8,17 @@
 //!
 //! Must not know how operations are sent or how faults are made.
 
+pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod edn;
+pub(crate) mod kv;
+pub(crate) mod lock;
+pub(crate) mod once;
+pub(crate) mod ownership;
 pub(crate) mod pair;
 pub(crate) mod record;
+pub(crate) mod set;
+pub(crate) mod stream;
 
 use std::fmt;
 
@@ -18,6 +26,14 @@ use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::nemesis::fault::{FaultClass, FaultKind};
+use append::AppendEvent;
+use backup::{Restored, SaveEvent};
+use kv::KvEvent;
+use lock::{EffectEvent, Holding};
+use once::OnceEvent;
+use ownership::{GuardedEvent, OwnershipEvent};
+use set::SetEvent;
+use stream::StreamEvent;
 
 /// Nanoseconds since the run began, on its one monotonic clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,8 +84,30 @@ pub(crate) struct Line {
 pub(crate) enum What {
     /// The run begins: what it was asked to do.
     Start(Start),
-    /// A client's operation begins or ends.
+    /// A client's operation on a register begins or ends.
     Op(OpEvent),
+    /// An operation on a set begins or ends.
+    Set(SetEvent),
+    /// A transaction over lists begins or ends.
+    Append(AppendEvent),
+    /// A write of keys that are followed begins or ends.
+    Kv(KvEvent),
+    /// Something happens to a change stream.
+    Stream(StreamEvent),
+    /// A request that is sent more than once begins or ends.
+    Once(OnceEvent),
+    /// A holder of a lock has stopped to act.
+    Holding(Holding),
+    /// An effect guarded by a lock begins or ends.
+    Effect(EffectEvent),
+    /// Something happens to workers and what they own.
+    Ownership(OwnershipEvent),
+    /// A write guarded by a partition's epoch begins or ends.
+    Guarded(GuardedEvent),
+    /// A backup begins or is complete.
+    Save(SaveEvent),
+    /// A backup was restored.
+    Restored(Restored),
     /// A fault begins.
     Fault(FaultEvent),
     /// The fault is over.
@@ -302,6 +340,13 @@ impl What {
     pub(crate) fn stage(&self) -> Option<Stage<'_>> {
         match self {
             Self::Op(event) => Some(event.step.stage()),
+            Self::Set(event) => Some(event.step.stage()),
+            Self::Append(event) => Some(event.step.stage()),
+            Self::Kv(event) => Some(event.step.stage()),
+            Self::Once(event) => Some(event.step.stage()),
+            Self::Effect(event) => Some(event.step.stage()),
+            Self::Guarded(event) => Some(event.step.stage()),
+            Self::Save(event) => Some(event.step.stage()),
             _ => None,
         }
     }
@@ -317,20 +362,23 @@ impl<A> Step<A> {
             Self::Info { error } => Stage::Info(error),
         }
     }
-
-    /// When and where in the order of changes it was answered, if it was.
-    pub(crate) const fn stamp(&self) -> Option<&Stamp> {
-        match self {
-            Self::Ok { stamp, .. } => Some(stamp),
-            _ => None,
-        }
-    }
 }
 
 impl Nanos {
     /// In seconds.
     pub(crate) fn seconds(self) -> f64 {
         std::time::Duration::from_nanos(self.0).as_secs_f64()
+    }
+}
+
+impl Value {
+    /// Stands for a value that is not a number: nobody wrote it, so checks find it.
+    pub(crate) const UNREADABLE: Self = Self(u64::MAX);
+
+    /// The number that the bytes are.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        let text = std::str::from_utf8(bytes).ok();
+        text.and_then(|text| text.parse().ok()).map_or(Self::UNREADABLE, Self)
     }
 }
 

@@ -9,13 +9,33 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::MemberId;
-use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::time::{Instant, sleep, sleep_until};
+use quorate_client::{
+    ClientConfig, FirstEndpoint, Header,
+    session::{BootClock, Clock},
+};
+use quorate_core::{MemberId, Revision};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
 
-use super::client::{Client, Reads};
-use crate::history::{Event, Process, Stage, Step, Value, What, record::Recorder};
+use super::{
+    Patience,
+    client::{Client, Reads},
+};
+use crate::{
+    history::{Event, Process, Stage, Stamp, Step, Value, What, record::Recorder},
+    net::{Port, endpoint},
+};
+
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the client library tries.
+const LIBRARY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a client waits after an operation that failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -76,8 +96,40 @@ impl Bench {
 
     /// A client of one coordinator, with linearizable reads.
     pub(crate) fn client(&self, node: MemberId) -> Client {
-        let within = self.habits.first().map_or(Duration::from_secs(3), |it| it.answer_within);
-        Client::new(node, Reads::Linearizable, within)
+        Client::new(node, Reads::Linearizable, self.answer_within())
+    }
+
+    /// How long clients wait for an answer.
+    pub(crate) fn answer_within(&self) -> Duration {
+        self.habits.first().map_or(Duration::from_secs(3), |habit| habit.answer_within)
+    }
+
+    /// A connection to a coordinator.
+    pub(crate) async fn connect(&self, node: MemberId) -> anyhow::Result<Channel> {
+        let uri = format!("http://{}", endpoint(node, Port::Client));
+        let endpoint = Endpoint::from_shared(uri)?.connect_timeout(CONNECT_WITHIN);
+        Ok(timeout(CONNECT_WITHIN, endpoint.connect()).await??)
+    }
+
+    /// The client library, with all coordinators.
+    pub(crate) fn library(&self) -> Result<quorate_client::Client, quorate_client::Error> {
+        let endpoints = self.nodes.iter().map(|node| endpoint(*node, Port::Client));
+        let config = ClientConfig::new(endpoints).with_first(FirstEndpoint::Random);
+        quorate_client::Client::new(config.with_timeout(LIBRARY_TIMEOUT).with_label("jepsen"))
+    }
+
+    /// Where the cluster is now; none: nobody answers in time.
+    pub(crate) async fn revision(&self, patience: &Patience) -> Option<Revision> {
+        for node in self.nodes.iter().cycle() {
+            if !patience.is_left() {
+                break;
+            }
+            if let Step::Ok { stamp, .. } = self.client(*node).look().await {
+                return Some(stamp.revision);
+            }
+            sleep(BACK_OFF).await;
+        }
+        None
     }
 
     /// Writes the beginning of an operation into the history, and its end when it has come.
@@ -95,6 +147,34 @@ impl Bench {
         self.recorder.add(line(event(step.clone())));
         step
     }
+}
+
+/// The place in the order of changes that an answer of the client library tells.
+pub(crate) const fn stamp_of(header: &Header) -> Stamp {
+    Stamp {
+        cluster: header.cluster_id,
+        member: header.member_id,
+        term: header.term,
+        revision: header.revision,
+        log_index: header.log_index,
+    }
+}
+
+/// The time on the machine's boot clock.
+pub(crate) fn boot_time() -> Duration {
+    BootClock.now()
+}
+
+/// Runs something on a thread of its own, outside of any runtime: what blocks it stands still as a
+/// paused process does, and what it drops is gone as if it was killed.
+pub(crate) async fn apart(work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        work();
+        drop(done);
+    });
+    // Nothing is sent: the end of the thread is what is waited for.
+    let _ = ended.await;
 }
 
 /// One client as the history names it, and its pace.
@@ -119,6 +199,13 @@ impl Actor {
             period: habit.period,
             due: Instant::now(),
         }
+    }
+
+    /// One that does a single operation at a coordinator.
+    pub(crate) fn onlooker(bench: &Bench, node: MemberId) -> Self {
+        let reads = Reads::Linearizable;
+        let (period, answer_within) = (Duration::ZERO, Duration::ZERO);
+        Self::new(bench, &Habit { node, seed: 0, period, reads, answer_within }, Some(node))
     }
 
     /// After an operation: becomes another process if nobody knows what came of it, and waits until

@@ -29,9 +29,6 @@ use crate::{
 /// How long a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Stands for a value that is not a number: nobody wrote it, so checks find it.
-const UNREADABLE: Value = Value(u64::MAX);
-
 /// How fresh reads are asked to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Reads {
@@ -55,6 +52,11 @@ impl Client {
     pub(crate) fn new(node: MemberId, reads: Reads, answer_within: Duration) -> Self {
         let uri = format!("http://{}", endpoint(node, Port::Client));
         Self { node, uri, reads, answer_within, store: None }
+    }
+
+    /// One that does not wait long for an answer.
+    pub(crate) fn impatient(node: MemberId, answer_within: Duration) -> Self {
+        Self::new(node, Reads::Linearizable, answer_within)
     }
 
     /// The coordinator.
@@ -102,9 +104,27 @@ impl Client {
         }
     }
 
+    /// Asks where the cluster is.
+    pub(crate) async fn look(&mut self) -> Step<()> {
+        let read = Some(self.read_options());
+        let selector = Some(select_entry("nothing"));
+        let request = RangeRequest { selector, read, count_only: true, ..RangeRequest::default() };
+        let request = self.request(request);
+        self.ask(Effect::None, |mut store| async move {
+            let response = store.range(request).await?.into_inner();
+            Ok(((), stamp(response.header.as_ref())?))
+        })
+        .await
+    }
+
     /// A request with the deadline of this client.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         deadline(message, self.answer_within)
+    }
+
+    /// How fresh its reads are.
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        ReadOptions { consistency: consistency(self.reads).into(), min_revision: 0 }
     }
 
     async fn connected(&mut self) -> anyhow::Result<StoreServiceClient<Channel>> {
@@ -261,27 +281,32 @@ pub(crate) fn stamp(header: Option<&ResponseHeader>) -> Result<Stamp, Unanswered
     })
 }
 
-fn seen(record: &Record) -> Seen {
+/// A record as histories show it.
+pub(crate) fn seen(record: &Record) -> Seen {
     let value = match &record.value {
-        Some(record::Value::Entry(bytes)) => {
-            std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).map(Value)
-        }
-        _ => None,
+        Some(record::Value::Entry(bytes)) => Value::read(bytes),
+        _ => Value::UNREADABLE,
     };
-    Seen {
-        value: value.unwrap_or(UNREADABLE),
-        modified: Revision(record.modified),
-        version: record.version,
-    }
+    Seen { value, modified: Revision(record.modified), version: record.version }
+}
+
+/// The key of an entry.
+pub(crate) fn entry(key: &str) -> Key {
+    Key { kind: Kind::Entry.into(), key: key.to_owned().into_bytes().into() }
+}
+
+/// Selects an entry.
+pub(crate) fn select_entry(key: &str) -> Selector {
+    let target = selector::Target::Key(key.to_owned().into_bytes().into());
+    Selector { kind: Kind::Entry.into(), target: Some(target) }
 }
 
 fn name(key: KeyId) -> Key {
-    Key { kind: Kind::Entry.into(), key: key.to_string().into_bytes().into() }
+    entry(&key.to_string())
 }
 
 fn select(key: KeyId) -> Selector {
-    let target = selector::Target::Key(key.to_string().into_bytes().into());
-    Selector { kind: Kind::Entry.into(), target: Some(target) }
+    select_entry(&key.to_string())
 }
 
 fn text(value: Value) -> Vec<u8> {
@@ -330,7 +355,7 @@ mod tests {
             version: 2,
             ..Record::default()
         };
-        assert_eq!(seen(&record).value, UNREADABLE);
+        assert_eq!(seen(&record).value, Value::UNREADABLE);
     }
 
     #[tokio::test]

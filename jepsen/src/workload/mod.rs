@@ -4,9 +4,18 @@
 //! to stop, and what they do last, when everything is healed. Writes to registers that show that a
 //! coordinator takes writes come with every workload. Must not know faults or checks.
 
+pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod client;
+pub(crate) mod kv;
+pub(crate) mod lock;
+pub(crate) mod once;
+pub(crate) mod ownership;
 pub(crate) mod register;
+pub(crate) mod set;
+pub(crate) mod stream;
+pub(crate) mod watch;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -14,7 +23,15 @@ use serde::{Deserialize, Serialize};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use append::Appends;
+use backup::Backups;
+use bench::Bench;
+use lock::Locks;
+use once::Once;
+use ownership::Ownership;
 use register::Registers;
+use set::Sets;
+use watch::Watching;
 
 /// A workload of one run.
 pub(crate) trait Load: Send {
@@ -54,23 +71,60 @@ impl Patience {
 pub(crate) enum Workload {
     /// Reads, writes and compare-and-swaps on registers.
     Register,
+    /// Adds to sets and reads of whole sets.
+    Set,
+    /// Transactions over lists.
+    Append,
+    /// Change streams under writes.
+    Watch,
+    /// Sessions and locks.
+    Lock,
+    /// Requests that are sent more than once.
+    Once,
+    /// Workers and the partitions that they own.
+    Ownership,
+    /// Backups and what is made from them.
+    Backup,
 }
 
 impl Workload {
     /// All workloads.
-    pub(crate) const ALL: [Self; 1] = [Self::Register];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Register,
+        Self::Set,
+        Self::Append,
+        Self::Watch,
+        Self::Lock,
+        Self::Once,
+        Self::Ownership,
+        Self::Backup,
+    ];
 
     /// As the command line names it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Register => "register",
+            Self::Set => "set",
+            Self::Append => "append",
+            Self::Watch => "watch",
+            Self::Lock => "lock",
+            Self::Once => "once",
+            Self::Ownership => "ownership",
+            Self::Backup => "backup",
         }
     }
 
     /// The clients of a run.
-    pub(crate) fn load(self, registers: &Arc<Registers>) -> Box<dyn Load> {
+    pub(crate) fn load(self, registers: &Arc<Registers>, bench: &Arc<Bench>) -> Box<dyn Load> {
         match self {
             Self::Register => Box::new(registers.clone()),
+            Self::Set => Box::new(Sets::new(bench.clone())),
+            Self::Append => Box::new(Appends::new(bench.clone())),
+            Self::Watch => Box::new(Watching::new(bench.clone())),
+            Self::Lock => Box::new(Locks::new(bench.clone())),
+            Self::Once => Box::new(Once::new(bench.clone())),
+            Self::Ownership => Box::new(Ownership::new(bench.clone())),
+            Self::Backup => Box::new(Backups::new(bench.clone())),
         }
     }
 
@@ -80,6 +134,15 @@ impl Workload {
             Self::Register => {
                 "reads (linearizable), writes and compare-and-swaps (transactions) on registers"
             }
+            Self::Set => "adds of unique elements, reads of whole sets",
+            Self::Append => "transactions of several steps that append to lists and read them",
+            Self::Watch => "change streams that start anywhere, are slow, resume elsewhere",
+            Self::Lock => {
+                "sessions and locks; holders that stand still or are gone; fenced effects"
+            }
+            Self::Once => "requests sent again and again, by the client library and by hand",
+            Self::Ownership => "workers that come and go, the partitions that they own",
+            Self::Backup => "backups during writes, each restored and read",
         }
     }
 }

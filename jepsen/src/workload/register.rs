@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use rand::{Rng, rngs::StdRng};
+use rand::{RngExt, rngs::StdRng};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

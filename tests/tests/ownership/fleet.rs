@@ -12,11 +12,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use quorate_core::{Epoch, PartitionId};
-use quorate_tests::cluster::{Cluster, HEALTHY_WITHIN, POLL};
+use quorate_tests::{
+    cluster::{Cluster, HEALTHY_WITHIN, POLL},
+    ownership::Claim,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-use crate::checker::Claim;
 
 /// The workers, with the time to live of their sessions: some survive an election, some do not.
 pub(crate) const WORKERS: [(&str, &str); 4] =

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
-mod checker;
 mod coordinators;
 mod fleet;
 mod recorder;
@@ -15,12 +14,14 @@ use quorate_client::{Client, ClientConfig, Reason};
 use quorate_core::{
     Name, NetworkSpec, Parallelism, PartitionId, PartitionPolicy, Process, Resources,
 };
-use quorate_tests::cluster::{Cluster, HEALTHY_WITHIN, POLL};
+use quorate_tests::{
+    cluster::{Cluster, HEALTHY_WITHIN, POLL},
+    ownership::{Change, Write, violations},
+};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use self::{
-    checker::{Write, violations},
     coordinators::Done,
     fleet::{Fleet, WORKERS},
     recorder::{Recorded, late_writes},

@@ -10,7 +10,7 @@ use quorate_client::{
 use quorate_core::{Epoch, Filter, Key, Kind, PartitionId, Record, Revision};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::checker::{Change, Claim, Write};
+use quorate_tests::ownership::{Change, Claim, Write};
 
 /// So many of a partition's newest epochs are tried after every change.
 const EPOCHS_TRIED: usize = 3;

@@ -10,29 +10,39 @@ use quorate_core::{Epoch, PartitionId, Revision};
 
 /// A partition as of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) revision: Revision,
-    pub(crate) partition: PartitionId,
+pub struct Change {
+    /// The revision.
+    pub revision: Revision,
+    /// The partition.
+    pub partition: PartitionId,
     /// Worker and session, with the epoch of the grant.
-    pub(crate) owner: Option<(String, Epoch)>,
+    pub owner: Option<(String, Epoch)>,
 }
 
 /// A guarded write that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) revision: Revision,
-    pub(crate) partition: PartitionId,
-    pub(crate) epoch: Epoch,
+pub struct Write {
+    /// The revision.
+    pub revision: Revision,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The epoch of the grant.
+    pub epoch: Epoch,
 }
 
 /// When a worker believed that it may act, milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Claim {
-    pub(crate) worker: String,
-    pub(crate) partition: PartitionId,
-    pub(crate) epoch: Epoch,
-    pub(crate) from_ms: u64,
-    pub(crate) until_ms: u64,
+pub struct Claim {
+    /// Who.
+    pub worker: String,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The epoch of the grant.
+    pub epoch: Epoch,
+    /// From when on.
+    pub from_ms: u64,
+    /// Until when.
+    pub until_ms: u64,
 }
 
 /// From its grant to before its end.
@@ -46,7 +56,8 @@ struct Ownership {
 }
 
 /// What is wrong; empty: nothing.
-pub(crate) fn violations(changes: &[Change], writes: &[Write], claims: &[Claim]) -> Vec<String> {
+#[must_use]
+pub fn violations(changes: &[Change], writes: &[Write], claims: &[Claim]) -> Vec<String> {
     let mut found = Vec::new();
     let mut owners: BTreeMap<&PartitionId, Vec<Ownership>> = BTreeMap::new();
     for change in changes {
