@@ -91,8 +91,8 @@ pub(crate) struct RunArgs {
     /// Keep the coordinators' data of a valid run too.
     #[arg(long)]
     pub(crate) keep_data: bool,
-    /// Answered operations without which the run means nothing [default: five a second,
-    /// or a twentieth of the rate if that is less].
+    /// Answered operations without which the run means nothing [default: five a second
+    /// (lock and ownership: one), or a twentieth of the rate if that is less].
     #[arg(long)]
     pub(crate) min_ops: Option<u64>,
     /// Faults without which the run means nothing [default: one in 12 s, and one of each class].
@@ -139,7 +139,9 @@ impl RunArgs {
         let faults = if self.time < 15 { 1 } else { (self.time / 12).max(classes) };
         let leader_changes = if self.time < 15 { 0 } else { (self.time / 30).max(1) };
         Minimum {
-            ops: self.min_ops.unwrap_or(self.time * self.rate.min(OPS_RATE_EXPECTED) / 20),
+            ops: self
+                .min_ops
+                .unwrap_or(self.time * self.rate.min(self.workload.rate_expected()) / 20),
             faults: self.min_faults.unwrap_or(faults),
             leader_changes: self.min_leader_changes.unwrap_or(leader_changes),
         }
@@ -185,9 +187,6 @@ impl RunArgs {
     }
 }
 
-/// A rate that any machine reaches while nothing is wrong with the cluster.
-const OPS_RATE_EXPECTED: u64 = 100;
-
 /// `target/jepsen` when run from a build, else `./jepsen-store`.
 fn default_stores() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
@@ -230,6 +229,7 @@ mod tests {
     fn minimums_follow_the_length() {
         let minimum = run(&["--time", "60"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (300, 5, 2));
+        assert_eq!(run(&["--time", "60", "--workload", "lock"]).minimum().ops, 60);
         let minimum = run(&["--time", "20", "--min-ops", "7"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (7, 2, 1));
     }

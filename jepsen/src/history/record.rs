@@ -119,6 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_every_workload_read_back() {
+        let ok = ["set", "append", "kv", "once", "effect", "guarded", "save"];
+        let text = include_str!("../../tests/histories/kinds.jsonl");
+        let lines: Vec<Line> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        for (line, written) in lines.iter().zip(text.lines()) {
+            let value: serde_json::Value = serde_json::from_str(written).unwrap();
+            assert_eq!(serde_json::to_value(line).unwrap(), value);
+        }
+        for kind in ok.into_iter().chain(["stream", "holding", "ownership", "restored"]) {
+            assert!(text.contains(&format!("\"kind\":\"{kind}\"")), "{kind} is among them");
+        }
+    }
+
+    #[test]
     fn a_broken_line_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history.jsonl");

@@ -128,6 +128,15 @@ impl Workload {
         }
     }
 
+    /// Operations a second that any machine reaches while nothing is wrong with the cluster.
+    pub(crate) const fn rate_expected(self) -> u64 {
+        match self {
+            // Most of the time is spent waiting for the end of sessions.
+            Self::Lock | Self::Ownership => 20,
+            _ => 100,
+        }
+    }
+
     /// What it does, in a line.
     pub(crate) const fn about(self) -> &'static str {
         match self {
