@@ -4,7 +4,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 valid, 1 invalid, 2 unknown (not a pass), 3 this machine cannot run it,
+Exit codes: 0 valid, 1 invalid, 2 unknown (not a pass), 3 this machine cannot run it (all of it),
 64 wrong usage. The last line of `run` and `check` is always
 verdict=valid|invalid|unknown ops=N faults=N leader_changes=N
 
@@ -40,7 +40,9 @@ Example:
 pub(crate) enum Command {
     /// Runs a workload under faults and judges it. Needs Linux; no root.
     Run(Box<RunArgs>),
-    /// Lists workloads and faults.
+    /// Runs every workload under every class of faults, one after the other.
+    Matrix(Box<MatrixArgs>),
+    /// Lists workloads and faults, and which of them this machine can run.
     List,
     /// Judges a history that a run has saved.
     Check(CheckArgs),
@@ -95,12 +97,51 @@ pub(crate) struct RunArgs {
     /// (lock and ownership: one), or a twentieth of the rate if that is less].
     #[arg(long)]
     pub(crate) min_ops: Option<u64>,
-    /// Faults without which the run means nothing [default: one in 12 s, and one of each class].
+    /// Faults without which the run means nothing [default: one in 12 s, or in 30 s for classes that
+    /// take long, and one of each class].
     #[arg(long)]
     pub(crate) min_faults: Option<u64>,
-    /// Changes of leader without which the run means nothing [default: one in 30 s, at least one].
+    /// Changes of leader without which the run means nothing [default: one in 30 s, at least one, or
+    /// none for classes that leave the leader in place].
     #[arg(long)]
     pub(crate) min_leader_changes: Option<u64>,
+}
+
+/// Arguments of `matrix`.
+#[derive(Debug, Args)]
+pub(crate) struct MatrixArgs {
+    /// The file of results, a JSON object a line. What is in it is not run again [default: a new
+    /// one where `run` puts its results].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    /// How long faults are made in each run, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    pub(crate) time: u64,
+    /// How many coordinators.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(3..=NODES_MAX))]
+    pub(crate) nodes: u64,
+    /// The workloads [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+    /// The classes of faults [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    nemeses: Vec<FaultClass>,
+    /// Seeds the first run; each further one has the next number [default: drawn].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Be content with what this machine can run.
+    #[arg(long)]
+    pub(crate) allow_skips: bool,
+    /// Run once more what is in the file and not valid.
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Where the table goes [default: beside the file of results].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+    /// The binary under test, as for `run`.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) quorate: Option<PathBuf>,
 }
 
 /// Arguments of `check`.
@@ -111,6 +152,31 @@ pub(crate) struct CheckArgs {
     /// Also write it as Jepsen's EDN to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) edn: Option<PathBuf>,
+}
+
+impl MatrixArgs {
+    /// The workloads, all unless some are named.
+    pub(crate) fn workloads(&self) -> Vec<Workload> {
+        if self.workloads.is_empty() { Workload::ALL.to_vec() } else { self.workloads.clone() }
+    }
+
+    /// The classes of faults, all unless some are named.
+    pub(crate) fn nemeses(&self) -> Vec<FaultClass> {
+        if self.nemeses.is_empty() { FaultClass::ALL.to_vec() } else { self.nemeses.clone() }
+    }
+
+    /// The file of results; the directory that it is in exists afterwards.
+    pub(crate) fn results(&self) -> anyhow::Result<PathBuf> {
+        let file = self.resume.clone().unwrap_or_else(|| {
+            let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            default_stores().join(format!("matrix-{}.jsonl", began.as_secs()))
+        });
+        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or_else(|| Path::new("."));
+        std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let name = file.file_name().with_context(|| file.display().to_string())?;
+        Ok(visible_inside(dir)?.join(name))
+    }
 }
 
 impl RunArgs {
@@ -124,9 +190,13 @@ impl RunArgs {
         self.clients.unwrap_or(2 * self.nodes)
     }
 
-    /// The classes of faults, each once.
+    /// The classes of faults, each once; a mixed run has no others.
     pub(crate) fn classes(&self) -> Vec<FaultClass> {
+        if self.nemesis.contains(&FaultClass::Mixed) {
+            return vec![FaultClass::Mixed];
+        }
         let mut classes = self.nemesis.clone();
+        classes.retain(|class| *class != FaultClass::None);
         classes.sort_unstable();
         classes.dedup();
         classes
@@ -134,10 +204,16 @@ impl RunArgs {
 
     /// What the run must reach to mean something.
     pub(crate) fn minimum(&self) -> Minimum {
-        let classes = self.classes().len() as u64;
+        let classes = self.classes();
+        let seconds = if classes.iter().any(|class| class.takes_long()) { 30 } else { 12 };
         // A run too short for a turn of every class must still meet a fault.
-        let faults = if self.time < 15 { 1 } else { (self.time / 12).max(classes) };
-        let leader_changes = if self.time < 15 { 0 } else { (self.time / 30).max(1) };
+        let faults = match self.time {
+            _ if classes.is_empty() => 0,
+            0..15 => 1,
+            time => (time / seconds).max(classes.len() as u64),
+        };
+        let moves = classes.iter().any(|class| class.moves_the_leader());
+        let leader_changes = if self.time < 15 || !moves { 0 } else { (self.time / 30).max(1) };
         Minimum {
             ops: self
                 .min_ops
@@ -197,11 +273,18 @@ fn default_stores() -> PathBuf {
     }
 }
 
-/// The absolute path, unless the harness's own /run would hide it.
+/// What the harness mounts over.
+const HIDDEN: [&str; 2] = ["/run", "/dev/shm"];
+
+/// The absolute path, unless the harness's own directories would hide it.
 fn visible_inside(path: &Path) -> anyhow::Result<PathBuf> {
     let path = path.canonicalize().with_context(|| path.display().to_string())?;
-    if path.starts_with("/run") {
-        bail!("{}: nothing below /run is visible inside the harness's namespaces", path.display());
+    if HIDDEN.iter().any(|hidden| path.starts_with(hidden)) {
+        bail!(
+            "{}: nothing below {} is visible inside the harness's namespaces",
+            path.display(),
+            HIDDEN.join(" or ")
+        );
     }
     Ok(path)
 }
@@ -226,10 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn mixed_is_all_and_none_is_nothing() {
+        assert_eq!(run(&["--nemesis", "kill,mixed"]).classes(), [FaultClass::Mixed]);
+        assert_eq!(run(&["--nemesis", "none"]).classes(), []);
+    }
+
+    #[test]
     fn minimums_follow_the_length() {
         let minimum = run(&["--time", "60"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (300, 5, 2));
         assert_eq!(run(&["--time", "60", "--workload", "lock"]).minimum().ops, 60);
+        let minimum = run(&["--nemesis", "disk,clock"]).minimum();
+        assert_eq!((minimum.faults, minimum.leader_changes), (2, 2));
+        let minimum = run(&["--nemesis", "loss"]).minimum();
+        assert_eq!((minimum.faults, minimum.leader_changes), (5, 0));
+        let minimum = run(&["--nemesis", "none"]).minimum();
+        assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (300, 0, 0));
         let minimum = run(&["--time", "20", "--min-ops", "7"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (7, 2, 1));
     }

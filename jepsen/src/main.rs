@@ -19,8 +19,10 @@ mod args;
 mod check;
 mod cluster;
 mod history;
+mod matrix;
 mod nemesis;
 mod net;
+mod page;
 mod progress;
 mod report;
 mod run;
@@ -33,11 +35,13 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use tokio::runtime::Runtime;
 
-use args::{Arguments, CheckArgs, Command, RunArgs};
+use args::{Arguments, CheckArgs, Command, MatrixArgs, RunArgs};
 use check::Verdict;
-use nemesis::fault::FaultClass;
-use net::isolate::{self, CannotRun};
+use matrix::Outcome;
+use nemesis::{ability, fault::FaultClass};
+use net::isolate;
 use workload::Workload;
 
 /// This machine cannot run it.
@@ -56,12 +60,13 @@ fn main() -> ExitCode {
     };
     let done = match &arguments.command {
         Command::Run(run) => run_command(run),
+        Command::Matrix(matrix) => matrix_command(matrix),
         Command::List => list().map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check_command(check),
     };
     done.unwrap_or_else(|error| {
         eprintln!("quorate-jepsen: {error:#}");
-        if !matches!(arguments.command, Command::List) {
+        if matches!(arguments.command, Command::Run(_) | Command::Check(_)) {
             // Nobody is left to tell if standard output is gone.
             drop(report::tell_nothing());
         }
@@ -69,11 +74,28 @@ fn main() -> ExitCode {
     })
 }
 
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+fn matrix_command(args: &MatrixArgs) -> anyhow::Result<ExitCode> {
+    let outcome = runtime()?.block_on(async {
+        if let Err(reason) = isolate::find_way().await {
+            eprintln!("quorate-jepsen: cannot run: {reason}");
+            return Ok(Outcome::Skipped);
+        }
+        matrix::run(args).await
+    })?;
+    Ok(ExitCode::from(match outcome {
+        Outcome::Valid => exit_code(Verdict::Valid),
+        Outcome::Invalid => exit_code(Verdict::Invalid),
+        Outcome::Unknown => exit_code(Verdict::Unknown),
+        Outcome::Skipped => EXIT_CANNOT_RUN,
+    }))
+}
+
 fn run_command(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime = runtime()?;
     if isolate::is_inside() {
         let stop = isolate::life_line();
         let verdict = runtime.block_on(run::run(args, stop))?;
@@ -83,7 +105,22 @@ fn run_command(args: &RunArgs) -> anyhow::Result<ExitCode> {
         eprintln!("quorate-jepsen: {error:#}");
         return Ok(ExitCode::from(EXIT_USAGE));
     }
-    runtime.block_on(outside())
+    runtime.block_on(async {
+        if let Some(reason) = missing(&args.classes()).await {
+            return cannot_run(&reason);
+        }
+        outside().await
+    })
+}
+
+/// Why one of these classes cannot be run here.
+async fn missing(classes: &[FaultClass]) -> Option<String> {
+    for class in classes {
+        if let Err(why) = ability::find(*class).await {
+            return Some(format!("faults of the class {}: {why}", class.name()));
+        }
+    }
+    None
 }
 
 /// Runs this program again inside namespaces of its own.
@@ -99,7 +136,7 @@ async fn outside() -> anyhow::Result<ExitCode> {
     }
 }
 
-fn cannot_run(reason: &CannotRun) -> anyhow::Result<ExitCode> {
+fn cannot_run(reason: &impl std::fmt::Display) -> anyhow::Result<ExitCode> {
     eprintln!("quorate-jepsen: cannot run: {reason}");
     report::tell_nothing().context("write to standard output")?;
     Ok(ExitCode::from(EXIT_CANNOT_RUN))
@@ -116,6 +153,7 @@ fn check_command(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn list() -> anyhow::Result<()> {
+    let way = runtime()?.block_on(isolate::find_way());
     let mut out = io::stdout().lock();
     writeln!(out, "workloads")?;
     for workload in Workload::ALL {
@@ -123,8 +161,20 @@ fn list() -> anyhow::Result<()> {
     }
     writeln!(out, "faults (--nemesis, separated by commas)")?;
     for class in FaultClass::ALL {
+        let can = match &way {
+            Ok(_) => runtime()?.block_on(ability::find(class)),
+            Err(_) => Err("the harness cannot run here, see below".to_owned()),
+        };
+        let can =
+            can.map_or_else(|why| format!("not here: {why}"), |()| "can be run here".to_owned());
+        writeln!(out, "  {:<10} {}; {can}", class.name(), class.about())?;
         let kinds: Vec<String> = class.kinds(5).iter().map(ToString::to_string).collect();
-        writeln!(out, "  {:<10} {}", class.name(), kinds.join(", "))?;
+        if !kinds.is_empty() {
+            writeln!(out, "             {}", kinds.join(", "))?;
+        }
+    }
+    if let Err(reason) = way {
+        writeln!(out, "this machine cannot run the harness: {reason}")?;
     }
     Ok(())
 }

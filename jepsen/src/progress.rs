@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::interval};
 
 use crate::{
     check::progress::Counts,
-    history::{Line, What, record::Recorder},
+    history::{FaultId, Line, What, record::Recorder},
 };
 
 /// How often a line is written.
@@ -57,7 +57,8 @@ struct State {
     read: usize,
     counts: Counts,
     seconds: f64,
-    fault: Option<String>,
+    /// The faults at work.
+    faults: Vec<(FaultId, String)>,
 }
 
 impl State {
@@ -67,9 +68,10 @@ impl State {
             self.seconds = line.time.seconds();
             match &line.what {
                 What::Fault(event) => {
-                    self.fault = Some(format!("{} {}", event.fault, event.detail))
+                    self.faults.push((event.id, format!("{} {}", event.fault, event.detail)));
                 }
-                What::Heal | What::Healed => self.fault = None,
+                What::Over(over) => self.faults.retain(|(id, _)| *id != over.id),
+                What::Heal | What::Healed => self.faults.clear(),
                 _ => {}
             }
         }
@@ -82,6 +84,7 @@ impl State {
             Some((term, leader)) => (leader.to_string(), term.to_string()),
             None => ("-".to_owned(), "-".to_owned()),
         };
+        let faults: Vec<&str> = self.faults.iter().map(|(_, fault)| fault.as_str()).collect();
         format!(
             "t={:.0}s ops ok={} fail={} info={} faults={} leader={leader} term={term} fault={}",
             self.seconds,
@@ -89,7 +92,7 @@ impl State {
             counts.fail,
             counts.info,
             counts.faults,
-            self.fault.as_deref().unwrap_or("none"),
+            if faults.is_empty() { "none".to_owned() } else { faults.join("; ") },
         )
     }
 }
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
     use crate::{
         check::sample::{History, absent, ok_read},
-        history::{Call, FaultEvent},
+        history::{Call, FaultEvent, OverEvent},
         nemesis::fault::{FaultKind, Target},
     };
 
@@ -110,12 +113,22 @@ mod tests {
         history.status(3, 3, 4, 1, 1);
         let mut state = State::default();
         state.read(&history.lines);
-        let fault = FaultKind::Kill(Target::One);
-        history.add(What::Fault(FaultEvent { fault, detail: "{2}".to_owned() }));
+        for (id, node) in [(1, 2), (2, 3)] {
+            history.add(What::Fault(FaultEvent {
+                id: FaultId(id),
+                fault: FaultKind::Kill(Target::One),
+                detail: format!("{{{node}}}"),
+                nodes: Vec::new(),
+            }));
+        }
         state.read(&history.lines);
-        assert_eq!(
-            state.render(),
-            "t=0s ops ok=1 fail=0 info=0 faults=1 leader=3 term=4 fault=kill:one {2}"
-        );
+        let before = "t=0s ops ok=1 fail=0 info=0 faults=2 leader=3 term=4 fault=";
+        assert_eq!(state.render(), format!("{before}kill:one {{2}}; kill:one {{3}}"));
+        history.add(What::Over(OverEvent { id: FaultId(1) }));
+        state.read(&history.lines);
+        assert_eq!(state.render(), format!("{before}kill:one {{3}}"));
+        history.add(What::Heal);
+        state.read(&history.lines);
+        assert_eq!(state.render(), format!("{before}none"));
     }
 }

@@ -15,6 +15,10 @@ use serde::Serialize;
 use crate::{
     check::{Finding, Judgement, Verdict, progress::Counts},
     history::{Line, Start, What, edn},
+    page::{
+        self, Content,
+        series::{self, Numbers},
+    },
 };
 
 /// How many findings the summary shows in full.
@@ -30,9 +34,10 @@ struct Results<'a> {
     findings: &'a [Finding],
     evidence: Vec<String>,
     notes: &'a [String],
+    numbers: Numbers,
 }
 
-/// Writes results.json, nemesis.log and, when asked for, history.edn.
+/// Writes results.json, report.html and nemesis.log.
 pub(crate) fn save(
     dir: &Path,
     lines: &[Line],
@@ -43,18 +48,52 @@ pub(crate) fn save(
         What::Start(start) => Some(start),
         _ => None,
     });
+    let (series, evidence) = (series::read(lines), evidence(judgement));
+    let content = Content {
+        verdict: judgement.verdict.to_string(),
+        title: run.map_or_else(|| "a run".to_owned(), title),
+        command: run.map(command).unwrap_or_default(),
+        counts: &judgement.counts,
+        findings: judgement.findings.iter().map(told).collect(),
+        evidence: &evidence,
+        notes,
+    };
+    write(&dir.join("report.html"), &page::render(&content, &series))?;
     let results = Results {
         verdict: judgement.verdict,
         run,
         counts: &judgement.counts,
         registers: judgement.registers,
         findings: &judgement.findings,
-        evidence: evidence(judgement),
+        evidence,
         notes,
+        numbers: series.numbers(),
     };
     let text = serde_json::to_string_pretty(&results).context("encode the results")?;
     write(&dir.join("results.json"), &text)?;
     write(&dir.join("nemesis.log"), &nemesis_log(lines))
+}
+
+fn title(run: &Start) -> String {
+    let (workload, nodes) = (&run.workload, run.nodes);
+    format!("{workload} under {}, {nodes} coordinators, seed {}", nemeses(run), run.seed)
+}
+
+fn command(run: &Start) -> String {
+    let (workload, nodes, seed) = (&run.workload, run.nodes, run.seed);
+    let nemeses = nemeses(run);
+    format!(
+        "quorate-jepsen run --workload {workload} --nemesis {nemeses} --nodes {nodes} --seed {seed}"
+    )
+}
+
+fn nemeses(run: &Start) -> String {
+    let names: Vec<&str> = run.nemeses.iter().map(|class| class.name()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
+}
+
+fn told(finding: &Finding) -> [String; 3] {
+    [finding.verdict.to_string(), finding.check.to_string(), finding.message.clone()]
 }
 
 /// Writes a history as EDN.
@@ -123,10 +162,14 @@ fn nemesis_log(lines: &[Line]) -> String {
         .iter()
         .filter_map(|line| {
             let what = match &line.what {
-                What::Fault(event) => format!("{} {}", event.fault, event.detail),
-                What::Heal => "heal".to_owned(),
+                What::Fault(event) => {
+                    format!("fault {}: {} {}", event.id.0, event.fault, event.detail)
+                }
+                What::Over(over) => format!("fault {} is over", over.id.0),
+                What::Heal => "no fault is left".to_owned(),
                 What::Healed => "healed for good".to_owned(),
                 What::Interrupted => "interrupted".to_owned(),
+                What::Ended(end) => format!("coordinator {}: {}", end.node, end.detail),
                 What::Crash(crash) => format!("coordinator {}: {}", crash.node, crash.detail),
                 _ => return None,
             };
@@ -171,6 +214,9 @@ mod tests {
         assert_eq!(results["evidence"].as_array().unwrap().len(), 2);
         assert_eq!(results["run"]["nodes"], 3);
         assert_eq!(results["notes"][0], "a note");
+        assert!(results["numbers"]["latency_ms_p99"].is_number(), "{results}");
+        let page = fs::read_to_string(directory.path().join("report.html")).unwrap();
+        assert!(page.contains("register under none, 3 coordinators, seed 1: invalid"), "{page}");
         let log = fs::read_to_string(directory.path().join("nemesis.log")).unwrap();
         assert!(log.contains("healed for good"), "{log}");
     }

@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::RunArgs,
     check::{self, Verdict, convergence},
-    cluster::{Cluster, monitor::Monitor},
+    cluster::{Cluster, Plan, monitor::Monitor},
     history::{KeyId, Start, Step, What, record::Recorder},
-    nemesis::{Ended, Nemesis, schedule::Schedule},
+    nemesis::{self, Ended, Nemesis, ability, fault::FaultClass, schedule::Schedule, world::World},
     net::{namespace, nft::Firewall},
     progress::Progress,
     report,
@@ -42,6 +42,9 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long it may take, once healed, until all coordinators take writes and are the same.
 const CONVERGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// So many faults of a mixed run are at work at once.
+const MIXED_AT_ONCE: usize = 3;
 
 /// How often a condition is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -75,7 +78,7 @@ pub(crate) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Resu
     notes.extend(run.finish().await?);
     run.recorder.flush()?;
     faults?;
-    run.judge(args, &store, &notes)
+    run.judge(args, &store, &notes).await
 }
 
 struct Run {
@@ -99,12 +102,8 @@ impl Run {
         recorder: Recorder,
     ) -> anyhow::Result<Self> {
         let nodes: Vec<MemberId> = (1..=args.nodes).map(MemberId).collect();
-        namespace::build(&nodes).await.context("build the hosts")?;
-        let firewall = Firewall::install().await.context("install the filter")?;
-        let mut cluster = Cluster::prepare(binary, &store.join("nodes"), &nodes)?;
-        cluster.start_missing()?;
-        let monitor = Monitor::start(&nodes, &recorder)?;
-        let schedule = Schedule::new(seed, nodes.clone(), &args.classes(), args.length());
+        let nemesis = make_nemesis(args, seed, binary, store, &nodes, &recorder).await?;
+        nemesis.world.cluster.start_missing()?;
         let bench = Arc::new(Bench::new(
             recorder.clone(),
             nodes.clone(),
@@ -119,7 +118,7 @@ impl Run {
             load: args.workload.load(&registers, &bench),
             registers,
             bench,
-            nemesis: Nemesis { cluster, firewall, monitor, schedule, recorder: recorder.clone() },
+            nemesis,
             _progress: Progress::start(recorder.clone()),
             recorder,
         })
@@ -156,7 +155,7 @@ impl Run {
                     break;
                 }
                 if Instant::now() > until {
-                    let words = self.nemesis.cluster.last_words();
+                    let words = self.nemesis.world.cluster.last_words();
                     bail!("coordinator {node} took no write within {UP_WITHIN:?}\n{words}");
                 }
                 sleep(LOOK_EVERY).await;
@@ -208,29 +207,67 @@ impl Run {
     /// note but no verdict.
     async fn finish(&mut self) -> anyhow::Result<Vec<String>> {
         self.nemesis.look();
-        let stubborn = self.nemesis.cluster.stop_all().await?;
-        for panic in self.nemesis.cluster.panics() {
+        let stubborn = self.nemesis.world.cluster.stop_all().await?;
+        for panic in self.nemesis.world.cluster.panics() {
             self.recorder.add(What::Crash(panic));
         }
         let note = |node: MemberId| format!("coordinator {node} did not stop when asked to");
         Ok(stubborn.into_iter().map(note).collect())
     }
 
-    fn judge(&self, args: &RunArgs, store: &Path, notes: &[String]) -> anyhow::Result<Verdict> {
+    async fn judge(
+        &self,
+        args: &RunArgs,
+        store: &Path,
+        notes: &[String],
+    ) -> anyhow::Result<Verdict> {
         let lines = self.recorder.lines();
         let judgement = check::judge(&lines);
         report::save(store, &lines, &judgement, notes)?;
         if args.edn {
             report::save_edn(&store.join("history.edn"), &lines)?;
         }
-        if judgement.verdict == Verdict::Valid && !args.keep_data {
-            self.nemesis.cluster.remove_data()?;
-        }
+        let keep = judgement.verdict != Verdict::Valid || args.keep_data;
+        self.nemesis.world.cluster.close(keep).await?;
         let mut notes = notes.to_vec();
         notes.push(format!("history, results and logs are in {}", shown(store)));
         report::tell(&judgement, &notes).context("write to standard output")?;
         Ok(judgement.verdict)
     }
+}
+
+/// The hosts with their coordinators, and what breaks them.
+async fn make_nemesis(
+    args: &RunArgs,
+    seed: u64,
+    binary: &Path,
+    store: &Path,
+    nodes: &[MemberId],
+    recorder: &Recorder,
+) -> anyhow::Result<Nemesis> {
+    let mixed = args.classes().contains(&FaultClass::Mixed);
+    let classes = if mixed { ability::all_here().await } else { args.classes() };
+    let needs = ability::Needs::of(&classes);
+    let spare = classes.contains(&FaultClass::Membership).then(|| nemesis::spare(args.nodes));
+    let hosts: Vec<MemberId> = nodes.iter().copied().chain(spare).collect();
+    namespace::build(&hosts).await.context("build the hosts")?;
+    let firewall = Firewall::install().await.context("install the filter")?;
+    let plan = Plan {
+        binary: binary.to_owned(),
+        dir: store.join("nodes"),
+        founders: nodes.to_vec(),
+        spare,
+        volume: needs.volume,
+        faketime: needs.faketime,
+        raft: needs.raft,
+    };
+    let cluster = Cluster::prepare(&plan).await?;
+    let monitor = Monitor::start(&hosts, recorder)?;
+    Ok(Nemesis {
+        world: Arc::new(World::new(cluster, firewall, monitor, recorder.clone())),
+        schedule: Schedule::new(seed, nodes.to_vec(), spare, &classes, args.length()),
+        at_once: if mixed { MIXED_AT_ONCE } else { 1 },
+    })
 }
 
 fn habits(args: &RunArgs, seed: u64, nodes: &[MemberId]) -> Vec<Habit> {

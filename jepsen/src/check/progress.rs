@@ -145,8 +145,7 @@ fn too_little(start: &Start, counts: &Counts) -> Vec<Finding> {
         .collect();
     if minimum.faults > 0 {
         for class in &start.nemeses {
-            let met = counts.faults_by_kind.keys().any(|kind| kind.starts_with(class.name()));
-            if !met {
+            if !class.is_met_by(counts.faults_by_kind.keys()) {
                 let message = format!("no fault of the class {} was made", class.name());
                 findings.push(Finding::unknown(Check::Progress, message));
             }

@@ -5,8 +5,8 @@
 use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
 
 use crate::history::{
-    Answer, Call, Event, FaultEvent, KeyId, Line, LineIndex, Minimum, Nanos, OpEvent, Process,
-    Seen, Stamp, Start, StatusEvent, Step, Value, What,
+    Answer, Call, Event, FaultEvent, FaultId, KeyId, Line, LineIndex, Minimum, Nanos, OpEvent,
+    Process, Seen, Stamp, Start, StatusEvent, Step, Value, What,
     stream::{Asked, Change, StreamEvent, StreamId, StreamStart, StreamStep, Told},
 };
 
@@ -167,7 +167,12 @@ impl History {
 
     /// A fault begins and ends.
     pub(crate) fn fault(&mut self, fault: crate::nemesis::fault::FaultKind) {
-        self.add(What::Fault(FaultEvent { fault, detail: String::new() }));
+        self.add(What::Fault(FaultEvent {
+            id: FaultId::default(),
+            fault,
+            detail: String::new(),
+            nodes: Vec::new(),
+        }));
         self.add(What::Heal);
     }
 

@@ -1,122 +1,117 @@
 //! The coordinators under test, as processes.
 //!
-//! Owns their lives: start, kill, pause, stop, and the difference between an end that was asked
-//! for and one that was not. Invariant: a killed process is reaped before anything else happens to
-//! its node. Must not know why a process is killed.
+//! Owns the hosts' nodes, spare ones included, and what they need from the machine. Must not know
+//! why a node is killed.
 
+pub(crate) mod admin;
+pub(crate) mod barriers;
 pub(crate) mod config;
 mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod node;
+pub(crate) mod volume;
+pub(crate) mod wall;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{Read, Seek, SeekFrom},
+    fs,
     path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
 };
 
 use anyhow::Context;
 use quorate_core::MemberId;
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::{process::Child, time::timeout};
 
-use crate::{history::CrashEvent, net::namespace};
+use crate::{
+    history::{CrashEvent, EndedEvent, What},
+    net::tool,
+};
+use config::Raft;
+use node::{End, Node, Parts};
+use volume::{Volume, VolumeKind};
+use wall::WallClock;
 
-/// How long a coordinator may take to stop in good order.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
-
-/// How much of a log is looked at for the reason of an end.
-const TAIL_BYTES: u64 = 2_000;
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The binary under test.
+    pub(crate) binary: PathBuf,
+    /// Where configurations, logs and data go.
+    pub(crate) dir: PathBuf,
+    /// The hosts of the first members.
+    pub(crate) founders: Vec<MemberId>,
+    /// A host without a member.
+    pub(crate) spare: Option<MemberId>,
+    /// Where data is.
+    pub(crate) volume: VolumeKind,
+    /// The library that shows another time; none: wall clocks are not moved.
+    pub(crate) faketime: Option<PathBuf>,
+    /// When checkpoints are made.
+    pub(crate) raft: Raft,
+}
 
 /// All coordinators.
 pub(crate) struct Cluster {
-    binary: PathBuf,
     nodes: Vec<Node>,
-}
-
-struct Node {
-    id: MemberId,
-    dir: PathBuf,
-    child: Option<Child>,
-    paused: bool,
+    founders: Vec<MemberId>,
 }
 
 impl Cluster {
-    /// Writes configuration files below `dir`; nothing runs yet.
-    pub(crate) fn prepare(binary: &Path, dir: &Path, ids: &[MemberId]) -> anyhow::Result<Self> {
-        let mut nodes = Vec::new();
-        for id in ids {
-            let dir = dir.join(format!("node{id}"));
-            let data = dir.join("data");
-            fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
-            let text = config::render(*id, ids, &data);
-            fs::write(dir.join("config.toml"), text)
-                .with_context(|| format!("write the configuration of coordinator {id}"))?;
-            nodes.push(Node { id: *id, dir, child: None, paused: false });
+    /// Makes everything that is needed; nothing runs yet.
+    pub(crate) async fn prepare(plan: &Plan) -> anyhow::Result<Self> {
+        if plan.faketime.is_some() {
+            // The library keeps its state there, and leaves it behind.
+            tool::run("mount", &["-t", "tmpfs", "tmpfs", "/dev/shm"]).await?;
         }
-        Ok(Self { binary: binary.to_owned(), nodes })
+        let mut nodes = Vec::new();
+        for host in plan.founders.iter().copied().chain(plan.spare) {
+            nodes.push(make(plan, host).await.with_context(|| format!("coordinator {host}"))?);
+        }
+        Ok(Self { nodes, founders: plan.founders.clone() })
+    }
+
+    /// The hosts of the first members: at the end of a run there are members on these.
+    pub(crate) fn founders(&self) -> &[MemberId] {
+        &self.founders
     }
 
     /// Starts every coordinator that does not run.
-    pub(crate) fn start_missing(&mut self) -> anyhow::Result<()> {
-        for node in &mut self.nodes {
-            if node.child.is_none() {
-                node.start(&self.binary)?;
-            }
-        }
-        Ok(())
+    pub(crate) fn start_missing(&self) -> anyhow::Result<()> {
+        self.nodes.iter().try_for_each(Node::start)
     }
 
-    /// Kills coordinators at once, without warning, and reaps them.
-    pub(crate) async fn kill(&mut self, ids: &[MemberId]) -> anyhow::Result<()> {
-        for node in self.chosen(ids) {
-            node.signal(Signal::KILL)?;
-        }
-        for node in self.chosen(ids) {
-            if let Some(mut child) = node.child.take() {
-                child.wait().await.context("reap a coordinator")?;
-                node.paused = false;
-            }
-        }
-        Ok(())
+    /// All of them.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
     }
 
-    /// Stops coordinators in their tracks.
-    pub(crate) fn pause(&mut self, ids: &[MemberId]) -> anyhow::Result<()> {
-        for node in self.chosen(ids) {
-            node.signal(Signal::STOP)?;
-            node.paused = true;
-        }
-        Ok(())
+    /// The one on this host.
+    pub(crate) fn node(&self, host: MemberId) -> anyhow::Result<&Node> {
+        let found = self.nodes.iter().find(|node| node.host == host);
+        found.with_context(|| format!("there is no host {host}"))
     }
 
-    /// Lets every paused coordinator go on.
-    pub(crate) fn resume_all(&mut self) -> anyhow::Result<()> {
-        for node in self.nodes.iter_mut().filter(|node| node.paused) {
-            node.signal(Signal::CONT)?;
-            node.paused = false;
-        }
-        Ok(())
+    /// Those on these hosts, in that order.
+    pub(crate) fn on<'a>(&'a self, hosts: &'a [MemberId]) -> impl Iterator<Item = &'a Node> {
+        hosts.iter().filter_map(|host| self.nodes.iter().find(|node| node.host == *host))
     }
 
     /// The coordinators that ended without having been asked to, each told once.
-    pub(crate) fn unexpected_ends(&mut self) -> Vec<CrashEvent> {
-        self.nodes.iter_mut().filter_map(Node::unexpected_end).collect()
+    pub(crate) fn ends(&self) -> Vec<What> {
+        let told = |node: &Node| {
+            let host = node.host;
+            Some(match node.unexpected_end()? {
+                End::Expected(detail) => What::Ended(EndedEvent { node: host, detail }),
+                End::Crash(detail) => What::Crash(CrashEvent { node: host, detail }),
+            })
+        };
+        self.nodes.iter().filter_map(told).collect()
     }
 
     /// Asks every coordinator to stop, and kills those that do not; the latter are returned.
-    pub(crate) async fn stop_all(&mut self) -> anyhow::Result<Vec<MemberId>> {
-        self.resume_all()?;
-        for node in &self.nodes {
-            node.signal(Signal::TERM)?;
-        }
+    pub(crate) async fn stop_all(&self) -> anyhow::Result<Vec<MemberId>> {
         let mut stubborn = Vec::new();
-        for node in &mut self.nodes {
-            let Some(mut child) = node.child.take() else { continue };
-            if timeout(STOP_WITHIN, child.wait()).await.is_err() {
-                child.kill().await.context("kill a coordinator")?;
-                stubborn.push(node.id);
+        for node in &self.nodes {
+            if !node.stop().await? {
+                stubborn.push(node.host);
             }
         }
         Ok(stubborn)
@@ -124,14 +119,11 @@ impl Cluster {
 
     /// Panics in the coordinators' logs.
     pub(crate) fn panics(&self) -> Vec<CrashEvent> {
-        self.nodes
-            .iter()
-            .filter_map(|node| {
-                let log = fs::read_to_string(node.log_path()).ok()?;
-                let line = log.lines().find(|line| line.contains("panicked at"))?;
-                Some(CrashEvent { node: node.id, detail: format!("its log says: {line}") })
-            })
-            .collect()
+        let told = |node: &Node| {
+            let line = node.panic()?;
+            Some(CrashEvent { node: node.host, detail: format!("its log says: {line}") })
+        };
+        self.nodes.iter().filter_map(told).collect()
     }
 
     /// What each coordinator said last, for a cluster that did not come up.
@@ -139,86 +131,36 @@ impl Cluster {
         let words: Vec<String> = self
             .nodes
             .iter()
-            .map(|node| format!("--- coordinator {}\n{}", node.id, node.last_words()))
+            .map(|node| format!("--- coordinator {}\n{}", node.host, node.last_words()))
             .collect();
         words.join("\n")
     }
 
-    /// Removes the coordinators' data; their logs stay.
-    pub(crate) fn remove_data(&self) -> anyhow::Result<()> {
+    /// Ends what the data is on; the data stays or goes, the logs stay.
+    pub(crate) async fn close(&self, keep: bool) -> anyhow::Result<()> {
         for node in &self.nodes {
-            let data = node.dir.join("data");
-            fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))?;
+            node.volume.close(keep).await?;
         }
         Ok(())
     }
-
-    fn chosen(&mut self, ids: &[MemberId]) -> impl Iterator<Item = &mut Node> {
-        self.nodes.iter_mut().filter(move |node| ids.contains(&node.id))
-    }
 }
 
-impl Node {
-    fn start(&mut self, binary: &Path) -> anyhow::Result<()> {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .with_context(|| format!("open {}", self.log_path().display()))?;
-        let mut command = namespace::command_on(self.id);
-        // A variable meant for another coordinator must not change this one.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("QUORATE_") {
-                command.env_remove(name);
-            }
-        }
-        let child = command
-            .arg(binary)
-            .arg("serve")
-            .arg("--config")
-            .arg(self.dir.join("config.toml"))
-            .arg("--data-dir")
-            .arg(self.dir.join("data"))
-            .stdout(Stdio::from(log.try_clone().context("share the log")?))
-            .stderr(Stdio::from(log))
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("start coordinator {}", self.id))?;
-        self.child = Some(child);
-        Ok(())
-    }
-
-    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let Some(pid) = self.child.as_ref().and_then(Child::id) else { return Ok(()) };
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("a process id")?;
-        // It may have ended by itself and not be reaped yet: then there is nothing to signal.
-        match kill_process(pid, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("signal coordinator {}", self.id)),
-        }
-    }
-
-    fn unexpected_end(&mut self) -> Option<CrashEvent> {
-        let status = self.child.as_mut()?.try_wait().ok()??;
-        self.child = None;
-        let detail = format!("ended by itself, {status}; its last words:\n{}", self.last_words());
-        Some(CrashEvent { node: self.id, detail })
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.dir.join("log")
-    }
-
-    fn last_words(&self) -> String {
-        tail(&self.log_path()).unwrap_or_else(|error| format!("(no log: {error})"))
-    }
+async fn make(plan: &Plan, host: MemberId) -> anyhow::Result<Node> {
+    let dir = plan.dir.join(format!("node{host}"));
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    let node = Node::new(Parts {
+        host,
+        binary: plan.binary.clone(),
+        volume: Volume::create(&dir, plan.volume).await?,
+        wall: wall(plan.faketime.as_deref(), &dir)?,
+        dir,
+        raft: plan.raft,
+        spare: !plan.founders.contains(&host),
+    });
+    node.found(&plan.founders)?;
+    Ok(node)
 }
 
-fn tail(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+fn wall(library: Option<&Path>, dir: &Path) -> anyhow::Result<Option<WallClock>> {
+    library.map(|library| WallClock::create(library.to_owned(), dir)).transpose()
 }

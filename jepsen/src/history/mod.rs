@@ -110,12 +110,16 @@ pub(crate) enum What {
     Restored(Restored),
     /// A fault begins.
     Fault(FaultEvent),
-    /// The fault is over.
+    /// A fault is over.
+    Over(OverEvent),
+    /// No fault is left.
     Heal,
     /// A coordinator's own view of itself.
     Status(StatusEvent),
     /// A coordinator has installed checkpoints from its leader.
     Installs(InstallsEvent),
+    /// A coordinator ended by itself, as a fault must make it.
+    Ended(EndedEvent),
     /// A coordinator ended without having been asked to, or its log shows a panic.
     Crash(CrashEvent),
     /// Everything is healed for good; what follows must converge.
@@ -274,12 +278,41 @@ pub(crate) struct Stamp {
     pub(crate) log_index: LogIndex,
 }
 
+/// The number of a fault in its run.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub(crate) struct FaultId(pub(crate) u32);
+
 /// A fault begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FaultEvent {
+    /// Which one it is.
+    #[serde(default)]
+    pub(crate) id: FaultId,
     /// What it is.
     pub(crate) fault: FaultKind,
     /// Whom it hits, for people.
+    pub(crate) detail: String,
+    /// Whom it hits.
+    #[serde(default)]
+    pub(crate) nodes: Vec<MemberId>,
+}
+
+/// A fault is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OverEvent {
+    /// Which one.
+    pub(crate) id: FaultId,
+}
+
+/// A coordinator ended by itself, as a fault must make it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndedEvent {
+    /// The coordinator.
+    pub(crate) node: MemberId,
+    /// How it ended and what it said last.
     pub(crate) detail: String,
 }
 

@@ -1,41 +1,43 @@
-//! Makes faults, one at a time, and heals them.
+//! Makes faults, one at a time or several, and heals them.
 //!
-//! Owns the cluster's processes while a run lasts, and the firewall. Invariant: when it returns,
-//! by time, by interruption or by a coordinator's own death, no fault is left. Must not know the
-//! workload.
+//! Owns the faults at work while a run lasts. Invariant: when it returns, by time, by interruption
+//! or by a coordinator's own death, no fault is left. Must not know the workload.
 
+pub(crate) mod ability;
+mod drive;
 pub(crate) mod fault;
+mod members;
 pub(crate) mod schedule;
 pub(crate) mod topology;
+pub(crate) mod world;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::time::{Instant, sleep_until};
+use quorate_core::MemberId;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    cluster::{Cluster, monitor::Monitor},
-    history::{CrashEvent, FaultEvent, What, record::Recorder},
-    net::{CutSet, nft::Firewall},
-};
-use schedule::{Injection, Schedule};
+use crate::history::{FaultId, What};
+use drive::Fault;
+use fault::FaultClass;
+use schedule::Schedule;
+use world::{LOOK_EVERY, Span, World};
 
-/// How often it looks whether every process that should run does.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// So often a mixed run has a moment without faults.
+const REST_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything a nemesis works with.
 pub(crate) struct Nemesis {
-    /// The processes.
-    pub(crate) cluster: Cluster,
-    /// The network.
-    pub(crate) firewall: Firewall,
-    /// Who leads.
-    pub(crate) monitor: Monitor,
+    /// What faults work with.
+    pub(crate) world: Arc<World>,
     /// What comes when.
     pub(crate) schedule: Schedule,
-    /// Where it is told.
-    pub(crate) recorder: Recorder,
+    /// How many faults may be at work at once.
+    pub(crate) at_once: usize,
 }
 
 /// How the time of faults ended.
@@ -49,6 +51,15 @@ pub(crate) enum Ended {
     Crashed,
 }
 
+/// The faults at work.
+struct AtWork {
+    tasks: JoinSet<(FaultClass, anyhow::Result<()>)>,
+    classes: Vec<FaultClass>,
+    halt: CancellationToken,
+    abandon: CancellationToken,
+    begun: u32,
+}
+
 impl Nemesis {
     /// Makes faults until the time is up; heals everything.
     pub(crate) async fn run(
@@ -56,61 +67,120 @@ impl Nemesis {
         until: Instant,
         stop: &CancellationToken,
     ) -> anyhow::Result<Ended> {
+        let mut at_work = AtWork::new();
+        let ended = self.make(&mut at_work, until, stop).await;
+        if !matches!(ended, Ok(Ended::InTime)) {
+            at_work.abandon.cancel();
+        }
+        at_work.halt.cancel();
+        let healed = self.drain(&mut at_work, stop).await;
+        let ended = ended?;
+        healed?;
+        self.world.cluster.start_missing()?;
+        Ok(if self.world.look() { Ended::Crashed } else { ended })
+    }
+
+    /// Notes processes that ended by themselves.
+    pub(crate) fn look(&self) -> bool {
+        self.world.look()
+    }
+
+    async fn make(
+        &mut self,
+        at_work: &mut AtWork,
+        until: Instant,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Ended> {
+        let mut rest = Instant::now() + REST_EVERY;
         loop {
             let calm = Instant::now() + self.schedule.calm();
             if let Some(ended) = self.wait(calm, until, stop).await {
                 return Ok(ended);
             }
-            let Some(injection) = self.schedule.next(self.monitor.leader()) else {
-                let ended = self.wait(until, until, stop).await;
-                return Ok(ended.unwrap_or(Ended::InTime));
-            };
-            self.make(&injection).await.with_context(|| injection.kind.to_string())?;
-            let ended = self.wait(Instant::now() + injection.stays, until, stop).await;
-            self.heal().await?;
-            if let Some(ended) = ended {
-                return Ok(ended);
+            let resting = self.at_once > 1 && Instant::now() > rest;
+            let room = if resting { 1 } else { self.at_once };
+            while at_work.classes.len() >= room {
+                if let Some(ended) = self.wait_for_one(at_work, until, stop).await? {
+                    return Ok(ended);
+                }
+            }
+            if resting {
+                rest = Instant::now() + REST_EVERY;
+                continue;
+            }
+            self.begin_next(at_work);
+        }
+    }
+
+    fn begin_next(&mut self, at_work: &mut AtWork) {
+        let leader = self.world.monitor.leader();
+        let Some(injection) = self.schedule.next(leader, &at_work.classes) else { return };
+        let class = injection.kind.class();
+        at_work.begun += 1;
+        at_work.classes.push(class);
+        let span = Span {
+            until: Instant::now() + injection.stays,
+            halt: at_work.halt.clone(),
+            abandon: at_work.abandon.clone(),
+        };
+        let kind = injection.kind;
+        let id = FaultId(at_work.begun);
+        let fault = Fault { id, injection, world: self.world.clone(), span };
+        at_work.tasks.spawn(async move { (class, fault.run().await.context(kind.to_string())) });
+    }
+
+    /// Waits until a fault is over, or until the run is.
+    async fn wait_for_one(
+        &self,
+        at_work: &mut AtWork,
+        until: Instant,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Ended>> {
+        tokio::select! {
+            joined = at_work.tasks.join_next() => self.over(at_work, joined)?,
+            ended = self.wait(until, until, stop) => return Ok(ended),
+        }
+        Ok(None)
+    }
+
+    /// Waits until every fault is over.
+    async fn drain(&self, at_work: &mut AtWork, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut failed = Ok(());
+        while !at_work.classes.is_empty() {
+            tokio::select! {
+                joined = at_work.tasks.join_next() => {
+                    failed = failed.and(self.over(at_work, joined));
+                }
+                () = stop.cancelled(), if !at_work.abandon.is_cancelled() => {
+                    at_work.abandon.cancel();
+                }
+                () = sleep_until(Instant::now() + LOOK_EVERY) => {
+                    self.look();
+                }
             }
         }
+        failed
     }
 
-    /// Notes processes that ended by themselves.
-    pub(crate) fn look(&mut self) -> bool {
-        let crashes: Vec<CrashEvent> = self.cluster.unexpected_ends();
-        let any = !crashes.is_empty();
-        for crash in crashes {
-            self.recorder.add(What::Crash(crash));
+    fn over(
+        &self,
+        at_work: &mut AtWork,
+        joined: Option<Result<(FaultClass, anyhow::Result<()>), tokio::task::JoinError>>,
+    ) -> anyhow::Result<()> {
+        let Some(joined) = joined else {
+            at_work.classes.clear();
+            return Ok(());
+        };
+        let (class, done) = joined.context("a fault")?;
+        at_work.classes.retain(|other| *other != class);
+        if at_work.classes.is_empty() {
+            self.world.recorder.add(What::Heal);
         }
-        any
-    }
-
-    async fn make(&mut self, injection: &Injection) -> anyhow::Result<()> {
-        self.recorder.add(What::Fault(FaultEvent {
-            fault: injection.kind,
-            detail: injection.detail.clone(),
-        }));
-        if injection.cuts.len() > 0 {
-            self.firewall.cut(&injection.cuts).await?;
-        }
-        self.cluster.pause(&injection.pause)?;
-        self.cluster.kill(&injection.kill).await
-    }
-
-    async fn heal(&mut self) -> anyhow::Result<()> {
-        self.firewall.cut(&CutSet::default()).await?;
-        self.cluster.resume_all()?;
-        self.cluster.start_missing()?;
-        self.recorder.add(What::Heal);
-        Ok(())
+        done
     }
 
     /// Waits for a time, at most until the end of the run; tells when the run is over.
-    async fn wait(
-        &mut self,
-        time: Instant,
-        until: Instant,
-        stop: &CancellationToken,
-    ) -> Option<Ended> {
+    async fn wait(&self, time: Instant, until: Instant, stop: &CancellationToken) -> Option<Ended> {
         loop {
             if stop.is_cancelled() {
                 return Some(Ended::Interrupted);
@@ -131,4 +201,21 @@ impl Nemesis {
             }
         }
     }
+}
+
+impl AtWork {
+    fn new() -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            classes: Vec::new(),
+            halt: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            begun: 0,
+        }
+    }
+}
+
+/// The host that is spare in a cluster of so many.
+pub(crate) fn spare(nodes: u64) -> MemberId {
+    MemberId(nodes + 1)
 }

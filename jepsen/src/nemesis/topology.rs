@@ -5,7 +5,7 @@
 use quorate_core::MemberId;
 use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
 
-use super::fault::Shape;
+use super::fault::{Rate, Shape};
 use crate::net::{CutSet, Host};
 
 /// The ways that a partition of this shape cuts, and whom it hits, for people.
@@ -47,6 +47,41 @@ pub(crate) fn cut(
     }
 }
 
+/// The ways on which packets get lost, how many of a hundred, and a description for people.
+pub(crate) fn losses(
+    rate: Rate,
+    nodes: &[MemberId],
+    leader: Option<MemberId>,
+    rng: &mut StdRng,
+) -> (CutSet, u8, String) {
+    let mut order = nodes.to_vec();
+    order.shuffle(rng);
+    to_front(&mut order, leader);
+    let percent = match rate {
+        Rate::Leader30 => 30,
+        Rate::All5 => 5,
+        Rate::All20 => 20,
+        Rate::Some60 => 60,
+    };
+    let ways = match rate {
+        Rate::Leader30 => between(&order[..1], &order[1..]),
+        Rate::All5 | Rate::All20 => mesh(&order),
+        Rate::Some60 => {
+            let all = mesh(&order);
+            let mut some = CutSet::default();
+            all.iter()
+                .filter(|_| rng.random_bool(0.5))
+                .for_each(|(from, to)| some.one_way(from, to));
+            some
+        }
+    };
+    let on = match rate {
+        Rate::Leader30 => format!("the links of {}", names(&order[..1])),
+        _ => format!("{} of {} ways", ways.len(), mesh(&order).len()),
+    };
+    (ways, percent, format!("{percent} % on {on}"))
+}
+
 /// Members as people read them.
 pub(crate) fn names(members: &[MemberId]) -> String {
     let mut sorted = members.to_vec();
@@ -74,6 +109,17 @@ fn between(one: &[MemberId], other: &[MemberId]) -> CutSet {
         }
     }
     cuts
+}
+
+/// Every way between coordinators.
+fn mesh(nodes: &[MemberId]) -> CutSet {
+    let mut ways = CutSet::default();
+    for (at, a) in nodes.iter().enumerate() {
+        for b in &nodes[at + 1..] {
+            ways.both_ways(Host::Node(*a), Host::Node(*b));
+        }
+    }
+    ways
 }
 
 /// In a circle, everybody sees just enough neighbours for a majority.
@@ -196,6 +242,20 @@ mod tests {
             let mut reach = reachable(&cuts, &nodes(5));
             reach.sort_unstable();
             assert_eq!(reach, [2, 2, 2, 2, 4]);
+        });
+    }
+
+    #[test]
+    fn losses_hit_the_ways_that_their_name_says() {
+        each_seed(|rng| {
+            let (ways, percent, _) = losses(Rate::Leader30, &nodes(5), Some(MemberId(3)), rng);
+            assert_eq!((ways.len(), percent), (8, 30));
+            let leads = |host| host == Host::Node(MemberId(3));
+            assert!(ways.iter().all(|(from, to)| leads(from) != leads(to)));
+            let (ways, percent, text) = losses(Rate::All20, &nodes(5), None, rng);
+            assert_eq!((ways.len(), percent, text.as_str()), (20, 20, "20 % on 20 of 20 ways"));
+            let (ways, ..) = losses(Rate::Some60, &nodes(5), None, rng);
+            assert!((1..20).contains(&ways.len()), "{}", ways.len());
         });
     }
 

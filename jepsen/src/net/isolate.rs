@@ -28,8 +28,13 @@ const INSIDE: &str = "QUORATE_JEPSEN_INSIDE";
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// What must be installed, and the package that has it.
-const TOOLS: [(&str, &str); 4] =
-    [("unshare", "util-linux"), ("mount", "mount"), ("ip", "iproute2"), ("nft", "nftables")];
+const TOOLS: [(&str, &str); 5] = [
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("mount", "mount"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+];
 
 /// The ways to get namespaces, the preferred first. As root none of users is needed.
 const WAYS_ROOT: [&[&str]; 3] = [
@@ -54,7 +59,7 @@ pub(crate) enum CannotRun {
     #[error(
         "{missing} not found. On Debian and Ubuntu: apt-get install {packages}",
         missing = .0.iter().map(|(tool, _)| *tool).collect::<Vec<_>>().join(", "),
-        packages = .0.iter().map(|(_, package)| *package).collect::<Vec<_>>().join(" ")
+        packages = packages(.0)
     )]
     MissingTools(Vec<(&'static str, &'static str)>),
     /// The kernel or the container does not let us.
@@ -66,6 +71,12 @@ pub(crate) enum CannotRun {
          kernel needs bridge, veth and nf_tables with the bridge family."
     )]
     NotPermitted(String),
+}
+
+fn packages(missing: &[(&str, &str)]) -> String {
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages.join(" ")
 }
 
 /// Whether this process is the inner harness.
@@ -144,13 +155,15 @@ async fn stop(child: &mut Child, signals: &mut Signals) -> anyhow::Result<ExitSt
     child.wait().await.context("wait for the harness inside")
 }
 
-struct Signals {
+/// The signals that ask this program to end.
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    /// Listens from now on.
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listen for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -158,7 +171,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// Returns at the next one.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

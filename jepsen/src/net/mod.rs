@@ -5,6 +5,7 @@
 
 pub(crate) mod isolate;
 pub(crate) mod namespace;
+pub(crate) mod netem;
 pub(crate) mod nft;
 pub(crate) mod tool;
 
@@ -12,13 +13,16 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use quorate_core::MemberId;
 
-/// The highest number of a coordinator that has an address.
+/// The most coordinators that a run begins with.
 pub(crate) const NODES_MAX: u64 = 9;
+
+/// The highest number of a host for coordinators: there are spare ones.
+const HOSTS_MAX: u64 = NODES_MAX + 1;
 
 /// Something with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Host {
-    /// A coordinator.
+    /// A coordinator's. Named by the member that is on it at first; later it may be another one.
     Node(MemberId),
     /// The harness, with all clients in it.
     Clients,
@@ -46,7 +50,7 @@ impl Host {
     pub(crate) fn address(self) -> Ipv4Addr {
         let last = match self {
             Self::Node(MemberId(id)) => {
-                u8::try_from(id.min(NODES_MAX)).expect("NODES_MAX fits into a byte")
+                u8::try_from(id.min(HOSTS_MAX)).expect("HOSTS_MAX fits into a byte")
             }
             Self::Clients => 254,
         };
@@ -79,6 +83,18 @@ impl CutSet {
     /// The cut ways.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Host, Host)> {
         self.ways.iter().copied()
+    }
+
+    /// The coordinators at the ends of these ways.
+    pub(crate) fn nodes(&self) -> Vec<MemberId> {
+        let ends = self.ways.iter().flat_map(|(from, to)| [*from, *to]);
+        let nodes: BTreeSet<MemberId> = ends
+            .filter_map(|host| match host {
+                Host::Node(node) => Some(node),
+                Host::Clients => None,
+            })
+            .collect();
+        nodes.into_iter().collect()
     }
 
     /// Whether a way is cut.

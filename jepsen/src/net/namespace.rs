@@ -33,11 +33,19 @@ pub(crate) async fn build(nodes: &[MemberId]) -> anyhow::Result<()> {
 }
 
 /// A command that will run on a coordinator's host. Becomes the program itself: the process id is
-/// the program's.
+/// the program's. It shares the harness's mounts, so that an unmounted volume is gone everywhere.
 pub(crate) fn command_on(node: MemberId) -> Command {
-    let mut command = tool::command("ip");
-    command.args(["netns", "exec", &name(node)]);
+    let mut command = tool::command("nsenter");
+    command.arg(format!("--net=/run/netns/{}", name(node)));
     command
+}
+
+/// Runs a tool on a coordinator's host to its end.
+pub(crate) async fn run_on(node: MemberId, command: &[&str]) -> anyhow::Result<()> {
+    let net = format!("--net=/run/netns/{}", name(node));
+    let mut arguments = vec![net.as_str()];
+    arguments.extend(command);
+    tool::run("nsenter", &arguments).await
 }
 
 async fn host(node: MemberId) -> anyhow::Result<()> {

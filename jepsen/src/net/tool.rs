@@ -6,7 +6,11 @@
 use std::{ffi::OsString, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, bail};
-use tokio::{io::AsyncWriteExt, process::Command};
+use rustix::process::Pid;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+};
 
 /// Directories of administrators' tools.
 const ADMIN_DIRS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -21,6 +25,11 @@ pub(crate) fn search_path() -> OsString {
 /// Whether a tool is there.
 pub(crate) fn is_installed(name: &str) -> bool {
     std::env::split_paths(&search_path()).any(|dir| dir.join(name).is_file())
+}
+
+/// The id of a process that was not reaped yet.
+pub(crate) fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }
 
 /// A command with the wider search path and no input.

@@ -16,7 +16,7 @@ use quorate_core::{
 };
 use quorate_tests::{
     cluster::{Cluster, HEALTHY_WITHIN, POLL},
-    ownership::{Change, Write, violations},
+    ownership::{Write, violations},
 };
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
