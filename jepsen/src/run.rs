@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::RunArgs,
     check::{self, Verdict, convergence},
-    cluster::{Cluster, Plan, monitor::Monitor},
+    cluster::{Cluster, Plan, monitor::Monitor, volume::Data},
     history::{KeyId, Start, Step, What, record::Recorder},
     nemesis::{self, Ended, Nemesis, ability, fault::FaultClass, schedule::Schedule, world::World},
     net::{namespace, nft::Firewall},
@@ -77,6 +77,9 @@ pub(crate) async fn run(args: &RunArgs, stop: CancellationToken) -> anyhow::Resu
     }
     notes.extend(run.finish().await?);
     run.recorder.flush()?;
+    if faults.is_err() {
+        run.nemesis.world.cluster.close(Data::Stays).await?;
+    }
     faults?;
     run.judge(args, &store, &notes).await
 }
@@ -207,6 +210,7 @@ impl Run {
     /// note but no verdict.
     async fn finish(&mut self) -> anyhow::Result<Vec<String>> {
         self.nemesis.look();
+        self.nemesis.world.monitor.stop();
         let stubborn = self.nemesis.world.cluster.stop_all().await?;
         for panic in self.nemesis.world.cluster.panics() {
             self.recorder.add(What::Crash(panic));
@@ -228,7 +232,8 @@ impl Run {
             report::save_edn(&store.join("history.edn"), &lines)?;
         }
         let keep = judgement.verdict != Verdict::Valid || args.keep_data;
-        self.nemesis.world.cluster.close(keep).await?;
+        let data = if keep { Data::Stays } else { Data::Goes };
+        self.nemesis.world.cluster.close(data).await?;
         let mut notes = notes.to_vec();
         notes.push(format!("history, results and logs are in {}", shown(store)));
         report::tell(&judgement, &notes).context("write to standard output")?;

@@ -26,7 +26,7 @@ use crate::{
 };
 use config::Raft;
 use node::{End, Node, Parts};
-use volume::{Volume, VolumeKind};
+use volume::{Data, Volume, VolumeKind};
 use wall::WallClock;
 
 /// What a cluster is made of.
@@ -78,11 +78,6 @@ impl Cluster {
         self.nodes.iter().try_for_each(Node::start)
     }
 
-    /// All of them.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter()
-    }
-
     /// The one on this host.
     pub(crate) fn node(&self, host: MemberId) -> anyhow::Result<&Node> {
         let found = self.nodes.iter().find(|node| node.host == host);
@@ -108,6 +103,8 @@ impl Cluster {
 
     /// Asks every coordinator to stop, and kills those that do not; the latter are returned.
     pub(crate) async fn stop_all(&self) -> anyhow::Result<Vec<MemberId>> {
+        // All at once, lest those that are left elect one leader after the other.
+        self.nodes.iter().try_for_each(Node::ask_to_stop)?;
         let mut stubborn = Vec::new();
         for node in &self.nodes {
             if !node.stop().await? {
@@ -137,9 +134,9 @@ impl Cluster {
     }
 
     /// Ends what the data is on; the data stays or goes, the logs stay.
-    pub(crate) async fn close(&self, keep: bool) -> anyhow::Result<()> {
+    pub(crate) async fn close(&self, data: Data) -> anyhow::Result<()> {
         for node in &self.nodes {
-            node.volume.close(keep).await?;
+            node.volume.close(data).await?;
         }
         Ok(())
     }

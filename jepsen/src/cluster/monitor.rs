@@ -1,6 +1,6 @@
 //! Asks every coordinator again and again how it is.
 //!
-//! Owns two tasks per coordinator and the newest opinion on who leads. Every status goes into the
+//! Owns a task per coordinator and the newest opinion on who leads. Every status goes into the
 //! history: replicas that differ are found while the run lasts, not only at its end. Must not know
 //! faults.
 
@@ -15,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
@@ -41,6 +42,7 @@ type Leader = Option<(Term, MemberId)>;
 /// The handle. The tasks end with it.
 pub(crate) struct Monitor {
     leader: watch::Receiver<Leader>,
+    stop: CancellationToken,
     _tasks: JoinSet<()>,
 }
 
@@ -48,16 +50,29 @@ impl Monitor {
     /// Begins to ask.
     pub(crate) fn start(nodes: &[MemberId], recorder: &Recorder) -> anyhow::Result<Self> {
         let (sender, leader) = watch::channel(None);
-        let mut tasks = JoinSet::new();
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         for node in nodes {
             let channel =
                 Endpoint::from_shared(format!("http://{}", endpoint(*node, Port::Client)))?
                     .connect_timeout(ANSWER_WITHIN)
                     .connect_lazy();
-            tasks.spawn(follow(*node, channel, sender.clone(), recorder.clone()));
-            tasks.spawn(count_installs(*node, recorder.clone()));
+            let follow = follow(*node, channel, sender.clone(), recorder.clone());
+            let count = count_installs(*node, recorder.clone());
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = follow => {}
+                    () = count => {}
+                }
+            });
         }
-        Ok(Self { leader, _tasks: tasks })
+        Ok(Self { leader, stop, _tasks: tasks })
+    }
+
+    /// Asks no more: what comes now is the end of the coordinators, not what they agree on.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// Who leads, as far as known.

@@ -172,6 +172,11 @@ impl Node {
         Ok(state.child.take())
     }
 
+    /// Asks it to stop.
+    pub(crate) fn ask_to_stop(&self) -> anyhow::Result<()> {
+        signal(&self.lock(), Signal::TERM)
+    }
+
     /// Asks it to stop and reaps it, by force if it does not: then it returns false.
     pub(crate) async fn stop(&self) -> anyhow::Result<bool> {
         let (child, paused) = {

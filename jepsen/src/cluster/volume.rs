@@ -36,6 +36,15 @@ pub(crate) enum VolumeKind {
     Disk,
 }
 
+/// What becomes of data at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// It is there for whoever looks into the run.
+    Stays,
+    /// It is removed.
+    Goes,
+}
+
 /// The place of a coordinator's data.
 #[derive(Debug)]
 pub(crate) struct Volume {
@@ -130,23 +139,23 @@ impl Volume {
     }
 
     /// Leaves the data as ordinary files, or nothing. The coordinator must not run.
-    pub(crate) async fn close(&self, keep: bool) -> anyhow::Result<()> {
+    pub(crate) async fn close(&self, data: Data) -> anyhow::Result<()> {
         let root = self.root.display().to_string();
         if self.kind != VolumeKind::Shared {
             let kept = self.root.with_extension("kept");
-            if keep {
+            if data == Data::Stays {
                 let (from, to) = (self.data().display().to_string(), kept.display().to_string());
                 tool::run("cp", &["-a", &from, &to]).await?;
             }
             tool::run("umount", &[&root]).await?;
             fs::remove_dir(&self.root).with_context(|| format!("remove {root}"))?;
-            if keep {
+            if data == Data::Stays {
                 fs::rename(&kept, &self.root).with_context(|| format!("name {root}"))?;
             }
             if self.kind == VolumeKind::Disk {
                 fs::remove_file(&self.image).context("remove a disk's image")?;
             }
-        } else if !keep {
+        } else if data == Data::Goes {
             fs::remove_dir_all(&self.root).with_context(|| format!("remove {root}"))?;
         }
         Ok(())

@@ -109,6 +109,12 @@ impl Nemesis {
                 continue;
             }
             self.begin_next(at_work);
+            // One at a time: the calm comes after it, not during it.
+            if self.at_once == 1
+                && let Some(ended) = self.wait_for_one(at_work, until, stop).await?
+            {
+                return Ok(ended);
+            }
         }
     }
 

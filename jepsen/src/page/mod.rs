@@ -18,7 +18,7 @@ mod timeline;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::check::progress::Counts;
-use series::Series;
+use series::{MarkKind, Series};
 use svg::escape;
 
 const STYLE: &str = include_str!("style.css");
@@ -95,10 +95,12 @@ fn timeline_legend(series: &Series) -> Vec<Key> {
     keys.sort_by_key(|(_, name)| *name);
     keys.push(("leads", "leads"));
     keys.extend(&RATES[..3]);
-    if !series.marks.is_empty() {
-        keys.push(("ended", "▲ ended, as a fault must make it"));
-        keys.push(("crash", "▲ must not happen"));
-    }
+    let marks = [
+        (MarkKind::Ended, ("ended", "▲ ended, as a fault must make it")),
+        (MarkKind::Crash, ("crash", "▲ must not happen")),
+    ];
+    let seen = |kind| series.marks.iter().any(|mark| mark.what == kind);
+    keys.extend(marks.into_iter().filter(|(kind, _)| seen(*kind)).map(|(_, key)| key));
     keys
 }
 

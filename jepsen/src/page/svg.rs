@@ -27,11 +27,9 @@ pub(crate) struct Rect {
     pub(crate) height: f64,
 }
 
-/// Where on its line a text begins.
+/// Where a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
-    /// At the given place.
-    Start,
     /// Half before, half behind it.
     Middle,
     /// It ends there.
@@ -116,7 +114,6 @@ impl Drawing {
     /// A text.
     pub(crate) fn text(&mut self, at: (f64, f64), anchor: Anchor, class: Class, text: &str) {
         let anchor = match anchor {
-            Anchor::Start => "start",
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
