@@ -73,17 +73,14 @@ impl Troubled {
         let until = Instant::now() + WITHIN;
         let status = format!("/proc/{}/status", pid.as_raw_nonzero());
         loop {
-            match fs::read_to_string(&status) {
-                // The process ended meanwhile: nothing is left to trouble.
-                Err(_) => return Ok(()),
-                Ok(text) if is_traced(&text) => return Ok(()),
-                Ok(_) => {}
+            let Ok(text) = fs::read_to_string(&status) else { return Ok(()) };
+            // Another fault may have ended it meanwhile: then nothing is left to trouble.
+            if is_traced(&text) || is_dead(&text) {
+                return Ok(());
             }
-            if let Some(ended) = self.strace.try_wait().context("look after strace")? {
-                bail!("strace ended early: {ended}");
-            }
+            let ended = self.strace.try_wait().context("look after strace")?;
             if Instant::now() > until {
-                bail!("strace was not attached within {WITHIN:?}");
+                bail!("strace was not attached within {WITHIN:?}: {ended:?}");
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -101,6 +98,13 @@ fn is_traced(status: &str) -> bool {
     status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() != "0"))
 }
 
+/// Ended, but not reaped yet.
+fn is_dead(status: &str) -> bool {
+    status.lines().any(|line| {
+        line.strip_prefix("State:").is_some_and(|state| state.trim().starts_with(['Z', 'X']))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +120,8 @@ mod tests {
     fn a_tracer_is_seen() {
         assert!(is_traced("Name:\tx\nTracerPid:\t17\n"));
         assert!(!is_traced("Name:\tx\nTracerPid:\t0\n"));
+        assert!(is_dead("Name:\tx\nState:\tZ (zombie)\n"));
+        assert!(!is_dead("Name:\tx\nState:\tS (sleeping)\n"));
     }
 
     #[tokio::test]

@@ -20,10 +20,10 @@ const VOLUME_BYTES: u64 = 192 << 20;
 /// Bytes written at once to fill a disk, the last of them in small pieces.
 const PIECES: [usize; 2] = [1 << 20, 512];
 
-/// Shuts a mounted file system down without flushing its log: EXT4_IOC_SHUTDOWN with
+/// Shuts mounted file systems down without flushing its log: EXT4_IOC_SHUTDOWN with
 /// EXT4_GOING_FLAGS_NOLOGFLUSH. Nothing reaches the device from then on.
 const SHUTDOWN: &str = "import fcntl, os, struct, sys; \
-    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+    [fcntl.ioctl(os.open(root, os.O_RDONLY), 0x8004587d, struct.pack('I', 2)) for root in sys.argv[1:]]";
 
 /// What kind of file system a run needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,15 @@ pub(crate) enum VolumeKind {
     Memory,
     /// One on a disk whose power can be cut.
     Disk,
+}
+
+/// Cuts the power of several at one moment: nothing that is written from now on stays, nor what was
+/// not synced.
+pub(crate) async fn cut_power(volumes: &[&Volume]) -> anyhow::Result<()> {
+    let roots: Vec<String> = volumes.iter().map(|one| one.root.display().to_string()).collect();
+    let mut arguments = vec!["-c", SHUTDOWN];
+    arguments.extend(roots.iter().map(String::as_str));
+    tool::run("python3", &arguments).await
 }
 
 /// What becomes of data at the end of a run.
@@ -125,11 +134,6 @@ impl Volume {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Cuts the power: nothing that is written from now on stays, nor what was not synced.
-    pub(crate) async fn cut_power(&self) -> anyhow::Result<()> {
-        tool::run("python3", &["-c", SHUTDOWN, &self.root.display().to_string()]).await
     }
 
     /// Power is back. Nobody may have a file of it open.

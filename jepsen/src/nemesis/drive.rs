@@ -18,6 +18,7 @@ use crate::{
         admin::{Ask, ask},
         barriers::{Trouble, Troubled},
         node::{Node, STOP_WITHIN},
+        volume::{self, Volume},
     },
     history::{FaultEvent, FaultId, OverEvent, What},
     net::{netem, nft::Disturbance},
@@ -158,7 +159,7 @@ impl Fault {
     /// A coordinator may end while its disk is full; it is started when there is room again.
     async fn fill(&self) -> anyhow::Result<()> {
         for node in self.nodes() {
-            node.may_end(self.id);
+            node.disk_fails(self.id);
             tokio::task::block_in_place(|| node.volume.fill())?;
         }
         self.span.pass().await;
@@ -173,7 +174,7 @@ impl Fault {
         for node in self.nodes() {
             let Some(pid) = node.pid() else { continue };
             if trouble == Trouble::Fail {
-                node.may_end(self.id);
+                node.disk_fails(self.id);
             }
             let log = node.strace_log();
             troubled.push((node, Troubled::attach(pid, trouble, &log).await?));
@@ -275,9 +276,10 @@ impl Fault {
     async fn cut_power(&self) -> anyhow::Result<()> {
         for node in self.nodes() {
             node.hold_down(self.id);
-            node.may_end(self.id);
-            node.volume.cut_power().await?;
+            node.disk_fails(self.id);
         }
+        let volumes: Vec<&Volume> = self.nodes().map(|node| &node.volume).collect();
+        volume::cut_power(&volumes).await?;
         self.world.kill(self.hosts()).await?;
         self.span.pass().await;
         for node in self.nodes() {

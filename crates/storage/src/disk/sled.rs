@@ -24,6 +24,10 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 use super::{Batch, Database, Disk, KeyValue, SLOT_BYTES, Slot, VALUE_BYTES_MAX};
 use crate::error::OpenError;
@@ -38,6 +42,9 @@ const UNSYNCED_BYTES_MAX: usize = 1 << 20;
 /// How often sled writes what nobody flushed, collects garbage for half of that time, and then
 /// fsyncs: it does none of these otherwise. Short, so that it moves little between two fsyncs.
 const BACKGROUND_MS: u64 = 100;
+
+/// How the names of files end that sled has not finished writing.
+const UNFINISHED: &str = ".generating";
 
 /// The tree of the small keys.
 const SMALL: &str = "small";
@@ -99,6 +106,7 @@ impl SledDisk {
     fn open_sled(&self, path: &Path) -> Result<sled::Db, OpenError> {
         let began = Instant::now();
         loop {
+            remove_unfinished(path)?;
             let opened = fence("open", || self.config(path).open());
             match opened {
                 Ok(db) => return Ok(db),
@@ -415,6 +423,32 @@ fn fence<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fau
             Err(Fault::Panic { what: what.to_owned(), message })
         }
     }
+}
+
+/// Removes what sled was writing at its last open when the disk was full or the process died. sled
+/// takes such a file for its newest snapshot and calls the database damaged; what counts is only
+/// what it has renamed into place, and without any it reads its whole file.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let file = match File::open(path.join("db")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // Whoever has the database open may be writing one just now.
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn is_lock(error: &sled::Error) -> bool {

@@ -47,6 +47,26 @@ async fn everything_comes_back() {
     store.expect(&entries(&[(1, 1..40), (2, 40..50)])).await;
 }
 
+/// sled writes a snapshot of its own at each open; on a full disk, or when the process is killed,
+/// it stays unfinished.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sled_did_not_finish_writing_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(sled_disk(dir.path())).unwrap();
+    store.append(1, 1..40).await;
+    store.storage.close().await;
+    for (database, content) in [("log", &b""[..]), ("state", &b"begun, but no more"[..])] {
+        let unfinished = dir.path().join(database).join("snap.FFFFFFFFFFFFFFF0.generating");
+        std::fs::write(&unfinished, content).unwrap();
+    }
+    let mut store = Store::open(sled_disk(dir.path())).unwrap();
+    store.expect(&entries(&[(1, 1..40)])).await;
+    store.append(1, 40..50).await;
+    store.storage.close().await;
+    let mut store = Store::open(sled_disk(dir.path())).unwrap();
+    store.expect(&entries(&[(1, 1..50)])).await;
+}
+
 /// Truncation and purge at every position of a log of several blocks, before and after reopening.
 #[test]
 fn truncation_and_purge_cut_anywhere() {
