@@ -30,12 +30,13 @@ pub(crate) fn rates(series: &Series) -> String {
     for value in values {
         level(&mut drawing, scale.at(value), &short(value));
     }
-    let kinds: [(Class, fn(&Interval) -> u64); 3] =
-        [("line-ok", |all| all.ok), ("line-info", |all| all.info), ("line-fail", |all| all.fail)];
-    for (class, of) in kinds {
+    let mut plot = |class: Class, of: fn(&Interval) -> u64| {
         let value = |interval: &Interval| Some(scale.at(rate(of(interval))));
         drawing.path(&points(series, &frame, value), class);
-    }
+    };
+    plot("line-ok", |all| all.ok);
+    plot("line-info", |all| all.info);
+    plot("line-fail", |all| all.fail);
     end(drawing, &frame, "operations a second")
 }
 
