@@ -452,7 +452,7 @@ async fn outlives_changes_of_leader(seed: u64, wanted: usize, meanwhile: Meanwhi
     cluster.network().set_conditions(Conditions::default());
     sleep(8 * SECOND).await;
     fleet.check();
-    println!("seed {seed}: {} changes of leader by {faults} faults", changes(&fleet.leaders));
+    tracing::info!(seed, faults, changes = changes(&fleet.leaders), "the leader changed");
     fleet.run_out(&cluster, meanwhile).await;
     cluster.shutdown().await;
 }
