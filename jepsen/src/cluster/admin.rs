@@ -54,14 +54,16 @@ async fn send(host: MemberId, what: Ask) -> Result<(), String> {
                 id: member.get(),
                 peer_address: endpoint(at, Port::Peer),
                 client_address: endpoint(at, Port::Client),
+                context: None,
             };
             client.add_member(request).await.map(drop)
         }
-        Ask::Promote(member) => {
-            client.promote_member(PromoteMemberRequest { id: member.get() }).await.map(drop)
-        }
+        Ask::Promote(member) => client
+            .promote_member(PromoteMemberRequest { id: member.get(), context: None })
+            .await
+            .map(drop),
         Ask::Remove(member) => {
-            let request = RemoveMemberRequest { id: member.get(), force: false };
+            let request = RemoveMemberRequest { id: member.get(), force: false, context: None };
             client.remove_member(request).await.map(drop)
         }
     };

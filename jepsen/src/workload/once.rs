@@ -134,7 +134,7 @@ async fn by_hand(bench: Arc<Bench>, habit: Habit, stop: CancellationToken) {
 async fn open(bench: &Bench, node: MemberId) -> Option<SessionId> {
     let mut sessions = SessionServiceClient::new(bench.connect(node).await.ok()?);
     let ttl_ms = u64::try_from(SESSION_TTL.as_millis()).ok()?;
-    let request = OpenSessionRequest { ttl_ms, label: "by hand".to_owned() };
+    let request = OpenSessionRequest { ttl_ms, label: "by hand".to_owned(), context: None };
     let opened = timeout(bench.answer_within(), sessions.open(request)).await.ok()?.ok()?;
     opened.into_inner().session.map(Into::into)
 }
