@@ -40,6 +40,8 @@ pub(crate) struct Guard {
     channel: Channel,
     /// The command's process group, as long as the guard keeps its id from others.
     group: Option<Pid>,
+    /// What it said and nobody was told yet; the inner None: that it is gone.
+    heard: Option<Option<News>>,
 }
 
 impl Guard {
@@ -62,7 +64,7 @@ impl Guard {
             .stdin(Stdio::from(theirs))
             .process_group(0)
             .spawn()?;
-        Ok(Self { process, channel, group: None })
+        Ok(Self { process, channel, group: None, heard: None })
     }
 
     /// Lets the command run until then, by the boot clock.
@@ -86,23 +88,26 @@ impl Guard {
     }
 
     /// What the guard says next. None: somebody has killed it; the command was killed, too. May be
-    /// given up and called again.
+    /// given up and called again: what was heard is kept until it has been told.
     pub(crate) async fn news(&mut self) -> Option<News> {
-        let news = self.channel.receive().await.as_deref().and_then(News::parse);
-        match &news {
-            Some(News::Started(group)) => self.group = Some(*group),
-            Some(News::Ended(_)) => self.group = None,
-            _ => {}
+        if self.heard.is_none() {
+            let news = self.channel.receive().await.as_deref().and_then(News::parse);
+            match &news {
+                Some(News::Started(group)) => self.group = Some(*group),
+                Some(News::Ended(_)) => self.group = None,
+                _ => {}
+            }
+            self.heard = Some(news);
         }
-        match &news {
-            Some(News::Started(_) | News::Stopped(_)) => {}
-            None => self.orphaned().await,
-            Some(News::Late | News::Failed(_) | News::Ended(_)) => {
+        match &self.heard {
+            None | Some(Some(News::Started(_) | News::Stopped(_))) => {}
+            Some(None) => self.orphaned().await,
+            Some(Some(News::Late | News::Failed(_) | News::Ended(_))) => {
                 // It has nothing left to do.
                 let _ = self.process.wait().await;
             }
         }
-        news
+        self.heard.take().flatten()
     }
 
     /// The command's process group, from when the guard says that it was started until it says that
@@ -113,12 +118,43 @@ impl Guard {
 
     /// Kills a command without a guard, and waits until it is gone.
     async fn orphaned(&mut self) {
-        let Some(group) = self.group.take() else { return };
+        let Some(group) = self.group else { return };
         while kill_process_group(group, Signal::KILL).is_ok()
             && test_kill_process_group(group).is_ok()
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.group = None;
         let _ = self.process.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::message::{Ended, How},
+        *,
+    };
+
+    #[tokio::test]
+    async fn what_was_heard_is_told_though_the_listener_was_called_away() {
+        let (channel, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::new(theirs).unwrap();
+        let process = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+        let mut guard = Guard { process, channel, group: None, heard: None };
+        let ended = || News::Ended(Ended { how: How::Exit(0), ran_out: false });
+        theirs.send(&ended().to_string()).unwrap();
+        drop(theirs);
+        // Heard, while the guard's process is still there.
+        while guard.heard.is_none() {
+            tokio::select! {
+                biased;
+                news = guard.news() => panic!("its process has not ended: {news:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        guard.process.start_kill().unwrap();
+        let told = guard.news().await;
+        assert!(matches!(told, Some(News::Ended(Ended { how: How::Exit(0), .. }))), "{told:?}");
     }
 }
