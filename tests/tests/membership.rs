@@ -106,8 +106,11 @@ fn rejoin(cluster: &mut Cluster, back_as: u64) -> Result<()> {
     let rejoining =
         start(cluster, &["member", "rejoin", "--config", &config, "--data-dir", &data])?;
     let note = PathBuf::from(&data).join("member.toml");
+    // There may be one of an earlier time.
+    let is_noted =
+        || fs::read_to_string(&note).is_ok_and(|it| it.contains(&format!("= {back_as}")));
     let until = Instant::now() + HEALTHY_WITHIN;
-    while !note.exists() {
+    while !is_noted() {
         ensure!(Instant::now() < until, "no {} in time", note.display());
         std::thread::sleep(POLL);
     }

@@ -268,6 +268,7 @@ impl Replica {
         let removal = Removal {
             me: parts.me,
             cluster: parts.cluster,
+            raft: parts.raft.clone(),
             contact: parts.contact.clone(),
             published,
             transport: parts.transport.clone(),

@@ -6,11 +6,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use openraft::async_runtime::watch::WatchReceiver;
 use quorate_core::{ClusterId, MemberId};
 use quorate_proto::v1;
 use quorate_storage::{Published, View};
 
-use super::contact::Contact;
+use super::{Raft, contact::Contact};
 use crate::{
     members::{self, Standing},
     transport::{Lane, Peer, Transport},
@@ -23,6 +24,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Removal {
     pub(crate) me: MemberId,
     pub(crate) cluster: ClusterId,
+    pub(crate) raft: Raft,
     pub(crate) contact: Contact,
     pub(crate) published: Arc<Published>,
     pub(crate) transport: Arc<dyn Transport>,
@@ -59,10 +61,13 @@ impl Removal {
         std::future::pending().await
     }
 
-    /// Whom to ask: the members that this coordinator knows of.
+    /// Whom to ask: the members that this coordinator knows of. After a crash it may have applied
+    /// nothing, and who the members are is in its log alone.
     fn know(&self, view: &View, peers: &mut BTreeMap<(MemberId, String), Arc<dyn Peer>>) {
-        for member in members::list(view).into_iter().filter(|member| member.id != self.me) {
-            let (id, address) = (member.id, member.peer);
+        let logged = self.raft.metrics().borrow_watched().membership_config.clone();
+        let logged = logged.nodes().map(|(id, node)| (MemberId(*id), node.peer.clone()));
+        let applied = members::list(view).into_iter().map(|member| (member.id, member.peer));
+        for (id, address) in applied.chain(logged).filter(|(id, _)| *id != self.me) {
             let make = || self.transport.peer(id, &address, Lane::Control);
             peers.entry((id, address.clone())).or_insert_with(make);
         }
