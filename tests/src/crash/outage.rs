@@ -158,7 +158,7 @@ pub async fn disks_gone(cluster: &mut Cluster) -> Result<String> {
     for id in [second, third] {
         refuses(cluster, id)?;
     }
-    answers_nothing(&cluster.coordinator(first)).await?;
+    answers_nothing(&cluster.coordinator(first)).await.with_context(|| cluster.logs())?;
 
     cluster.kill(first)?;
     for id in [second, third] {
@@ -176,7 +176,7 @@ pub async fn disks_gone(cluster: &mut Cluster) -> Result<String> {
     for id in [second, third] {
         refuses(cluster, id)?;
     }
-    answers_nothing(&cluster.coordinator(first)).await?;
+    answers_nothing(&cluster.coordinator(first)).await.with_context(|| cluster.logs())?;
     Ok(format!("disks_gone=ok entries={}", written.0.len()))
 }
 

@@ -7,15 +7,13 @@ use anyhow::{Context, Result};
 use quorate_client::{
     Client, Reason, Start, WatchEvent, WatchOptions, WatchedChange, network::partition,
 };
-use quorate_core::{Epoch, Filter, Key, Kind, PartitionId, Record, Revision};
+use quorate_core::{Epoch, Filter, Key, Kind, PartitionId, Revision};
 use tokio::{sync::watch, task::JoinHandle};
 
 use quorate_tests::ownership::{Change, Claim, Write};
 
 /// So many of a partition's newest epochs are tried after every change.
 const EPOCHS_TRIED: usize = 3;
-/// What the label of a worker's session begins with.
-const LABEL: &str = "worker ";
 
 /// What the change stream and the guarded writes said.
 #[derive(Default)]
@@ -23,7 +21,7 @@ pub(crate) struct Recorded {
     pub(crate) changes: Vec<Change>,
     pub(crate) writes: Vec<Write>,
     pub(crate) refused: usize,
-    /// Sessions of workers that are there.
+    /// Sessions that registered a worker, and are there.
     sessions: BTreeSet<Key>,
     /// How many of them have ended.
     pub(crate) ended: usize,
@@ -47,9 +45,17 @@ impl Recorded {
         change: WatchedChange,
         epochs: &mut BTreeMap<PartitionId, BTreeSet<Epoch>>,
     ) -> Result<()> {
-        if change.key.kind == Kind::Session {
-            self.hear_of_session(&change);
-            return Ok(());
+        match (change.key.kind, change.current.as_ref().map(|record| &record.value)) {
+            (Kind::Partition, _) => {}
+            (Kind::Worker, Some(worker)) => {
+                self.sessions.extend(worker.session().map(Key::session));
+                return Ok(());
+            }
+            (Kind::Session, None) => {
+                self.ended += usize::from(self.sessions.remove(&change.key));
+                return Ok(());
+            }
+            _ => return Ok(()),
         }
         let id = PartitionId::parse(std::str::from_utf8(&change.key.bytes)?).context("id")?;
         let current = change.current.as_ref().and_then(|it| partition(&change.key, it));
@@ -68,19 +74,9 @@ impl Recorded {
         self.changes.push(Change { revision, partition: id, owner });
         Ok(())
     }
-
-    fn hear_of_session(&mut self, change: &WatchedChange) {
-        match change.current.as_ref().map(|record| &record.value) {
-            Some(Record::Session(session)) if session.label.starts_with(LABEL) => {
-                self.sessions.insert(change.key.clone());
-            }
-            Some(_) => {}
-            None => self.ended += usize::from(self.sessions.remove(&change.key)),
-        }
-    }
 }
 
-/// Follows all partitions and sessions from the first revision on, up to the one that is sent.
+/// Follows all partitions, workers and sessions from the first revision on, up to the one that is sent.
 /// After every change it writes guarded by the newest epochs that the partition had.
 pub(crate) fn start(
     client: Client,
@@ -90,7 +86,8 @@ pub(crate) fn start(
 }
 
 async fn record(client: Client, until: watch::Receiver<Option<Revision>>) -> Result<Recorded> {
-    let filter = Filter { kinds: vec![Kind::Partition, Kind::Session], ..Filter::default() };
+    let filter =
+        Filter { kinds: vec![Kind::Partition, Kind::Worker, Kind::Session], ..Filter::default() };
     let start = Start::From(Revision(1));
     let mut watch = client.watch(WatchOptions { start, filter, ..WatchOptions::default() });
     let (mut recorded, mut epochs) = (Recorded::default(), BTreeMap::new());
