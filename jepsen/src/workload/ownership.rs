@@ -43,8 +43,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// See the module.
 pub(crate) struct Ownership {
     bench: Arc<Bench>,
-    /// The workers and who follows the partitions; they work until everything has settled.
-    tasks: JoinSet<()>,
+    /// They work until everything has settled.
+    workers: JoinSet<()>,
+    /// Who follows the partitions, until the workers are gone.
+    following: JoinSet<()>,
     stop_workers: CancellationToken,
     stop_following: CancellationToken,
     told: tokio::sync::watch::Sender<Revision>,
@@ -55,7 +57,8 @@ impl Ownership {
     pub(crate) fn new(bench: Arc<Bench>) -> Self {
         Self {
             bench,
-            tasks: JoinSet::new(),
+            workers: JoinSet::new(),
+            following: JoinSet::new(),
             stop_workers: CancellationToken::new(),
             stop_following: CancellationToken::new(),
             told: tokio::sync::watch::Sender::new(Revision(0)),
@@ -65,7 +68,7 @@ impl Ownership {
     fn follow(&mut self) {
         let (bench, stop) = (self.bench.clone(), self.stop_following.clone());
         let told = self.told.clone();
-        self.tasks.spawn(async move {
+        self.following.spawn(async move {
             let Ok(client) = bench.library() else { return };
             let filter = Filter { kinds: vec![Kind::Partition], ..Filter::default() };
             let start = Start::From(Revision(1));
@@ -80,6 +83,14 @@ impl Ownership {
                 told.send_replace(revision);
             }
         });
+    }
+
+    /// Waits until everything up to now was told.
+    async fn all_told(&self, patience: &Patience) {
+        let now = self.bench.revision(patience).await.unwrap_or_default();
+        while patience.is_left() && *self.told.borrow() < now {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Whether every partition has an owner.
@@ -101,7 +112,7 @@ impl Load for Ownership {
                 stop.clone(),
                 self.stop_workers.clone(),
             );
-            self.tasks.spawn(apart(move || worker.live()));
+            self.workers.spawn(apart(move || worker.live()));
         }
         let seed = self.bench.habits.first().map_or(0, |habit| habit.seed);
         clients.spawn(moves(self.bench.clone(), seed, stop.clone()));
@@ -115,13 +126,13 @@ impl Load for Ownership {
                     sleep(LOOK_EVERY).await;
                 }
             }
-            let now = self.bench.revision(&patience).await.unwrap_or_default();
-            while patience.is_left() && *self.told.borrow() < now {
-                sleep(LOOK_EVERY).await;
-            }
-            self.stop_following.cancel();
+            self.all_told(&patience).await;
             self.stop_workers.cancel();
-            while self.tasks.join_next().await.is_some() {}
+            while self.workers.join_next().await.is_some() {}
+            // What they wrote last, too.
+            self.all_told(&patience).await;
+            self.stop_following.cancel();
+            while self.following.join_next().await.is_some() {}
         })
     }
 }
