@@ -76,7 +76,7 @@ pub(crate) fn asked(number: u64) -> Asked {
         3..5 => Asked::Count { key: of("count"), also: of("also") },
         5 => Asked::Failed { key: of("count") },
         6 => Asked::Rejected {
-            guard: if number / 10 % 2 == 0 { Guard::Session } else { Guard::Partition },
+            guard: if (number / 10).is_multiple_of(2) { Guard::Session } else { Guard::Partition },
         },
         7 => Asked::Put { key: of("gone") },
         8 => Asked::Delete { key: of("gone") },
