@@ -69,12 +69,17 @@ impl Builder {
         if let Some(last) = self.last.as_ref().filter(|last| **last >= key) {
             return Err(Mismatch(format!("record {key} comes after {last}")));
         }
-        if self.state.records.len() as u64 >= self.summary.records {
+        if self.state.count() >= self.summary.records {
             return Err(Mismatch(format!("more than {} records", self.summary.records)));
+        }
+        if key.kind.is_internal() {
+            let restored = self.state.requests.restore(&key, &record);
+            restored.map_err(|why| Mismatch(format!("record {key}: {why}")))?;
+            self.last = Some(key);
+            return Ok(());
         }
         self.state.sum = self.state.sum.wrapping_add(hash::record(&key, &record));
         self.state.index(&key, None, Some(&record.value));
-        self.state.internal += usize::from(key.kind.is_internal());
         if key.kind == Kind::Setting {
             Arc::make_mut(&mut self.state.settings).set(&key.bytes, Some(&record.value));
         }
@@ -129,7 +134,7 @@ impl State {
             identity: self.identity,
             revision: self.revision,
             time_ms: self.time_ms,
-            records: self.records.len() as u64,
+            records: self.count(),
             events: self.history.len() as u64,
             oldest: self.history.oldest(),
             hash: self.hash(),
@@ -144,6 +149,8 @@ impl State {
             DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } => Key::clone(key),
             DiffItem::Remove(key, _) => Key::clone(key),
         };
-        older.records.diff(&self.records).map(key).collect()
+        let mut keys: Vec<_> = older.records.diff(&self.records).map(key).collect();
+        keys.append(&mut self.requests.changed_since(&older.requests));
+        keys
     }
 }

@@ -35,6 +35,15 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
+/// Encodes a value that is known to take no more than `room`.
+pub(crate) fn encode_into<'a, T: Serialize>(room: &'a mut [u8], value: &T) -> &'a [u8] {
+    room[0] = FORMAT;
+    let config = bincode::config::standard();
+    let used = bincode::serde::encode_into_slice(value, &mut room[1..], config)
+        .expect("there is room, and every type of this crate is encodable");
+    &room[..=used]
+}
+
 /// Decodes a value; all bytes must be used.
 ///
 /// # Errors

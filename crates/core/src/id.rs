@@ -84,6 +84,9 @@ impl fmt::Display for SessionId {
 }
 
 impl SessionId {
+    /// Before all sessions.
+    pub(crate) const LOWEST: Self = Self { restore: RestoreEpoch(0), revision: Revision(0) };
+
     /// Reads `restore.revision`. None when the text is no session id, or not in its one form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -47,6 +47,7 @@ pub mod network;
 pub mod record;
 pub mod rejection;
 pub mod reply;
+mod requests;
 pub mod resources;
 pub mod restore;
 pub mod setting;

@@ -7,7 +7,7 @@ use crate::{
     event::{Change, Event},
     key::Key,
     name::Name,
-    record::{NetworkSpec, Partition, ProcessEdge, Record},
+    record::{KeptReply, NetworkSpec, Partition, ProcessEdge, Record},
     reply::{KeyedRecord, OperationReply, Outcome, Reply},
     resources::Resources,
 };
@@ -76,16 +76,13 @@ fn record(value: &Record) -> u64 {
         Record::Session(session) => len(session.label.as_bytes()),
         Record::Member(member) => len(member.peer.as_bytes()) + len(member.client.as_bytes()),
         Record::Load(_) | Record::Window(_) => 0,
-        Record::Reply(_) => kept(value),
+        Record::Reply(reply) => kept(reply),
     }
 }
 
 /// What a kept reply counts for against `session_reply_bytes_max`.
-pub(crate) fn kept(value: &Record) -> u64 {
-    match value {
-        Record::Reply(kept) => outcome(&kept.outcome),
-        _ => 0,
-    }
+pub(crate) fn kept(reply: &KeptReply) -> u64 {
+    outcome(&reply.outcome)
 }
 
 /// What a command came to, as it is kept.

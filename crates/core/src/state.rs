@@ -18,6 +18,7 @@ use crate::{
     key::{Key, KeyRange, Kind, PartitionId},
     name::Name,
     record::{Partition, Record, Session, Versioned, Worker},
+    requests::Requests,
     setting::Settings,
 };
 
@@ -39,14 +40,14 @@ pub struct State {
     pub(crate) time_ms: u64,
     pub(crate) history: History,
     pub(crate) settings: Arc<Settings>,
-    /// The sum of the records' hashes.
+    /// The sum of the records' hashes, without those of internal kinds.
     pub(crate) sum: u64,
     /// What ends with each session. Follows from the records.
     pub(crate) sessions: imbl::OrdMap<SessionId, Held>,
     /// How many workers there are. Follows from the records.
     pub(crate) workers: usize,
-    /// How many of the records are of internal kinds. Follows from the records.
-    pub(crate) internal: usize,
+    /// What is kept of sessions' requests: the records of internal kinds.
+    pub(crate) requests: Requests,
 }
 
 impl State {
@@ -63,7 +64,7 @@ impl State {
             sum: 0,
             sessions: imbl::OrdMap::new(),
             workers: 0,
-            internal: 0,
+            requests: Requests::default(),
         }
     }
 
@@ -96,8 +97,8 @@ impl State {
                 restore_epoch.0,
                 self.revision.0,
                 self.time_ms,
-                self.records.len() as u64,
-                self.sum,
+                self.count(),
+                self.sum.wrapping_add(self.requests.sum()),
                 self.history.oldest().0,
                 self.history.sum(),
             ],
@@ -107,13 +108,18 @@ impl State {
     /// How many records there are, without those of internal kinds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.records.len() - self.internal
+        self.records.len()
+    }
+
+    /// How many records there are, of all kinds.
+    pub(crate) fn count(&self) -> u64 {
+        (self.records.len() + self.requests.count()) as u64
     }
 
     /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.records.is_empty()
     }
 
     /// The sessions that are alive and were opened after this one, in that order. None: all.
@@ -133,6 +139,12 @@ impl State {
             Record::Session(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// Whether a session is alive.
+    #[must_use]
+    pub fn is_alive(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// How many workers there are, those that are down too.
@@ -177,15 +189,14 @@ impl State {
 
     /// All records, in key order, without those of internal kinds.
     pub fn records(&self) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
-        self.records.iter().take_while(|(key, _)| !key.kind.is_internal())
+        self.records.iter()
     }
 
     /// The records at or after a key, in key order, of all kinds, internal ones too.
-    pub fn records_from(
-        &self,
-        start: &Key,
-    ) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
-        self.records.range::<_, Key>(start..)
+    pub fn records_from(&self, start: &Key) -> impl Iterator<Item = (Key, Arc<Versioned<Record>>)> {
+        let records = self.records.range::<_, Key>(start..);
+        let records = records.map(|(key, record)| (key.clone(), Arc::clone(record)));
+        records.chain(self.requests.records_from(start))
     }
 
     /// The changes that are still known.
@@ -227,25 +238,6 @@ impl State {
         self.history.trim(self.time_ms, &self.settings);
     }
 
-    /// Writes or deletes a record of an internal kind: without a revision or an event.
-    pub(crate) fn write_internal(&mut self, key: Key, value: Option<Record>) {
-        debug_assert!(key.kind.is_internal());
-        let versioned = |value| {
-            let at = self.revision;
-            Arc::new(Versioned { created: at, modified: at, version: 1, value })
-        };
-        let after = value.map(versioned);
-        let after_hash = hash::optional(&key, after.as_deref());
-        let before = match after {
-            Some(record) => self.records.insert(key.clone(), record),
-            None => self.records.remove(&key),
-        };
-        let before_hash = hash::optional(&key, before.as_deref());
-        self.sum = self.sum.wrapping_sub(before_hash).wrapping_add(after_hash);
-        self.internal += usize::from(after_hash != 0);
-        self.internal -= usize::from(before.is_some());
-    }
-
     /// Takes note of what follows from a record that comes or goes.
     pub(crate) fn index(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
         self.hold(key, before, after);
@@ -260,7 +252,7 @@ impl State {
         let (before, after) = (change.previous.as_deref(), change.current.as_deref());
         self.index(&change.key, before.map(|old| &old.value), after.map(|new| &new.value));
         if let (Some(id), None) = (change.key.as_session(), &change.current) {
-            self.forget_replies(id);
+            self.requests.forget(id);
         }
         if change.key.kind == Kind::Setting {
             let record = change.current.as_deref().map(|versioned| &versioned.value);

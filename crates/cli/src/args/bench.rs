@@ -37,6 +37,9 @@ pub(crate) struct BenchLoad {
     /// Leave the keys that were written in the store
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Write without sessions: what a write costs that may be made twice when its answer is lost
+    #[arg(long)]
+    pub(crate) no_sessions: bool,
 }
 
 /// Measures writes.

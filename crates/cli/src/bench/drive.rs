@@ -183,6 +183,7 @@ mod tests {
             connections: None,
             keys: 1,
             keep: false,
+            no_sessions: false,
         }
     }
 

@@ -36,8 +36,12 @@ impl Fleet {
     /// When the cluster does not answer.
     pub(super) async fn connect(context: &Context, load: &BenchLoad) -> Result<Self> {
         let wanted = load.connections.unwrap_or_else(|| load.clients.min(CONNECTIONS_DEFAULT));
+        let config = match load.no_sessions {
+            true => context.client_config().without_exactly_once(),
+            false => context.client_config(),
+        };
         let clients = (0..wanted as usize)
-            .map(|index| context.client_of(rotated(context.client_config(), index)))
+            .map(|index| context.client_of(rotated(config.clone(), index)))
             .collect::<Result<Vec<_>, Error>>()
             .map_err(|error| context.explain(&error))?;
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();

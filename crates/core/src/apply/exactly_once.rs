@@ -9,13 +9,10 @@
 //! it or the session ends; what is at or below `acknowledged` is never applied. Everything here
 //! changes internal records only: no revision, no event.
 
-use std::sync::Arc;
-
 use crate::{
     command::Call,
-    id::{Serial, SessionId},
-    key::{Key, Kind},
-    record::{KeptReply, Record, Window},
+    id::SessionId,
+    record::KeptReply,
     rejection::{Reason, Rejection},
     reply::Outcome,
     size,
@@ -33,11 +30,11 @@ pub(super) enum Admitted {
 /// Looks for an earlier outcome of a request, and forgets what its caller acknowledges.
 pub(super) fn admit(state: &mut State, call: &Call) -> Result<Admitted, Rejection> {
     let Call { session, serial, acknowledged, digest } = *call;
-    if state.session(session).is_none() {
+    if !state.is_alive(session) {
         // The field tells it from a guard's session, which may be another one.
         return Err(Rejection { field: "call.session".into(), ..expired(session) });
     }
-    let mut window = window(state, session);
+    let mut window = state.requests.window(session);
     if serial <= window.acknowledged || serial <= acknowledged {
         let upto = window.acknowledged.max(acknowledged);
         let message = format!("serial {serial} of session {session}: up to {upto} is acknowledged");
@@ -52,10 +49,10 @@ pub(super) fn admit(state: &mut State, call: &Call) -> Result<Admitted, Rejectio
         return Err(Rejection::limit("call.serial", "session_window_max", ahead, max));
     }
     if acknowledged > window.acknowledged {
-        forget(state, session, &mut window, acknowledged);
-        state.write_internal(Key::window(session), Some(Record::Window(window)));
+        let at = state.revision;
+        window = state.requests.acknowledge(session, acknowledged, at, size::kept);
     }
-    match kept(state, session, serial) {
+    match state.requests.reply(session, serial) {
         Some(kept) if kept.digest == digest => Ok(Admitted::Repeat(kept.outcome.clone())),
         Some(_) => {
             let rule = format!("{serial} was used for another request of this session");
@@ -75,14 +72,13 @@ pub(super) fn keep(state: &mut State, call: &Call, outcome: &Outcome) {
     if matches!(&outcome.result, Err(rejection) if rejection.reason == Reason::StalePlan) {
         return;
     }
-    if state.session(session).is_none() {
+    if !state.is_alive(session) {
         return;
     }
-    let mut window = window(state, session);
-    window.bytes += size::outcome(outcome);
+    let mut window = state.requests.window(session);
     let reply = KeptReply { digest, outcome: outcome.clone() };
-    state.write_internal(Key::reply(session, serial), Some(Record::Reply(Arc::new(reply))));
-    state.write_internal(Key::window(session), Some(Record::Window(window)));
+    window.bytes += size::kept(&reply);
+    state.requests.keep(session, serial, reply, window, state.revision);
 }
 
 /// A session that is not there.
@@ -90,49 +86,11 @@ pub(super) fn expired(session: SessionId) -> Rejection {
     Rejection::new(Reason::SessionExpired, format!("session {session} has ended"))
 }
 
-fn window(state: &State, session: SessionId) -> Window {
-    match state.get(&Key::window(session)).map(|record| &record.value) {
-        Some(Record::Window(window)) => *window,
-        _ => Window::default(),
-    }
-}
-
-fn kept(state: &State, session: SessionId, serial: Serial) -> Option<&KeptReply> {
-    match &state.get(&Key::reply(session, serial))?.value {
-        Record::Reply(kept) => Some(kept),
-        _ => None,
-    }
-}
-
-/// The keys of the replies of a session up to a serial, with what each counts for.
-fn replies(state: &State, session: SessionId, upto: Serial) -> Vec<(Key, u64)> {
-    let (first, last) = (Key::reply(session, Serial(0)), Key::reply(session, upto));
-    let records = state.records_from(&first);
-    let records = records.take_while(|(key, _)| key.kind == Kind::Reply && **key <= last);
-    records.map(|(key, record)| (key.clone(), size::kept(&record.value))).collect()
-}
-
-fn forget(state: &mut State, session: SessionId, window: &mut Window, upto: Serial) {
-    for (key, bytes) in replies(state, session, upto) {
-        window.bytes = window.bytes.saturating_sub(bytes);
-        state.write_internal(key, None);
-    }
-    window.acknowledged = upto;
-}
-
 impl State {
     /// What a request came to, if it was applied and its reply is still kept.
     #[must_use]
     pub fn kept_reply(&self, call: &Call) -> Option<&Outcome> {
-        let kept = kept(self, call.session, call.serial)?;
+        let kept = self.requests.reply(call.session, call.serial)?;
         (kept.digest == call.digest).then_some(&kept.outcome)
-    }
-
-    /// Forgets everything that was kept for a session.
-    pub(crate) fn forget_replies(&mut self, session: SessionId) {
-        for (key, _) in replies(self, session, Serial(u64::MAX)) {
-            self.write_internal(key, None);
-        }
-        self.write_internal(Key::window(session), None);
     }
 }

@@ -8,11 +8,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::Report;
 use crate::{
+    hash,
     held::Held,
     id::{Serial, SessionId},
-    key::Kind,
+    key::{Key, Kind},
     record::{Record, Window, WorkerState},
     size,
     state::State,
@@ -20,11 +23,8 @@ use crate::{
 
 pub(super) fn check(state: &State, report: &mut Report) {
     let mut bound: BTreeMap<SessionId, Held> = BTreeMap::new();
-    let mut windows: BTreeMap<SessionId, Window> = BTreeMap::new();
-    let mut kept: BTreeMap<SessionId, (Serial, u64)> = BTreeMap::new();
-    let (mut internal, mut workers) = (0, 0);
+    let mut workers = 0;
     for (key, versioned) in &state.records {
-        internal += usize::from(key.kind.is_internal());
         workers += usize::from(key.kind == Kind::Worker);
         if let Some(id) = key.as_session() {
             bound.entry(id).or_default();
@@ -41,18 +41,6 @@ pub(super) fn check(state: &State, report: &mut Report) {
             let fits = down == worker.session.is_none();
             report.require(fits, key, format_args!("is down exactly when it has no session"));
         }
-        let Some(id) = SessionId::from_bytes(&key.bytes) else { continue };
-        match (&versioned.value, key.kind) {
-            (Record::Window(window), Kind::Window) => _ = windows.insert(id, *window),
-            (Record::Reply(_), Kind::Reply) => {
-                let serial = key.bytes[16..].try_into().map(u64::from_be_bytes);
-                let serial = Serial(serial.unwrap_or_default());
-                let (first, bytes) = kept.entry(id).or_insert((serial, 0));
-                *first = serial.min(*first);
-                *bytes += size::kept(&versioned.value);
-            }
-            _ => {}
-        }
     }
     let same = bound.iter().eq(state.sessions.iter());
     report.require(same, &"sessions", format_args!("the index is recomputed"));
@@ -61,11 +49,34 @@ pub(super) fn check(state: &State, report: &mut Report) {
         &"workers",
         format_args!("{workers} workers are counted"),
     );
-    report.require(
-        internal == state.internal,
-        &"sessions",
-        format_args!("{internal} internal records are counted"),
-    );
+    check_requests(state, report);
+}
+
+fn check_requests(state: &State, report: &mut Report) {
+    let mut windows: BTreeMap<SessionId, Window> = BTreeMap::new();
+    let mut kept: BTreeMap<SessionId, (Serial, u64)> = BTreeMap::new();
+    let (mut count, mut sum) = (0, 0_u64);
+    let lowest = Key { kind: Kind::INTERNAL[0], bytes: Bytes::new() };
+    for (key, versioned) in state.requests.records_from(&lowest) {
+        count += 1;
+        sum = sum.wrapping_add(hash::record(&key, &versioned));
+        let Some(id) = SessionId::from_bytes(&key.bytes) else { continue };
+        match &versioned.value {
+            Record::Window(window) => _ = windows.insert(id, *window),
+            Record::Reply(reply) => {
+                let serial = key.bytes[16..].try_into().map(u64::from_be_bytes);
+                let serial = Serial(serial.unwrap_or_default());
+                let (first, bytes) = kept.entry(id).or_insert((serial, 0));
+                *first = serial.min(*first);
+                *bytes += size::kept(reply);
+            }
+            _ => {}
+        }
+        let at = versioned.modified;
+        report.require(at <= state.revision, &key, format_args!("was written at {at}, so far"));
+    }
+    let counted = (count, sum) == (state.requests.count(), state.requests.sum());
+    report.require(counted, &"sessions", format_args!("{count} kept records are counted"));
     for id in windows.keys().chain(kept.keys()) {
         let alive = state.session(*id).is_some();
         report.require(alive, id, format_args!("replies are kept of sessions that are alive"));

@@ -24,10 +24,7 @@ impl Pieces {
         let history = state.history();
         Self {
             summary: state.summary(),
-            records: state
-                .records_from(&Key::entry(""))
-                .map(|(key, record)| (key.clone(), record.clone()))
-                .collect(),
+            records: state.records_from(&Key::entry("")).collect(),
             events: history.from(history.oldest()).cloned().collect(),
         }
     }

@@ -70,16 +70,16 @@ impl BackupPieces {
         let mut encoder = Encoder::new(Kind::Records);
         let mut last = None;
         for (key, record) in self.state.records_from(after.unwrap_or(&lowest)) {
-            if after == Some(key) {
+            if after == Some(&key) {
                 continue;
             }
-            encoder.push(&(key, record));
+            encoder.push(&(&key, record));
             last = Some(key);
             if encoder.len() >= BLOCK_BYTES {
                 break;
             }
         }
-        let last = last?.clone();
+        let last = last?;
         self.records += u64::from(encoder.count());
         Some((last, encoder.finish()))
     }

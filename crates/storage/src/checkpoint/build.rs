@@ -112,7 +112,7 @@ impl RecordRun<'_> {
     ) -> Result<(), E> {
         let lowest = Key { kind: RecordKind::ALL[0], bytes: Bytes::new() };
         for (key, record) in self.state.records_from(from.unwrap_or(&lowest)) {
-            if to.is_some_and(|to| key >= to) {
+            if to.is_some_and(|to| key >= *to) {
                 break;
             }
             let (_, open) =
