@@ -4,7 +4,11 @@
 //! disk as it comes. Neither holds a whole checkpoint in memory. Blocks check themselves.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,12 +19,17 @@ use quorate_storage::{Checkpoint, CheckpointError, Checkpoints, Snapshot, Vote};
 use super::wire;
 use crate::transport::{Peer, PeerError, PeerErrorKind};
 
-/// Sends a checkpoint and waits until it is installed.
+/// How much longer than for a block the sender waits for the end of the installation.
+const INSTALLS_WITHIN: u32 = 6;
+
+/// Sends a checkpoint and waits until it is installed. Given up when the next block is not taken for
+/// `idle_max`, or the checkpoint is not installed for some times as long: who sends then begins anew.
 pub(super) async fn send(
     peer: &dyn Peer,
     header: v1::PeerHeader,
     vote: Vote,
     snapshot: Snapshot,
+    idle_max: Duration,
 ) -> Result<v1::InstallResponse, PeerError> {
     let meta = &snapshot.meta;
     let description = v1::InstallHeader {
@@ -36,15 +45,54 @@ pub(super) async fn send(
 
     // A block that cannot be read ends the stream early; the reason is kept here.
     let failed = Arc::new(Mutex::new(None));
+    let progress = Arc::new(Progress::default());
+    let noted = progress.clone();
     let chunks = stream::iter([Chunk::Header(description)])
         .chain(blocks(snapshot.snapshot, failed.clone()))
+        .inspect(move |chunk| noted.taken(chunk))
         .map(|chunk| v1::InstallChunk { chunk: Some(chunk) });
-    let answer = peer.install(chunks.boxed()).await;
+    let answer = in_time(peer.install(chunks.boxed()), &progress, idle_max).await;
     if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         tracing::error!(%error, "a checkpoint that was to be sent cannot be read");
         return Err(PeerError::new(PeerErrorKind::Invalid, format!("sending: {error}")));
     }
     answer
+}
+
+/// How far a transfer has come.
+#[derive(Debug, Default)]
+struct Progress {
+    chunks: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    fn taken(&self, chunk: &Chunk) {
+        self.chunks.fetch_add(1, Ordering::Relaxed);
+        self.ended.fetch_or(matches!(chunk, Chunk::End(_)), Ordering::Relaxed);
+    }
+}
+
+/// Waits for the answer to a transfer as long as it goes on.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, PeerError>>,
+    progress: &Progress,
+    idle_max: Duration,
+) -> Result<T, PeerError> {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        let chunks = progress.chunks.load(Ordering::Relaxed);
+        let ended = progress.ended.load(Ordering::Relaxed);
+        let limit = if ended { idle_max * INSTALLS_WITHIN } else { idle_max };
+        if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+            return answer;
+        }
+        if progress.chunks.load(Ordering::Relaxed) == chunks {
+            let what = if ended { "installed" } else { "taken" };
+            let message = format!("the checkpoint was not {what} within {limit:?}");
+            return Err(PeerError::new(PeerErrorKind::Timeout, message));
+        }
+    }
 }
 
 type Failure = Arc<Mutex<Option<CheckpointError>>>;
@@ -141,4 +189,68 @@ async fn next(
 
 fn invalid(message: &str) -> PeerError {
     PeerError::new(PeerErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    const IDLE_MAX: Duration = Duration::from_secs(10);
+
+    fn block() -> Chunk {
+        Chunk::Block(Vec::new().into())
+    }
+
+    fn end() -> Chunk {
+        Chunk::End(v1::InstallEnd { blocks: 1 })
+    }
+
+    /// How long a transfer is waited for in which these chunks are taken, each so much later than
+    /// the one before, and that has no answer.
+    async fn waits(chunks: Vec<(Duration, Chunk)>) -> (Duration, String) {
+        let progress = Arc::new(Progress::default());
+        let noted = progress.clone();
+        let began = tokio::time::Instant::now();
+        let answer = async move {
+            for (after, chunk) in chunks {
+                tokio::time::sleep(after).await;
+                noted.taken(&chunk);
+            }
+            pending::<Result<(), PeerError>>().await
+        };
+        let error = in_time(answer, &progress, IDLE_MAX).await.unwrap_err();
+        assert_eq!(error.kind, PeerErrorKind::Timeout);
+        (began.elapsed(), error.message)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_that_stands_still_is_given_up() {
+        let (waited, message) = waits(Vec::new()).await;
+        assert_eq!(waited, IDLE_MAX);
+        assert!(message.contains("not taken"), "{message}");
+        // It goes on slowly, and then no more.
+        let slow = Duration::from_secs(9);
+        let (waited, _) = waits((0..5).map(|_| (slow, block())).collect()).await;
+        assert!(waited > 5 * slow && waited <= 5 * slow + 2 * IDLE_MAX, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_installation_has_longer_but_not_for_ever() {
+        let now = Duration::ZERO;
+        let (waited, message) = waits(vec![(now, block()), (now, end())]).await;
+        assert!(waited >= IDLE_MAX * INSTALLS_WITHIN, "{waited:?}");
+        assert!(waited <= IDLE_MAX * (INSTALLS_WITHIN + 1), "{waited:?}");
+        assert!(message.contains("not installed"), "{message}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_is_passed_on() {
+        let answer = async {
+            tokio::time::sleep(IDLE_MAX / 2).await;
+            Ok(7)
+        };
+        assert_eq!(in_time(answer, &Progress::default(), IDLE_MAX).await.unwrap(), 7);
+    }
 }

@@ -4,6 +4,7 @@
 //! Invariant: nothing outside this folder, `node` and `storage` sees a type of openraft.
 
 pub(crate) mod contact;
+mod course;
 pub(crate) mod forward;
 mod install;
 pub(crate) mod membership;

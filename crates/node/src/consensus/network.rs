@@ -1,20 +1,12 @@
 //! openraft's way out: its requests over [`Transport`].
 //!
 //! Replication is pipelined over one long-lived stream per follower; heartbeats and checkpoints
-//! have connections of their own. A stream whose oldest request waits longer than the idle limit
-//! is ended, so that openraft backs off and tries again.
+//! have connections of their own. What stands still is ended, so that openraft backs off and tries
+//! again: a stream by [`Course`], a checkpoint by `install`.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, future::Either, stream::BoxStream};
+use futures::{Stream, StreamExt, future::Either};
 use openraft::{
     RaftNetworkFactory, RaftNetworkV2,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
@@ -29,8 +21,8 @@ use quorate_core::{ClusterId, MemberId};
 use quorate_proto::v1;
 use quorate_storage::{Checkpoint, MemberAddress, Snapshot, TypeConfig, Vote};
 
-use super::{install, wire};
-use crate::transport::{Lane, Peer, PeerError, PeerErrorKind, PeerStream, Transport};
+use super::{course::Course, install, wire};
+use crate::transport::{Lane, Peer, PeerError, PeerErrorKind, Transport};
 
 type BoxFuture<'a, T> = openraft::base::BoxFuture<'a, T>;
 
@@ -39,18 +31,26 @@ pub(crate) struct NetworkFactory {
     transport: Arc<dyn Transport>,
     cluster: ClusterId,
     me: MemberId,
-    idle_max: Duration,
+    limits: Limits,
+}
+
+/// How long a peer may stand still.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How long a request on an append stream may wait for its answer.
+    pub(crate) append_idle_max: Duration,
+    /// How long the next block of a checkpoint may wait until it is taken.
+    pub(crate) install_idle_max: Duration,
 }
 
 impl NetworkFactory {
-    /// `idle_max`: how long a request on an append stream may wait for its answer.
     pub(crate) fn new(
         transport: Arc<dyn Transport>,
         cluster: ClusterId,
         me: MemberId,
-        idle_max: Duration,
+        limits: Limits,
     ) -> Self {
-        Self { transport, cluster, me, idle_max }
+        Self { transport, cluster, me, limits }
     }
 
     fn client(&self, target: u64, address: &MemberAddress, lane: Lane) -> Network {
@@ -59,7 +59,7 @@ impl NetworkFactory {
             v1::PeerHeader { cluster_id: self.cluster.get(), from: self.me.get(), to: target };
         let bulk = self.transport.peer(to, &address.peer, lane);
         let control = self.transport.peer(to, &address.peer, Lane::Control);
-        Network { lane, bulk, control, header, idle_max: self.idle_max }
+        Network { lane, bulk, control, header, limits: self.limits }
     }
 }
 
@@ -85,10 +85,10 @@ pub(crate) struct Network {
     bulk: Arc<dyn Peer>,
     control: Arc<dyn Peer>,
     header: v1::PeerHeader,
-    idle_max: Duration,
+    limits: Limits,
 }
 
-type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
+pub(super) type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 type AppendStream<'s> = openraft::base::BoxStream<'s, RpcResult<StreamAppendResult<TypeConfig>>>;
 
 impl RaftNetworkV2<TypeConfig> for Network {
@@ -124,21 +124,18 @@ impl RaftNetworkV2<TypeConfig> for Network {
             return openraft::network::stream_append_sequential(self, input, option);
         }
         let header = self.header;
-        let waiting = Arc::new(AtomicU64::new(0));
-        let sent = waiting.clone();
-        let requests = input.map(move |request| {
-            sent.fetch_add(1, Ordering::Relaxed);
-            wire::to_append_request(&request, header)
-        });
+        let idle_max = self.limits.append_idle_max;
+        let course = Course::default();
+        let requests = course.requests(input);
+        let requests = requests.map(move |request| wire::to_append_request(&request, header));
         Box::pin(async move {
             let mut requests = requests.peekable();
             // openraft waits out its back-off when the first request is taken. Taken after a
             // connection was refused, it never would be: a peer that is down would be called in a
             // tight loop.
             Pin::new(&mut requests).peek().await;
-            let opened = within(self.idle_max, self.bulk.append(requests.boxed())).await?;
-            let answers = answers_in_time(opened, waiting, self.idle_max);
-            let stream: AppendStream<'s> = Box::pin(answers);
+            let opened = within(idle_max, self.bulk.append(requests.boxed())).await?;
+            let stream: AppendStream<'s> = course.answers(opened, idle_max);
             Ok(stream)
         })
     }
@@ -170,7 +167,8 @@ impl RaftNetworkV2<TypeConfig> for Network {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let transfer = install::send(self.bulk.as_ref(), self.header, vote, snapshot);
+        let idle_max = self.limits.install_idle_max;
+        let transfer = install::send(self.bulk.as_ref(), self.header, vote, snapshot, idle_max);
         let cancel = std::pin::pin!(cancel);
         match futures::future::select(std::pin::pin!(transfer), cancel).await {
             Either::Left((answer, _)) => {
@@ -204,40 +202,6 @@ fn last_of(request: &AppendEntriesRequest<TypeConfig>) -> Option<quorate_storage
     request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
 }
 
-/// Passes answers on; ends the stream when a request has waited for its answer for `idle_max`.
-fn answers_in_time(
-    answers: PeerStream<v1::AppendResponse>,
-    waiting: Arc<AtomicU64>,
-    idle_max: Duration,
-) -> BoxStream<'static, RpcResult<StreamAppendResult<TypeConfig>>> {
-    let next = move |state: Option<PeerStream<v1::AppendResponse>>| {
-        let waiting = waiting.clone();
-        async move {
-            let mut answers = state?;
-            // Looked at twice per limit: a request that waits at two looks in a row, without an
-            // answer in between, has waited for half of it at least and all of it at most.
-            let mut waited_before = false;
-            let answer = loop {
-                match tokio::time::timeout(idle_max / 2, answers.next()).await {
-                    Ok(answer) => break answer?,
-                    Err(_) if waiting.load(Ordering::Relaxed) == 0 => waited_before = false,
-                    Err(_) if !waited_before => waited_before = true,
-                    Err(_) => {
-                        let message = format!("no answer to an append for {idle_max:?}");
-                        break Err(PeerError::new(PeerErrorKind::Timeout, message));
-                    }
-                }
-            };
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            match answer.and_then(wire::append_response) {
-                Ok(result) => Some((Ok(result), Some(answers))),
-                Err(error) => Some((Err(rpc_error(error)), None)),
-            }
-        }
-    };
-    futures::stream::unfold(Some(answers), next).boxed()
-}
-
 async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, PeerError>>,
@@ -252,7 +216,7 @@ async fn within<T>(
 }
 
 /// Unreachable peers make openraft back off; anything else it tries again at once.
-fn rpc_error(error: PeerError) -> RPCError<TypeConfig> {
+pub(super) fn rpc_error(error: PeerError) -> RPCError<TypeConfig> {
     match error.kind {
         PeerErrorKind::Timeout | PeerErrorKind::Invalid => {
             RPCError::Network(NetworkError::new(&error))
