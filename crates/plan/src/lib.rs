@@ -13,11 +13,14 @@
 //!
 //! Beside it, [`place`] says which worker is granted which partition.
 //!
-//! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
-//! balance.
+//! What it does not do yet: a changed network is partitioned anew, wherever its processes are;
+//! placement looks neither at needs nor at loads, and nothing is moved for balance.
 
 mod assignment;
 mod facts;
+mod load_based;
+mod loads;
+mod multilevel;
 mod placement;
 mod registry;
 mod round_robin;
@@ -27,6 +30,8 @@ mod view;
 
 pub use assignment::{Assignment, MalformedAssignment};
 pub use facts::{PartitionFacts, PlanFacts, imbalance_ppm};
+pub use load_based::LoadBased;
+pub use multilevel::{Multilevel, Tolerance};
 pub use placement::{Candidate, Wish, place};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
 pub use round_robin::RoundRobin;

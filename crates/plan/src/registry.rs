@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::{round_robin::RoundRobin, strategy::PartitionStrategy};
+use crate::{
+    load_based::LoadBased, multilevel::Multilevel, round_robin::RoundRobin,
+    strategy::PartitionStrategy,
+};
 
 /// The strategies that networks may ask for. A clone shares them.
 #[derive(Clone, Default)]
@@ -41,7 +44,8 @@ impl Strategies {
     /// The strategies that come with Quorate.
     #[must_use]
     pub fn builtin() -> Self {
-        let strategies: [Arc<dyn PartitionStrategy>; 1] = [Arc::new(RoundRobin)];
+        let strategies: [Arc<dyn PartitionStrategy>; 3] =
+            [Arc::new(LoadBased), Arc::new(Multilevel::default()), Arc::new(RoundRobin)];
         let by_name = strategies.map(|strategy| (strategy.name().to_owned(), strategy));
         Self { by_name: by_name.into() }
     }

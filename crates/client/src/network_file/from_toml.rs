@@ -3,7 +3,7 @@
 //! ```toml
 //! [policy]                      # optional, and so are both of its keys
 //! partitions = 4                # absent: the coordinator's choice
-//! strategy = "round-robin"      # absent: the coordinator's choice
+//! strategy = "multilevel"       # absent: the coordinator's choice
 //!
 //! [[processes]]                 # at least one
 //! id = "parse"                  # unique, a name

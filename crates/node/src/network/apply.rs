@@ -68,7 +68,7 @@ where
     let mut plans = 1;
     loop {
         let view = read().await.map_err(ApplyError::Unanswered)?;
-        let planned = plan_apply(&view.state, strategies, name, spec.clone());
+        let planned = plan_aside(view.clone(), strategies, name, spec.clone()).await;
         let (command, mut numbers) = match planned.map_err(ApplyError::Rejected)? {
             Planned::Unchanged(numbers) => {
                 let outcome = call.and_then(|call| view.state.kept_reply(call)).cloned();
@@ -103,4 +103,19 @@ where
             Err(rejection) => return Err(ApplyError::Rejected(rejection.clone())),
         }
     }
+}
+
+/// Plans on a thread of its own: a large network takes seconds, and consensus must not wait for it.
+async fn plan_aside(
+    view: Arc<View>,
+    strategies: &Strategies,
+    name: &Name,
+    spec: NetworkSpec,
+) -> Result<Planned, Rejection> {
+    let (strategies, name) = (strategies.clone(), name.clone());
+    let plan = move || plan_apply(&view.state, &strategies, &name, spec);
+    tokio::task::spawn_blocking(plan).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a strategy panicked");
+        Err(Rejection::new(Reason::PreconditionFailed, "the strategy panicked".to_owned()))
+    })
 }

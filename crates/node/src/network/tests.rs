@@ -201,7 +201,11 @@ async fn what_breaks_a_rule_is_rejected_before_it_is_proposed() {
     psychic.policy.strategy = name("psychic");
     let unknown = rejected(store.apply("net", psychic).await);
     assert_eq!(unknown.field, "policy.strategy");
-    assert!(unknown.message.contains("known: round-robin"), "{}", unknown.message);
+    assert!(
+        unknown.message.contains("known: load-based, multilevel, round-robin"),
+        "{}",
+        unknown.message
+    );
     let mut ghost = chain(3, policy(1));
     ghost.connections[1].to = name("ghost");
     assert_eq!(rejected(store.apply("net", ghost).await).field, "connections[1].to");

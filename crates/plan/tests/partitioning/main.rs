@@ -3,4 +3,5 @@
 
 mod properties;
 mod script;
+mod strategies;
 mod support;

@@ -246,5 +246,5 @@ fn strategies_are_found_by_name_and_names_are_taken_once() {
     assert_eq!(taken.name, "round-robin");
     assert_eq!(strategies.get("scripted").map(PartitionStrategy::name), Ok("scripted"));
     let Err(unknown) = strategies.get("psychic") else { panic!("found a psychic") };
-    assert_eq!(unknown.known, ["round-robin", "scripted"]);
+    assert_eq!(unknown.known, ["load-based", "multilevel", "round-robin", "scripted"]);
 }

@@ -141,6 +141,6 @@ fn what_cannot_be_planned_is_said() {
     );
     assert_eq!(
         run("a:1", "psychic", 1),
-        "order: a\nerror: there is no strategy \"psychic\"; known: round-robin\n"
+        "order: a\nerror: there is no strategy \"psychic\"; known: load-based, multilevel, round-robin\n"
     );
 }

@@ -1,0 +1,48 @@
+//! What processes need, all resources on one scale.
+//!
+//! Invariant: the loads of one resource add up to [`WHOLE`] at most, and nearly.
+
+use quorate_core::Name;
+
+use crate::view::NetworkView;
+
+/// What all loads of one resource add up to, about: a power of two, so that shares are exact
+/// enough and sums stay far from the ends of `i64`.
+pub(crate) const WHOLE: i64 = 1 << 40;
+
+/// The loads of all processes. Each counts for what it needs at its smallest parallelism; where
+/// nobody needs anything, all count alike.
+#[derive(Debug)]
+pub(crate) struct Loads {
+    /// By process, then by resource.
+    pub(crate) of: Vec<i64>,
+    /// How many resources there are, at least 1.
+    pub(crate) resources: usize,
+}
+
+impl Loads {
+    pub(crate) fn of(view: &NetworkView<'_>) -> Self {
+        let total = view.demand();
+        let needed = total.iter().filter(|(_, all)| *all > 0);
+        let names: Vec<&Name> = needed.map(|(name, _)| name).collect();
+        let mut of = Vec::with_capacity(view.processes().len() * names.len().max(1));
+        for process in view.processes() {
+            let parallelism = u64::from(process.parallelism.min);
+            for name in &names {
+                let need = process.needs.get(name).saturating_mul(parallelism);
+                of.push(share(need, total.get(name)));
+            }
+            if names.is_empty() {
+                of.push(share(1, u64::from(view.len())));
+            }
+        }
+        Self { of, resources: names.len().max(1) }
+    }
+}
+
+/// A part of a total, on the scale of [`WHOLE`].
+fn share(part: u64, total: u64) -> i64 {
+    let whole = u128::from(WHOLE.unsigned_abs());
+    let share = u128::from(part.min(total)) * whole / u128::from(total.max(1));
+    i64::try_from(share).unwrap_or(WHOLE)
+}

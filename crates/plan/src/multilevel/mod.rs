@@ -1,0 +1,147 @@
+//! The multilevel strategy: little traffic between partitions that are about equally loaded.
+//!
+//! ```text
+//! network -> graph -> coarser .. coarsest -> split in two, again and again
+//!                                               |
+//!              best of several <- finer, repaired and refined on every level
+//! ```
+//!
+//! Objective, in this order: loads within their limits, for every resource; little traffic between
+//! partitions. O(rounds * edges * log processes).
+//!
+//! Invariants: the same network, count and seed give the same answer on every machine; integers
+//! only; no partition is empty.
+//!
+//! Sources: G. Karypis, V. Kumar, "Multilevel k-way partitioning scheme for irregular graphs", JPDC
+//! 1998; P. Sanders, C. Schulz, "Engineering multilevel graph partitioning algorithms", ESA 2011.
+
+mod coarsen;
+mod draw;
+mod graph;
+mod initial;
+mod limits;
+mod parts;
+mod refine;
+mod repair;
+#[cfg(test)]
+mod tests;
+
+pub use self::limits::Tolerance;
+use self::{
+    coarsen::{Goal, Levels},
+    draw::Draw,
+    graph::Graph,
+    limits::Limits,
+    parts::Parts,
+    refine::{Effort, refine},
+    repair::repair,
+};
+use crate::strategy::{PartitionRequest, PartitionStrategy, StrategyFailure};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Multilevel {
+    tolerance: Tolerance,
+}
+
+/// At how many vertices the first partition is made, at least, and for each part.
+const COARSEST_MIN: u32 = 3_000;
+const COARSEST_PER_PART: u32 = 40;
+
+/// Smaller networks are partitioned several times, and the best one counts.
+const TRIES_MAX: u32 = 6;
+const TRIED_VERTICES: u32 = 20_000;
+
+/// Searches are fewer and shorter on larger graphs.
+fn effort(graph: &Graph) -> Effort {
+    match graph.edges() {
+        0..60_000 => Effort { rounds: 8, seeds: 16, patience: 60, worth: 1_000 },
+        60_000..200_000 => Effort { rounds: 5, seeds: 16, patience: 30, worth: 500 },
+        _ => Effort { rounds: 3, seeds: 16, patience: 15, worth: 200 },
+    }
+}
+
+impl Multilevel {
+    /// The name it is registered under.
+    pub const NAME: &'static str = "multilevel";
+
+    /// One that keeps loads closer to or further from their targets.
+    #[must_use]
+    pub fn with_tolerance(tolerance: Tolerance) -> Self {
+        Self { tolerance }
+    }
+}
+
+impl PartitionStrategy for Multilevel {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn assign(&self, request: &PartitionRequest<'_>) -> Result<Vec<u32>, StrategyFailure> {
+        let graph = Graph::of(request.view);
+        if request.partitions == 1 || graph.len() <= 1 {
+            return Ok(vec![0; graph.len() as usize]);
+        }
+        let limits = Limits::even(request.partitions, self.tolerance);
+        let mut draw = Draw::new(request.seed.0);
+        let tries = (TRIED_VERTICES / graph.len()).clamp(1, TRIES_MAX);
+        let tries = (0..tries).map(|_| {
+            let mut parts = self.once(&graph, &limits, &mut draw.split());
+            fill_empty(&mut parts);
+            (parts.excess(), parts.cut(), parts.into_of())
+        });
+        let best = tries.min_by_key(|(excess, cut, _)| (*excess, *cut));
+        best.map(|(_, _, of)| of).ok_or_else(|| StrategyFailure::new("nothing was tried"))
+    }
+}
+
+impl Multilevel {
+    fn once<'a>(&self, graph: &'a Graph, limits: &'a Limits, draw: &mut Draw) -> Parts<'a> {
+        let parts = u32::try_from(limits.target.len()).unwrap_or(u32::MAX);
+        let coarsest = parts.saturating_mul(COARSEST_PER_PART).max(COARSEST_MIN);
+        let goal = Goal::vertices(graph, coarsest);
+        let levels = Levels::of(graph, None, goal, draw);
+        let of = initial::split_all(levels.coarsest(graph), limits, self.tolerance, draw);
+        let of = uncoarsen(graph, &levels, limits, of, draw);
+        // Once more around, within the parts.
+        let levels = Levels::of(graph, Some(&of), goal, draw);
+        let of = levels.parts_of_coarsest(&of);
+        let of = uncoarsen(graph, &levels, limits, of, draw);
+        Parts::new(graph, limits, of)
+    }
+}
+
+/// Refines from the coarsest graph to the finest.
+fn uncoarsen(
+    graph: &Graph,
+    levels: &Levels,
+    limits: &Limits,
+    of: Vec<u32>,
+    draw: &mut Draw,
+) -> Vec<u32> {
+    let improve = |graph: &Graph, of: Vec<u32>, draw: &mut Draw| {
+        let mut parts = Parts::new(graph, limits, of);
+        repair(&mut parts);
+        refine(&mut parts, effort(graph), draw);
+        parts.into_of()
+    };
+    let mut of = improve(levels.coarsest(graph), of, draw);
+    for (below, groups) in levels.down(graph) {
+        of = improve(below, groups.iter().map(|group| of[*group as usize]).collect(), draw);
+    }
+    of
+}
+
+/// Gives every empty part the lightest vertex of the part that has the most.
+fn fill_empty(parts: &mut Parts<'_>) {
+    for part in 0..parts.count() {
+        if parts.members(part) > 0 {
+            continue;
+        }
+        let fullest = (0..parts.count()).max_by_key(|part| parts.members(*part));
+        let of_fullest = (0..parts.graph.len()).filter(|vertex| Some(parts.of(*vertex)) == fullest);
+        if let Some(vertex) = of_fullest.min_by_key(|vertex| parts.graph.size(*vertex)) {
+            parts.shift(vertex, part);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Moves vertices at the border of parts to where they are better connected.
+//!
+//! Many small searches: each begins with a few vertices, moves the best one though the cut gets larger,
+//! goes on with its neighbors, and keeps the best of what it came through. A vertex that a search has
+//! moved rests until the next round.
+//!
+//! Sources: C. Fiduccia, R. Mattheyses, "A linear-time heuristic for improving network partitions",
+//! DAC 1982; P. Sanders, C. Schulz, "Engineering multilevel graph partitioning algorithms", ESA 2011
+//! (many small searches).
+
+use std::collections::BinaryHeap;
+
+use super::{draw::Draw, graph::Sums, parts::Parts};
+
+/// How thorough to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    /// The most rounds.
+    pub(super) rounds: u32,
+    /// With how many vertices a search begins.
+    pub(super) seeds: usize,
+    /// After how many moves without an improvement a search ends.
+    pub(super) patience: usize,
+    /// A round must make the cut smaller by one part in so many, or it is the last.
+    pub(super) worth: i64,
+}
+
+/// Improves until a round is not worth it, or the rounds are over.
+pub(super) fn refine(parts: &mut Parts<'_>, effort: Effort, draw: &mut Draw) {
+    let mut search = Search::new(parts);
+    for _ in 0..effort.rounds {
+        let before = (search.parts.excess(), search.parts.cut());
+        let improved = search.round(effort, draw);
+        if before.0 == 0 && improved.saturating_mul(effort.worth) < before.1.max(1) {
+            return;
+        }
+        if before.0 > 0 && improved <= 0 && search.parts.excess() >= before.0 {
+            return;
+        }
+    }
+}
+
+struct Search<'a, 'g> {
+    parts: &'a mut Parts<'g>,
+    sums: Sums,
+    /// The gain with which a vertex waits; only that entry of the heap counts.
+    waiting: Vec<i64>,
+    rests: Vec<bool>,
+    heap: BinaryHeap<(i64, u32)>,
+    moves: Vec<(u32, u32)>,
+}
+
+const NOT_WAITING: i64 = i64::MIN;
+
+impl<'a, 'g> Search<'a, 'g> {
+    fn new(parts: &'a mut Parts<'g>) -> Self {
+        let count = parts.graph.len() as usize;
+        Self {
+            sums: Sums::new(parts.count()),
+            waiting: vec![NOT_WAITING; count],
+            rests: vec![false; count],
+            heap: BinaryHeap::new(),
+            moves: Vec::new(),
+            parts,
+        }
+    }
+
+    /// One search after the other until every vertex at a border was in one. Gives by how much the
+    /// cut got smaller.
+    fn round(&mut self, effort: Effort, draw: &mut Draw) -> i64 {
+        self.rests.fill(false);
+        let order = draw.order(self.parts.graph.len());
+        let mut border = order.into_iter().filter(|&vertex| self.parts.is_on_border(vertex));
+        let border: Vec<u32> = border.by_ref().collect();
+        let mut improved = 0;
+        for seeds in border.chunks(effort.seeds.max(1)) {
+            improved += self.search(seeds, effort.patience);
+        }
+        improved
+    }
+
+    fn search(&mut self, seeds: &[u32], patience: usize) -> i64 {
+        for &vertex in seeds {
+            if !self.rests[vertex as usize] {
+                self.consider(vertex);
+            }
+        }
+        let (mut gained, mut excess, mut best, mut kept) = (0, 0, (0, 0), 0);
+        while let Some((gain, vertex)) = self.heap.pop() {
+            if self.waiting[vertex as usize] != gain {
+                continue;
+            }
+            self.waiting[vertex as usize] = NOT_WAITING;
+            let Some(found) = self.parts.best_move(vertex, &mut self.sums) else { continue };
+            if found.gain < gain {
+                self.wait(vertex, found.gain);
+                continue;
+            }
+            let from = self.parts.of(vertex);
+            self.parts.shift(vertex, found.to);
+            self.rests[vertex as usize] = true;
+            self.moves.push((vertex, from));
+            gained += found.gain;
+            excess += found.excess;
+            if (-excess, gained) > best {
+                best = (-excess, gained);
+                kept = self.moves.len();
+            } else if self.moves.len() - kept > patience {
+                break;
+            }
+            self.touch_neighbors(vertex);
+        }
+        for (_, vertex) in self.heap.drain() {
+            self.waiting[vertex as usize] = NOT_WAITING;
+        }
+        for (vertex, from) in self.moves.drain(..).skip(kept).collect::<Vec<_>>().into_iter().rev()
+        {
+            self.parts.shift(vertex, from);
+        }
+        best.1
+    }
+
+    fn touch_neighbors(&mut self, vertex: u32) {
+        let graph = self.parts.graph;
+        for &(neighbor, _) in graph.neighbors(vertex) {
+            if self.rests[neighbor as usize] {
+                continue;
+            }
+            self.consider(neighbor);
+        }
+    }
+
+    fn consider(&mut self, vertex: u32) {
+        match self.parts.best_move(vertex, &mut self.sums) {
+            Some(found) if self.waiting[vertex as usize] != found.gain => {
+                self.wait(vertex, found.gain);
+            }
+            Some(_) => {}
+            None => self.waiting[vertex as usize] = NOT_WAITING,
+        }
+    }
+
+    fn wait(&mut self, vertex: u32, gain: i64) {
+        self.waiting[vertex as usize] = gain;
+        self.heap.push((gain, vertex));
+    }
+}
