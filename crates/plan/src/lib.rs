@@ -13,8 +13,8 @@
 //!
 //! Beside it, [`place`] says which worker is granted which partition.
 //!
-//! What it does not do yet: a changed network is partitioned anew, wherever its processes are;
-//! placement looks neither at needs nor at loads, and nothing is moved for balance.
+//! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
+//! balance.
 
 mod assignment;
 mod facts;

@@ -37,7 +37,7 @@
 //!     policy: PartitionPolicy::default(),
 //! };
 //! let view = NetworkView::new(&spec).unwrap();
-//! let request = PartitionRequest { view: &view, partitions: 2, seed: Seed(1) };
+//! let request = PartitionRequest { view: &view, partitions: 2, seed: Seed(1), current: None };
 //! let plan = partition(&Blocks, &request).unwrap();
 //! assert_eq!(plan.assignment.of_process(), [0, 0, 1, 1]);
 //! ```
@@ -78,6 +78,10 @@ pub struct PartitionRequest<'a> {
     pub partitions: u32,
     /// For strategies that draw lots.
     pub seed: Seed,
+    /// Where each process is now, by process number; None: nowhere. Partitions that are no longer
+    /// asked for may occur. A strategy that can leaves processes where they are. None: the network is
+    /// new, or was partitioned in another way.
+    pub current: Option<&'a [Option<u32>]>,
 }
 
 /// The only source of randomness in a plan.
@@ -146,6 +150,14 @@ pub enum PlanError {
         /// The rule.
         error: MalformedAssignment,
     },
+    /// Not as many current partitions as processes: a bug of the caller.
+    #[error("{actual} current partitions were given for {processes} processes")]
+    Current {
+        /// How many were given.
+        actual: usize,
+        /// How many processes there are.
+        processes: u32,
+    },
     /// The strategy's name is no [`Name`]: a bug in the strategy.
     #[error("strategy name: {0}")]
     Unnamed(#[from] quorate_core::name::InvalidName),
@@ -166,6 +178,9 @@ pub fn partition(
     }
     if partitions > processes {
         return Err(PlanError::TooManyPartitions { partitions, processes });
+    }
+    if let Some(current) = request.current.filter(|c| u32::try_from(c.len()) != Ok(processes)) {
+        return Err(PlanError::Current { actual: current.len(), processes });
     }
     let name = Name::new(strategy.name())?;
     let of_process = strategy

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use quorate_core::{
-    ApplyNetwork, Command, Generation, Key, Name, Network, NetworkSpec, PartitionPolicy, Record,
-    Rejection, Revision, State, rejection::Reason,
+    ApplyNetwork, Command, Generation, Key, KeyRange, Kind, Name, Network, NetworkSpec,
+    PartitionId, PartitionPolicy, PartitionState, Record, Rejection, Revision, State,
+    rejection::Reason,
 };
 use quorate_plan::{
-    NetworkView, PartitionPlan, PartitionRequest, PlanError, RoundRobin, Seed, Strategies,
+    Multilevel, NetworkView, PartitionPlan, PartitionRequest, PlanError, Seed, Strategies,
     partition,
 };
 use quorate_proto::convert::NetworkNumbers;
@@ -47,7 +48,10 @@ pub fn plan_apply(
     {
         return Ok(Planned::Unchanged(numbers));
     }
-    let plan = plan(strategies, &spec).map_err(rejection)?;
+    // A network that is to be partitioned in another way is partitioned anew.
+    let same = existing.filter(|(_, now)| now.spec.policy.strategy == spec.policy.strategy);
+    let current = same.map(|_| places(state, name, &spec));
+    let plan = plan(strategies, &spec, current.as_deref()).map_err(rejection)?;
     let generation = existing.map_or(Generation(1), |(_, network)| network.generation.next());
     let numbers = numbers(name, generation, &spec, &plan);
     let basis = existing.map(|(modified, _)| modified);
@@ -57,8 +61,8 @@ pub fn plan_apply(
 }
 
 /// Fills in what a policy leaves to the coordinator. What the network has now stays; partitions
-/// never outnumber processes. A new network has [`PARTITIONS_DEFAULT`] partitions, dealt
-/// round-robin.
+/// never outnumber processes. A new network has [`PARTITIONS_DEFAULT`] partitions, by
+/// the multilevel strategy.
 #[must_use]
 pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> PartitionPolicy {
     let PartitionPolicy { mut partitions, mut strategy } = spec.policy.clone();
@@ -68,7 +72,7 @@ pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> P
     }
     if strategy.as_str() == PartitionPolicy::CHOOSE {
         strategy = current.map_or_else(
-            || Name::new(RoundRobin::NAME).expect("the constant is a valid name"),
+            || Name::new(Multilevel::NAME).expect("the constant is a valid name"),
             |now| now.strategy.clone(),
         );
     }
@@ -84,12 +88,38 @@ pub(super) fn stored<'a>(state: &'a State, name: &Name) -> Option<(Revision, &'a
     }
 }
 
-fn plan(strategies: &Strategies, spec: &NetworkSpec) -> Result<PartitionPlan, PlanError> {
+/// Where each process of the specification is now.
+fn places(state: &State, name: &Name, spec: &NetworkSpec) -> Vec<Option<u32>> {
+    let mut places = vec![None; spec.processes.len()];
+    let range = KeyRange::Prefix(Kind::Partition, format!("{name}/").into());
+    for (key, record) in state.range(&range) {
+        let Record::Partition(partition) = &record.value else { continue };
+        let id = std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse);
+        let Some(PartitionId { index, .. }) = id else { continue };
+        if partition.state == PartitionState::Deleted {
+            continue;
+        }
+        for placed in &partition.processes {
+            let at = spec.processes.binary_search_by(|process| process.id.cmp(&placed.id));
+            if let Ok(at) = at {
+                places[at] = Some(index);
+            }
+        }
+    }
+    places
+}
+
+fn plan(
+    strategies: &Strategies,
+    spec: &NetworkSpec,
+    current: Option<&[Option<u32>]>,
+) -> Result<PartitionPlan, PlanError> {
     let strategy = strategies.get(spec.policy.strategy.as_str())?;
     let view = NetworkView::new(spec)?;
     let partitions = spec.policy.partitions;
     // One seed for all: whoever plans the same network plans the same.
-    partition(strategy, &PartitionRequest { view: &view, partitions, seed: Seed::default() })
+    let seed = Seed::default();
+    partition(strategy, &PartitionRequest { view: &view, partitions, seed, current })
 }
 
 fn rejection(error: PlanError) -> Rejection {
@@ -99,9 +129,10 @@ fn rejection(error: PlanError) -> Rejection {
             Rejection::invalid("policy.partitions", error.to_string())
         }
         PlanError::View(_) => Rejection::invalid("spec", error.to_string()),
-        PlanError::Failed { .. } | PlanError::Malformed { .. } | PlanError::Unnamed(_) => {
-            Rejection::new(Reason::PreconditionFailed, error.to_string())
-        }
+        PlanError::Failed { .. }
+        | PlanError::Malformed { .. }
+        | PlanError::Current { .. }
+        | PlanError::Unnamed(_) => Rejection::new(Reason::PreconditionFailed, error.to_string()),
     }
 }
 

@@ -26,6 +26,15 @@ impl Default for Tolerance {
     }
 }
 
+impl Tolerance {
+    /// A fifth more, so that what was just balanced is not moved for the next small change. Of the
+    /// default: a deviation of 8.5% at most.
+    pub(super) fn widened(self) -> Self {
+        let widened = |ppm: u32| ppm.saturating_add(ppm / 5);
+        Self { above_ppm: widened(self.above_ppm), below_ppm: widened(self.below_ppm) }
+    }
+}
+
 /// What the parts may have, by part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -44,6 +53,12 @@ impl Limits {
         let least = target.iter().map(below).collect();
         let most = target.iter().map(above).collect();
         Self { target, least, most }
+    }
+
+    /// The same, and one part more that is to have nothing.
+    pub(super) fn with_limbo(&self) -> Self {
+        let with = |of: &[i64]| of.iter().copied().chain([0]).collect();
+        Self { target: with(&self.target), least: with(&self.least), most: with(&self.most) }
     }
 
     /// Of two sides, none with less than nothing.

@@ -9,12 +9,15 @@
 //! Objective, in this order: loads within their limits, for every resource; little traffic between
 //! partitions. O(rounds * edges * log processes).
 //!
+//! A network that has partitions already keeps them: see `again`.
+//!
 //! Invariants: the same network, count and seed give the same answer on every machine; integers
 //! only; no partition is empty.
 //!
 //! Sources: G. Karypis, V. Kumar, "Multilevel k-way partitioning scheme for irregular graphs", JPDC
 //! 1998; P. Sanders, C. Schulz, "Engineering multilevel graph partitioning algorithms", ESA 2011.
 
+mod again;
 mod coarsen;
 mod draw;
 mod graph;
@@ -82,8 +85,12 @@ impl PartitionStrategy for Multilevel {
         if request.partitions == 1 || graph.len() <= 1 {
             return Ok(vec![0; graph.len() as usize]);
         }
-        let limits = Limits::even(request.partitions, self.tolerance);
         let mut draw = Draw::new(request.seed.0);
+        if let Some(current) = request.current {
+            let limits = Limits::even(request.partitions, self.tolerance.widened());
+            return Ok(again::again(&graph, &limits, current, &mut draw));
+        }
+        let limits = Limits::even(request.partitions, self.tolerance);
         let tries = (TRIED_VERTICES / graph.len()).clamp(1, TRIES_MAX);
         let tries = (0..tries).map(|_| {
             let mut parts = self.once(&graph, &limits, &mut draw.split());

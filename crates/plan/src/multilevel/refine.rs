@@ -27,10 +27,20 @@ pub(super) struct Effort {
 
 /// Improves until a round is not worth it, or the rounds are over.
 pub(super) fn refine(parts: &mut Parts<'_>, effort: Effort, draw: &mut Draw) {
+    refine_some(parts, effort, draw, |_| true);
+}
+
+/// Improves by moving some of the vertices only.
+pub(super) fn refine_some(
+    parts: &mut Parts<'_>,
+    effort: Effort,
+    draw: &mut Draw,
+    may_move: impl Fn(u32) -> bool,
+) {
     let mut search = Search::new(parts);
     for _ in 0..effort.rounds {
         let before = (search.parts.excess(), search.parts.cut());
-        let improved = search.round(effort, draw);
+        let improved = search.round(effort, draw, &may_move);
         if before.0 == 0 && improved.saturating_mul(effort.worth) < before.1.max(1) {
             return;
         }
@@ -67,8 +77,10 @@ impl<'a, 'g> Search<'a, 'g> {
 
     /// One search after the other until every vertex at a border was in one. Gives by how much the
     /// cut got smaller.
-    fn round(&mut self, effort: Effort, draw: &mut Draw) -> i64 {
-        self.rests.fill(false);
+    fn round(&mut self, effort: Effort, draw: &mut Draw, may_move: &impl Fn(u32) -> bool) -> i64 {
+        for (vertex, rests) in (0..).zip(&mut self.rests) {
+            *rests = !may_move(vertex);
+        }
         let order = draw.order(self.parts.graph.len());
         let mut border = order.into_iter().filter(|&vertex| self.parts.is_on_border(vertex));
         let border: Vec<u32> = border.by_ref().collect();

@@ -13,7 +13,8 @@ use quorate_plan::{
 
 fn round_robin(spec: &NetworkSpec, partitions: u32, seed: Seed) -> PartitionPlan {
     let view = NetworkView::new(spec).unwrap();
-    partition(&RoundRobin, &PartitionRequest { view: &view, partitions, seed }).unwrap()
+    partition(&RoundRobin, &PartitionRequest { view: &view, partitions, seed, current: None })
+        .unwrap()
 }
 
 /// Who reaches whom, by Warshall's closure: an oracle that shares nothing with the planner.
@@ -212,7 +213,10 @@ impl PartitionStrategy for Scripted {
 fn ask(answer: Result<Vec<u32>, StrategyFailure>) -> Result<PartitionPlan, PlanError> {
     let spec = numbered(3, []);
     let view = NetworkView::new(&spec).unwrap();
-    partition(&Scripted(answer), &PartitionRequest { view: &view, partitions: 2, seed: Seed(0) })
+    partition(
+        &Scripted(answer),
+        &PartitionRequest { view: &view, partitions: 2, seed: Seed(0), current: None },
+    )
 }
 
 fn malformed(answer: Vec<u32>) -> MalformedAssignment {

@@ -1,5 +1,7 @@
 //! What the strategies are good for, and what all of them keep to.
 
+use std::collections::BTreeMap;
+
 use proptest::{collection::vec, prelude::*};
 use quorate_core::{Name, NetworkSpec};
 use quorate_plan::{
@@ -11,7 +13,8 @@ use crate::support::{edge, name, network, numbered, process};
 
 fn plan(strategy: &dyn PartitionStrategy, spec: &NetworkSpec, partitions: u32) -> PartitionPlan {
     let view = NetworkView::new(spec).unwrap();
-    partition(strategy, &PartitionRequest { view: &view, partitions, seed: Seed(7) }).unwrap()
+    partition(strategy, &PartitionRequest { view: &view, partitions, seed: Seed(7), current: None })
+        .unwrap()
 }
 
 fn imbalance(plan: &PartitionPlan) -> u64 {
@@ -103,6 +106,84 @@ fn processes_too_coarse_to_balance_are_still_assigned() {
     assert_eq!(heaviest.processes, 1, "nothing is put beside the one that is too heavy");
 }
 
+type Places = BTreeMap<Name, u32>;
+
+/// Where every process is, by its id.
+fn places(spec: &NetworkSpec, plan: &PartitionPlan) -> Places {
+    let ids = spec.processes.iter().map(|process| process.id.clone());
+    ids.zip(plan.assignment.of_process().iter().copied()).collect()
+}
+
+/// Plans again for a network that was changed, from where its processes are.
+fn replan(spec: &NetworkSpec, partitions: u32, places: &Places) -> PartitionPlan {
+    let view = NetworkView::new(spec).unwrap();
+    let current: Vec<_> =
+        spec.processes.iter().map(|process| places.get(&process.id).copied()).collect();
+    let request =
+        PartitionRequest { view: &view, partitions, seed: Seed(7), current: Some(&current) };
+    partition(&Multilevel::default(), &request).unwrap()
+}
+
+/// How many processes of both plans are in different partitions.
+fn moved(spec: &NetworkSpec, plan: &PartitionPlan, before: &Places) -> usize {
+    let places = places(spec, plan);
+    places.iter().filter(|(id, place)| before.get(id).is_some_and(|home| home != *place)).count()
+}
+
+#[test]
+fn a_network_that_has_not_changed_stays_as_it_is() {
+    let spec = flow(30, 20, &["cpu_millis"]);
+    let before = places(&spec, &plan(&Multilevel::default(), &spec, 8));
+    assert_eq!(moved(&spec, &replan(&spec, 8, &before), &before), 0);
+}
+
+#[test]
+fn new_processes_join_their_neighbors_and_nobody_else_moves() {
+    let mut spec = flow(30, 20, &["cpu_millis"]);
+    let before = places(&spec, &plan(&Multilevel::default(), &spec, 8));
+    for at in 0..6 {
+        let id = format!("q{at}");
+        let neighbor = format!("p{:03}-004", at * 5);
+        spec.processes.push(process(&id, 3));
+        spec.connections.push(edge(&neighbor, &id, 1_000));
+    }
+    let spec = network(spec.processes, spec.connections);
+    let after = replan(&spec, 8, &before);
+    assert_eq!(moved(&spec, &after, &before), 0);
+    let places = places(&spec, &after);
+    let beside =
+        |at: u32| places[&name(&format!("q{at}"))] == before[&name(&format!("p{:03}-004", at * 5))];
+    assert!((0..6).filter(|at| beside(*at)).count() >= 5, "{places:?}");
+    assert!(imbalance(&after) <= 100_000);
+}
+
+#[test]
+fn what_leaves_is_made_up_for_and_other_counts_move_what_they_must() {
+    let whole = flow(30, 20, &["cpu_millis"]);
+    let before = places(&whole, &plan(&Multilevel::default(), &whole, 8));
+    // Most of one partition leaves: others send some of theirs.
+    let mut left = 0;
+    let mut stays = |id: &Name| {
+        left += u32::from(before[id] == 3);
+        before[id] != 3 || left > 60
+    };
+    let processes: Vec<_> = whole.processes.iter().filter(|p| stays(&p.id)).cloned().collect();
+    let there = |id: &Name| processes.iter().any(|process| process.id == *id);
+    let both = whole.connections.iter().filter(|edge| there(&edge.from) && there(&edge.to));
+    let spec = network(processes.clone(), both.cloned().collect());
+    let after = replan(&spec, 8, &before);
+    assert!(imbalance(&after) <= 100_000, "{}", imbalance(&after));
+    let share = moved(&spec, &after, &before) * 100 / spec.processes.len();
+    assert!(share < 25, "{share}% moved");
+    // One partition more, and one less: what moves is about its share.
+    for partitions in [7, 9] {
+        let after = replan(&whole, partitions, &before);
+        assert!(imbalance(&after) <= 100_000, "{partitions}: {}", imbalance(&after));
+        let share = moved(&whole, &after, &before) * 100 / whole.processes.len();
+        assert!(share < 30, "{partitions}: {share}% moved");
+    }
+}
+
 fn hostile() -> impl Strategy<Value = NetworkSpec> {
     (1..30_u32).prop_flat_map(|count| {
         let need = || prop_oneof![Just(0), 0..100_u64, Just(u64::MAX), any::<u64>()];
@@ -128,16 +209,19 @@ proptest! {
     /// Every strategy answers every network, with no partition empty, and the same on two threads.
     #[test]
     fn every_network_is_partitioned_the_same_everywhere(
-        spec in hostile(), draw in any::<u32>(), seed in any::<u64>(),
+        spec in hostile(), draw in any::<u32>(), seed in any::<u64>(), homes in vec(any::<Option<u8>>(), 30),
     ) {
         let view = NetworkView::new(&spec).unwrap();
         let partitions = draw % view.len() + 1;
+        let homes = homes.into_iter().map(|home| home.map(|home| u32::from(home % 9)));
+        let current: Vec<Option<u32>> = homes.take(spec.processes.len()).collect();
         let strategies = Strategies::builtin();
         let names: Vec<String> = strategies.names().map(str::to_owned).collect();
         prop_assert_eq!(names.len(), 3);
         for name in &names {
             let strategy = strategies.get(name).unwrap();
-            let request = PartitionRequest { view: &view, partitions, seed: Seed(seed) };
+            let current = (seed % 2 == 0).then_some(current.as_slice());
+            let request = PartitionRequest { view: &view, partitions, seed: Seed(seed), current };
             // `partition` checks that each process is in one partition and none is empty.
             let plan = || partition(strategy, &request);
             let (one, other) = std::thread::scope(|scope| {
