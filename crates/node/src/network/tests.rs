@@ -43,6 +43,11 @@ fn policy(partitions: u32) -> PartitionPolicy {
     PartitionPolicy { partitions, ..PartitionPolicy::default() }
 }
 
+/// Round-robin: what goes where is plain to see.
+fn dealt(partitions: u32) -> PartitionPolicy {
+    PartitionPolicy { partitions, strategy: name("round-robin") }
+}
+
 /// One coordinator's state, without consensus.
 struct Store(Mutex<State>);
 
@@ -114,7 +119,7 @@ async fn a_network_is_created_kept_updated_and_left_alone() {
     let store = Store::new();
     let created = store.apply("net", chain(5, policy(2))).await.unwrap();
     assert_eq!(outcome(&created), (ApplyOutcome::Created, 1));
-    assert_eq!(store.partitions("net"), [vec!["p000", "p002", "p004"], vec!["p001", "p003"]]);
+    assert_eq!(store.partitions("net"), [vec!["p003", "p004"], vec!["p000", "p001", "p002"]]);
     let at = store.state().revision();
 
     let mut shuffled = chain(5, policy(2));
@@ -136,6 +141,21 @@ async fn a_network_is_created_kept_updated_and_left_alone() {
 }
 
 #[tokio::test]
+async fn processes_stay_where_they_are_unless_another_strategy_is_asked_for() {
+    let store = Store::new();
+    store.apply("net", chain(200, policy(4))).await.unwrap();
+    let before = store.partitions("net");
+    store.apply("net", chain(202, policy(0))).await.unwrap();
+    for (now, before) in store.partitions("net").iter().zip(&before) {
+        assert!(before.iter().all(|process| now.contains(process)), "{now:?} from {before:?}");
+    }
+    let numbers = || summary(&store.state(), &name("net")).unwrap();
+    assert_eq!((numbers().cut_rate, numbers().strategy.as_str()), (30, "multilevel"));
+    store.apply("net", chain(202, dealt(4))).await.unwrap();
+    assert_eq!((numbers().cut_rate, numbers().strategy.as_str()), (2_010, "round-robin"));
+}
+
+#[tokio::test]
 async fn a_policy_that_is_not_given_is_what_it_is_now() {
     let store = Store::new();
     let partitions = async |spec| {
@@ -151,13 +171,13 @@ async fn a_policy_that_is_not_given_is_what_it_is_now() {
     assert_eq!(outcome(&other), (ApplyOutcome::Created, 1));
     let numbers = summary(&store.state(), &name("other")).unwrap();
     assert_eq!(numbers.partitions, PARTITIONS_DEFAULT);
-    assert_eq!(numbers.strategy.as_str(), "round-robin");
+    assert_eq!(numbers.strategy.as_str(), "multilevel");
 }
 
 #[tokio::test]
 async fn the_numbers_of_a_plan_are_those_of_what_it_makes() {
     let store = Store::new();
-    let mut spec = chain(9, policy(4));
+    let mut spec = chain(9, dealt(4));
     spec.connections.push(ProcessEdge { from: name("p008"), to: name("p000"), rate: 5 });
     spec.connections.push(ProcessEdge { from: name("p000"), to: name("p000"), rate: 3 });
     let AppliedNetwork::Committed { numbers, .. } = store.apply("net", spec).await.unwrap() else {
@@ -177,7 +197,7 @@ async fn the_numbers_of_a_plan_are_those_of_what_it_makes() {
 async fn networks_whose_names_begin_alike_are_counted_apart() {
     let store = Store::new();
     for network in ["a", "a-b", "a.b", "ab"] {
-        store.apply(network, chain(4, policy(2))).await.unwrap();
+        store.apply(network, chain(4, dealt(2))).await.unwrap();
     }
     let all = summaries(&store.state());
     let names: BTreeSet<_> = all.iter().map(|numbers| numbers.name.to_string()).collect();
