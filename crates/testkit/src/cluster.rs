@@ -226,27 +226,16 @@ impl SimCluster {
     pub async fn converge(&self, within: Duration) -> Result<Agreed, NotConverged> {
         let give_up = Instant::now() + within;
         loop {
-            let members: Vec<_> = self.running().filter_map(|id| self.reached(id)).collect();
-            let logs = |coordinator: &Coordinator| coordinator.status().last_log_index;
-            let ends: Vec<_> =
-                self.running().filter_map(|id| self.coordinator(id).ok().map(logs)).collect();
-            if let Some((_, first)) = members.first()
-                && members.iter().all(|(_, reached)| reached == first)
-                && ends.iter().all(|end| *end == first.index)
-            {
-                return Ok(*first);
-            }
+            let running = self.running().filter_map(|id| self.coordinator(id).ok());
+            let members = match agreed(running) {
+                Ok(agreed) => return Ok(agreed),
+                Err(members) => members,
+            };
             if Instant::now() >= give_up {
                 return Err(NotConverged { within, members });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    fn reached(&self, id: MemberId) -> Option<(MemberId, Agreed)> {
-        let view = self.coordinator(id).ok()?.view();
-        let (revision, hash) = (view.state.revision(), view.state.hash());
-        Some((id, Agreed { index: view.index, revision, hash }))
     }
 
     /// A member loses its power: its connections break at once, and of what it had not synced, a
@@ -255,7 +244,10 @@ impl SimCluster {
         let Some(running) = self.take(id) else { return };
         running.stop.cancel();
         self.network.end_life(id);
-        running.disk.crash(self.random.random());
+        running.disk.end();
+        if let Some(member) = self.members.get(&id) {
+            member.disk.crash(self.random.random());
+        }
         tracing::debug!(member = %id, "crashed a member");
         // Cut off from disk and network, it can only end.
         self.endings.push(tokio::spawn(end(running.replica)));
@@ -301,6 +293,26 @@ impl SimCluster {
     }
 }
 
+/// The state that all of these have reached, each with its whole log applied; or where they are.
+pub(crate) fn agreed<'a>(
+    coordinators: impl Iterator<Item = &'a Coordinator>,
+) -> Result<Agreed, Vec<(MemberId, Agreed)>> {
+    let (mut members, mut whole) = (Vec::new(), true);
+    for coordinator in coordinators {
+        let view = coordinator.view();
+        let (revision, hash) = (view.state.revision(), view.state.hash());
+        let reached = Agreed { index: view.index, revision, hash };
+        whole &= coordinator.status().last_log_index == reached.index;
+        members.push((coordinator.member_id(), reached));
+    }
+    match members.first() {
+        Some((_, first)) if whole && members.iter().all(|(_, reached)| reached == first) => {
+            Ok(*first)
+        }
+        _ => Err(members),
+    }
+}
+
 /// A command that writes one entry.
 #[must_use]
 pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
@@ -320,7 +332,7 @@ fn address(id: MemberId) -> Member {
 impl SimMember {
     /// Begins another life, in which others reach it, but in which it takes no part yet.
     fn open(&self, network: &SimNetwork) -> Result<(Replica, LifeDisk), StartError> {
-        let (id, disk) = (self.config.node.id, LifeDisk::new(self.disk.clone()));
+        let (id, disk) = (self.config.node.id, LifeDisk::new(Arc::new(self.disk.clone())));
         let environment = Environment {
             disk: Arc::new(disk.clone()),
             executor: Executor::Tasks,
