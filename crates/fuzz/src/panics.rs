@@ -28,7 +28,9 @@ fn hook() {
         if !CATCHING.get() {
             return before(info);
         }
-        let said = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let said = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         SAID.set(format!("{said}, at {place}"));
     }));

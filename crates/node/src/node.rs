@@ -18,7 +18,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use quorate_storage::{Executor, Fatal, SledDisk, SledOptions};
+use quorate_storage::{Executor, Fatal, SimulatedBarrier, SledDisk, SledOptions};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Server, server::TcpIncoming};
@@ -236,7 +236,7 @@ impl Environment {
         Ok(Self {
             disk: Arc::new(SledDisk::new(&config.node.data_dir, options)?),
             executor: Executor::Threads,
-            simulated_barrier: Duration::ZERO,
+            simulated_barrier: SimulatedBarrier::default(),
             transport: Arc::new(GrpcTransport::new(Timing::of(config.raft.election_max()))),
             clock: Arc::new(SystemClock),
             draw_cluster_id: rand::random,

@@ -13,7 +13,7 @@ use quorate_node::{
     coordinator::Role,
     core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
     metrics::Metrics,
-    storage::{Executor, MemoryDisk, runtime},
+    storage::{Executor, MemoryDisk, SimulatedBarrier, runtime},
     watch::{WatchServer, Watches},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -91,13 +91,16 @@ pub struct SimCluster {
     network: SimNetwork,
     members: BTreeMap<MemberId, SimMember>,
     random: StdRng,
+    /// How long a disk takes that is not slow.
+    barrier: Duration,
     /// Former lives that are ending.
     endings: Vec<JoinHandle<()>>,
 }
 
 struct SimMember {
     config: Config,
-    barrier: Duration,
+    /// How long its disk takes.
+    barrier: SimulatedBarrier,
     /// Survives crashes.
     disk: MemoryDisk,
     clock: SimClock,
@@ -129,7 +132,9 @@ impl SimCluster {
             let config =
                 Config { raft: options.raft.clone(), ..Config::new(id, "/", cluster.clone()) };
             let (disk, clock) = (MemoryDisk::new(), SimClock::new());
-            (id, SimMember { config, barrier: options.barrier, disk, clock, running: None })
+            let barrier = SimulatedBarrier::default();
+            barrier.set(options.barrier);
+            (id, SimMember { config, barrier, disk, clock, running: None })
         };
         let mut members: BTreeMap<_, _> = ids().map(member).collect();
         let opened = members.values().map(|member| member.open(&network));
@@ -139,7 +144,8 @@ impl SimCluster {
             member.running = Some(running);
         }
         let random = StdRng::seed_from_u64(options.seed.wrapping_add(1));
-        Ok(Self { network, members, random, endings: Vec::new() })
+        let barrier = options.barrier;
+        Ok(Self { network, members, random, barrier, endings: Vec::new() })
     }
 
     /// The network between the members.
@@ -183,6 +189,21 @@ impl SimCluster {
     /// [`NotRunning`] when there is no such member.
     pub fn clock(&self, id: MemberId) -> Result<&SimClock, NotRunning> {
         self.members.get(&id).map(|member| &member.clock).ok_or(NotRunning(id))
+    }
+
+    /// From now on a member's disk takes so long to make something durable.
+    ///
+    /// # Errors
+    /// [`NotRunning`] when there is no such member.
+    pub fn slow_disk(&self, id: MemberId, barrier: Duration) -> Result<(), NotRunning> {
+        self.members.get(&id).ok_or(NotRunning(id))?.barrier.set(barrier);
+        tracing::debug!(member = %id, ?barrier, "slowed a disk");
+        Ok(())
+    }
+
+    /// From now on all disks take as long as they did at first.
+    pub fn mend_disks(&self) {
+        self.members.values().for_each(|member| member.barrier.set(self.barrier));
     }
 
     /// Waits for a leader among all members that run.
@@ -336,7 +357,7 @@ impl SimMember {
         let environment = Environment {
             disk: Arc::new(disk.clone()),
             executor: Executor::Tasks,
-            simulated_barrier: self.barrier,
+            simulated_barrier: self.barrier.clone(),
             transport: network.begin_life(id),
             clock: Arc::new(self.clock.clone()),
             draw_cluster_id: || 0x5EED,

@@ -45,7 +45,7 @@
 //! 200 --time 120` runs many seeds; equal seeds take equal courses ([`simulate`], [`repeats`]).
 //!
 //! What the simulation does not do: it has crashes, lost power, cut links, delay, broken
-//! connections and wrong clocks; not paused processes, and no slow or full disks.
+//! connections, slow disks and wrong clocks; not paused processes, and no full disks.
 //!
 //! Must not know what the commands do.
 

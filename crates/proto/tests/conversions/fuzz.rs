@@ -21,7 +21,10 @@ fn samples<M: Message, T>(
     encode: impl Fn(T) -> M,
 ) -> Vec<Vec<u8>> {
     let mut runner = TestRunner::deterministic();
-    let mut sample = || encode(values.new_tree(&mut runner).unwrap().current()).encode_to_vec();
+    let mut sample = || {
+        let value = values.new_tree(&mut runner).expect("every strategy gives values").current();
+        encode(value).encode_to_vec()
+    };
     (0..16).map(|_| sample()).collect()
 }
 
@@ -42,7 +45,7 @@ fn run<M, T>(
             error.to_string()
         })?;
         let bytes = write(value.clone()).encode_to_vec();
-        assert_eq!(read(M::decode(&bytes[..]).unwrap()), Ok(value));
+        assert_eq!(read(M::decode(&bytes[..]).expect("just encoded")), Ok(value));
         Ok(())
     });
     assert!(tried.accepted() > 10 && tried.refused() > 100, "{tried:?}");

@@ -14,7 +14,7 @@ use crate::{
     raft_types::{LogId, MemberAddress, Membership, StoredMembership},
 };
 
-pub(crate) fn repair(bytes: &mut Vec<u8>) {
+pub(crate) fn repair(bytes: &mut [u8]) {
     if let Some(length) = bytes.len().checked_sub(HEADER_BYTES) {
         let length = u32::try_from(length).unwrap();
         bytes[5..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
@@ -52,21 +52,22 @@ fn sealed_values() {
         seal(&Some(Position { term: 3, index: 1 << 40 })),
         seal(&StoredMembershipRecord::from(&stored)),
     ];
-    let tried = Target::new("sealed values", samples).repaired_by(repair).run(|bytes| {
-        let membership = comes_back::<StoredMembershipRecord>(bytes);
-        let restored = membership.and_then(StoredMembershipRecord::restore).map(drop);
-        // Whatever it was to be, it is taken for nothing worse than something else.
-        let refusals = [
-            restored,
-            comes_back::<NodeIdentity>(bytes).map(drop),
-            comes_back::<VoteRecord>(bytes).map(drop),
-            comes_back::<Option<Position>>(bytes).map(drop),
-        ];
-        let refusals = refusals.into_iter().collect::<Vec<_>>();
-        match refusals.iter().find_map(|it| it.as_ref().err()) {
-            Some(error) if refusals.iter().all(Result::is_err) => Err(error.to_string()),
-            _ => Ok(()),
-        }
-    });
+    let tried =
+        Target::new("sealed values", samples).repaired_by(|bytes| repair(bytes)).run(|bytes| {
+            let membership = comes_back::<StoredMembershipRecord>(bytes);
+            let restored = membership.and_then(StoredMembershipRecord::restore).map(drop);
+            // Whatever it was to be, it is taken for nothing worse than something else.
+            let refusals = [
+                restored,
+                comes_back::<NodeIdentity>(bytes).map(drop),
+                comes_back::<VoteRecord>(bytes).map(drop),
+                comes_back::<Option<Position>>(bytes).map(drop),
+            ];
+            let refusals = refusals.into_iter().collect::<Vec<_>>();
+            match refusals.iter().find_map(|it| it.as_ref().err()) {
+                Some(error) if refusals.iter().all(Result::is_err) => Err(error.to_string()),
+                _ => Ok(()),
+            }
+        });
     assert!(tried.refused_past("checksum") > 100 && tried.accepted() > 10, "{tried:?}");
 }

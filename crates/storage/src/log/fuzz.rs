@@ -50,7 +50,7 @@ fn block(entries: u64) -> Vec<u8> {
     builder.finish().bytes.to_vec()
 }
 
-fn repair(bytes: &mut Vec<u8>) {
+fn repair(bytes: &mut [u8]) {
     if bytes.len() >= SUMMED_FROM {
         let sum = crc32fast::hash(&bytes[SUMMED_FROM..]);
         bytes[SUM_AT..SUMMED_FROM].copy_from_slice(&sum.to_le_bytes());
@@ -60,27 +60,29 @@ fn repair(bytes: &mut Vec<u8>) {
 #[test]
 fn log_blocks() {
     let samples = vec![block(1), block(3), block(12)];
-    let tried = Target::new("log blocks", samples).repaired_by(repair).run(|bytes| {
-        let decoded = decode(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())?;
-        let count = u32::from_le_bytes(bytes[21..25].try_into().unwrap());
-        assert_eq!(u32::try_from(decoded.entries.len()), Ok(count), "as the header says");
-        let mut builder = BlockBuilder::new(decoded.first, decoded.chain_before);
-        decoded.entries.iter().for_each(|(entry, _)| builder.push(entry));
-        let encoded = builder.finish();
-        let again = decode(encoded.bytes).unwrap();
-        assert_eq!(again.first, decoded.first);
-        for ((entry, _), (other, _)) in decoded.entries.iter().zip(&again.entries) {
-            assert_eq!(entry, other);
-        }
-        assert_eq!(again.entries.len(), decoded.entries.len());
-        // What an entry carries is decoded when it is applied.
-        for (entry, _) in &decoded.entries {
-            if let EntryPayload::Normal(proposal) = &entry.payload {
-                let _ = proposal.decode();
+    let tried =
+        Target::new("log blocks", samples).repaired_by(|bytes| repair(bytes)).run(|bytes| {
+            let decoded =
+                decode(Bytes::copy_from_slice(bytes)).map_err(|error| error.to_string())?;
+            let count = u32::from_le_bytes(bytes[21..25].try_into().unwrap());
+            assert_eq!(u32::try_from(decoded.entries.len()), Ok(count), "as the header says");
+            let mut builder = BlockBuilder::new(decoded.first, decoded.chain_before);
+            decoded.entries.iter().for_each(|(entry, _)| builder.push(entry));
+            let encoded = builder.finish();
+            let again = decode(encoded.bytes).unwrap();
+            assert_eq!(again.first, decoded.first);
+            for ((entry, _), (other, _)) in decoded.entries.iter().zip(&again.entries) {
+                assert_eq!(entry, other);
             }
-        }
-        Ok(())
-    });
+            assert_eq!(again.entries.len(), decoded.entries.len());
+            // What an entry carries is decoded when it is applied.
+            for (entry, _) in &decoded.entries {
+                if let EntryPayload::Normal(proposal) = &entry.payload {
+                    let _ = proposal.decode();
+                }
+            }
+            Ok(())
+        });
     assert!(tried.refused_past("checksum") > 100 && tried.accepted() > 10, "{tried:?}");
 }
 
