@@ -3,6 +3,7 @@
 //! that was acknowledged.
 
 use std::{
+    collections::BTreeMap,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use quorate_core::MemberId;
 use quorate_proto::v1::Consistency;
 use quorate_tests::{
-    cluster::{Cluster, HEALTHY_WITHIN},
+    cluster::{Cluster, HEALTHY_WITHIN, POLL},
     command::quorate,
     crash::Load,
     volume::Volume,
@@ -22,6 +23,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(30);
 const FULL: &str = "40m";
 const LARGER: &str = "400m";
 const VALUE_BYTES: usize = 20_000;
+/// How often it is started while there is no room.
+const RESTARTS: u32 = 3;
+const FULL_MESSAGE: &str = "No space left on device";
 /// More than fit.
 const WRITES_MAX: usize = 10_000;
 const WRITES_MIN: usize = 100;
@@ -53,22 +57,71 @@ async fn a_full_disk_stops_the_coordinator_and_loses_nothing() -> Result<()> {
         }
     };
     ensure!(acknowledged.len() >= WRITES_MIN, "only {} writes", acknowledged.len());
-    ensures_stopped(&mut cluster, id, "No space left on device")?;
+    ensures_stopped(&mut cluster, id, FULL_MESSAGE)?;
     ensure!(coordinator.get("k00000", Consistency::Local).await.is_err(), "nobody answers");
+
+    for start in 1..=RESTARTS {
+        cluster.spawn_under(id, &entering)?;
+        let met = on_a_full_disk(&mut cluster, id, &mut acknowledged).await?;
+        println!("start {start} on the full disk: {met}; acked={}", acknowledged.len());
+    }
 
     volume.resize(LARGER)?;
     cluster.spawn_under(id, &entering)?;
     cluster.wait_healthy().await?;
     let (_, records) = coordinator.entries("k").await?;
     ensure!(records.len() >= acknowledged.len(), "{} of {acknowledged:?}", records.len());
-    for (number, record) in acknowledged.iter().zip(&records) {
-        let key = record.key.as_ref().map(|key| key.key.clone()).unwrap_or_default();
-        ensure!(key == format!("k{number:05}"), "k{number:05} is lost, {key:?} is there");
-        ensure!(quorate_tests::calls::value(record) == value(*number), "k{number:05} differs");
+    let there: BTreeMap<_, _> = records
+        .iter()
+        .filter_map(|record| {
+            Some((&record.key.as_ref()?.key[..], quorate_tests::calls::value(record)))
+        })
+        .collect();
+    for number in &acknowledged {
+        let key = format!("k{number:05}");
+        let found = there.get(key.as_bytes()).with_context(|| format!("{key} is lost"))?;
+        ensure!(found[..] == value(*number), "{key} differs");
     }
     coordinator.put("after", b"v").await?;
     println!("acked={} lost=0, then: {failure}", acknowledged.len());
     Ok(())
+}
+
+/// Started on a disk that has no room, it refuses and says why, or serves what it has until it is
+/// to write what does not fit, and then says why it stops.
+async fn on_a_full_disk(
+    cluster: &mut Cluster,
+    id: MemberId,
+    acknowledged: &mut Vec<usize>,
+) -> Result<&'static str> {
+    let coordinator = cluster.coordinator(id);
+    let until = Instant::now() + HEALTHY_WITHIN;
+    let leads = async || coordinator.status().await.is_ok_and(|status| status.leads());
+    while !leads().await {
+        match cluster.wait_exit(id, POLL) {
+            Ok(status) => {
+                let log = cluster.log(id);
+                ensure!(status.code() == Some(1), "it ended with {status}; {log}");
+                ensure!(log.contains(FULL_MESSAGE), "{log}");
+                return Ok("refused");
+            }
+            Err(running) => {
+                ensure!(Instant::now() < until, "it neither serves nor ends: {running}")
+            }
+        }
+    }
+    let (_, records) = coordinator.entries("k").await?;
+    ensure!(records.len() >= acknowledged.len(), "{} of {acknowledged:?}", records.len());
+    // What was unknown may have been applied, so from here on numbers are left out.
+    let first = acknowledged.last().map_or(0, |last| last + 2);
+    for number in first..first + WRITES_MAX {
+        match coordinator.put(&format!("k{number:05}"), &value(number)).await {
+            Ok(_) => acknowledged.push(number),
+            Err(_) => break,
+        }
+    }
+    ensures_stopped(cluster, id, FULL_MESSAGE)?;
+    Ok("served")
 }
 
 fn value(number: usize) -> Vec<u8> {

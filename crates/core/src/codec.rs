@@ -53,25 +53,34 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if version != FORMAT {
         return Err(DecodeError::Format(version));
     }
+    let (value, used) = decode_part(rest)?;
+    if used == rest.len() { Ok(value) } else { Err(DecodeError::Damaged("bytes left over".into())) }
+}
+
+/// Decodes a value that bytes begin with, without the version byte, and tells how many it took.
+/// For formats that hold several values and say themselves which version they are of.
+///
+/// # Errors
+/// [`DecodeError::Damaged`] when the bytes do not begin with a value.
+pub fn decode_part<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     // bincode counts what it reads before it allocates, numbers at their full width: up to eight
     // times what they take. The limit is a constant of the type, hence the steps.
-    match rest.len() {
-        len if len <= SMALL => decode_within::<T, { 16 * SMALL }>(rest),
-        len if len <= LARGE => decode_within::<T, { 16 * LARGE }>(rest),
-        _ => decode_within::<T, { u32::MAX as usize }>(rest),
+    match bytes.len() {
+        len if len <= SMALL => decode_within::<T, { 16 * SMALL }>(bytes),
+        len if len <= MIDDLE => decode_within::<T, { 16 * MIDDLE }>(bytes),
+        len if len <= LARGE => decode_within::<T, { 16 * LARGE }>(bytes),
+        _ => decode_within::<T, { u32::MAX as usize }>(bytes),
     }
 }
 
 const SMALL: usize = 64 << 10;
+const MIDDLE: usize = 1 << 20;
 const LARGE: usize = 16 << 20;
 
-fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+    bytes: &[u8],
+) -> Result<(T, usize), DecodeError> {
     let config = bincode::config::standard().with_limit::<LIMIT>();
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config)
-        .map_err(|error| DecodeError::Damaged(error.to_string()))?;
-    if used == bytes.len() {
-        Ok(value)
-    } else {
-        Err(DecodeError::Damaged("bytes left over".into()))
-    }
+    bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|error| DecodeError::Damaged(error.to_string()))
 }

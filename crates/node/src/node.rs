@@ -18,7 +18,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use quorate_storage::{Executor, Fatal, SledDisk, SledOptions};
+use quorate_storage::{Executor, Fatal, SimulatedBarrier, SledDisk, SledOptions};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Server, server::TcpIncoming};
@@ -76,9 +76,30 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn start_on(config: Config, listeners: Listeners) -> Result<Self, StartError> {
-        let config =
-            rejoin::follow(config).map_err(|error| StartError::Config(error.to_string()))?;
-        config.validate().map_err(|error| StartError::Config(error.to_string()))?;
+        let config = followed(config)?;
+        let told = config.clone();
+        let environment = blocking(move || Environment::of_machine(&told)).await?;
+        Self::start_followed(config, listeners, environment).await
+    }
+
+    /// Like [`Node::start_on`], with a disk, a transport or a clock of one's own: for tests that
+    /// make faults. Begin with [`Environment::of_machine`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_in(
+        config: Config,
+        listeners: Listeners,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
+        Self::start_followed(followed(config)?, listeners, environment).await
+    }
+
+    async fn start_followed(
+        config: Config,
+        listeners: Listeners,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
         let addresses = Addresses {
             client: listeners.client.local_addr()?,
             peer: listeners.peer.local_addr()?,
@@ -87,7 +108,7 @@ impl Node {
         let (stop_clients, stop_peers) = (CancellationToken::new(), CancellationToken::new());
         let stop_on_drop = [stop_clients.clone().drop_guard(), stop_peers.clone().drop_guard()];
 
-        let replica = Arc::new(open(config.clone()).await?);
+        let replica = Arc::new(open(config.clone(), environment).await?);
         let peers = serve_peers(&replica, listeners.peer, stop_peers.clone());
         let frontend = Frontend::new(&config, replica.storage_metrics()).map_err(metrics_error)?;
         let metrics = frontend.serve_metrics(listeners.metrics, stop_clients.clone());
@@ -196,23 +217,42 @@ async fn stop_when_failed(mut fatal: watch::Receiver<Option<Fatal>>, stop: Cance
     }
 }
 
-async fn open(config: Config) -> Result<Replica, StartError> {
-    let election = config.raft.election_max();
-    let timing = Timing { connect: election / 2, call: election, dead_after: election * 2 };
-    let options = SledOptions { cache_bytes: config.storage.cache_bytes, ..SledOptions::default() };
-    let opening = tokio::task::spawn_blocking(move || {
-        let disk = SledDisk::new(&config.node.data_dir, options)?;
-        let environment = Environment {
-            disk: Arc::new(disk),
+/// As which member it starts, in a configuration that keeps the rules.
+fn followed(config: Config) -> Result<Config, StartError> {
+    let config = rejoin::follow(config).map_err(|error| StartError::Config(error.to_string()))?;
+    config.validate().map_err(|error| StartError::Config(error.to_string()))?;
+    Ok(config)
+}
+
+impl Environment {
+    /// What a coordinator needs of the machine that it runs on: the disk in its data directory,
+    /// which is created when it is not there, gRPC to its peers, and the clock.
+    ///
+    /// # Errors
+    /// When the data directory cannot be created.
+    pub fn of_machine(config: &Config) -> Result<Self, StartError> {
+        let options =
+            SledOptions { cache_bytes: config.storage.cache_bytes, ..SledOptions::default() };
+        Ok(Self {
+            disk: Arc::new(SledDisk::new(&config.node.data_dir, options)?),
             executor: Executor::Threads,
-            simulated_barrier: Duration::ZERO,
-            transport: Arc::new(GrpcTransport::new(timing)),
+            simulated_barrier: SimulatedBarrier::default(),
+            transport: Arc::new(GrpcTransport::new(Timing::of(config.raft.election_max()))),
             clock: Arc::new(SystemClock),
             draw_cluster_id: rand::random,
-        };
-        Replica::open(config, environment)
-    });
-    opening.await.map_err(|error| StartError::Consensus(error.to_string()))?
+        })
+    }
+}
+
+async fn open(config: Config, environment: Environment) -> Result<Replica, StartError> {
+    blocking(move || Replica::open(config, environment)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StartError::Consensus(error.to_string()))?
 }
 
 /// Two metrics of one name: a mistake of the build, not of the configuration.

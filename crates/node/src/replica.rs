@@ -11,8 +11,8 @@ use std::{sync::Arc, time::Duration};
 use openraft::{SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use quorate_core::{ClusterId, MemberId};
 use quorate_storage::{
-    Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Published, Started,
-    Storage,
+    Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Published,
+    SimulatedBarrier, Started, Storage,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,9 +46,8 @@ pub struct Environment {
     pub disk: Arc<dyn Disk>,
     /// Where blocking work runs.
     pub executor: Executor,
-    /// How long a barrier of the log takes where work runs in tasks, in the runtime's time. A real
-    /// disk takes what it takes.
-    pub simulated_barrier: Duration,
+    /// How long a barrier of the log takes where work runs in tasks. A real disk takes what it takes.
+    pub simulated_barrier: SimulatedBarrier,
     /// How it reaches its peers.
     pub transport: Arc<dyn Transport>,
     /// The time of day.
@@ -105,7 +104,7 @@ impl Replica {
         let options = Options {
             tail_bytes_max: config.storage.tail_bytes_max,
             payload_bytes_max: usize::try_from(config.raft.payload_bytes_max).unwrap_or(usize::MAX),
-            simulated_barrier: environment.simulated_barrier,
+            simulated_barrier: environment.simulated_barrier.clone(),
             ..Options::default()
         };
         let storage = Storage::open(environment.disk.clone(), options, environment.executor)?;

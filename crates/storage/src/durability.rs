@@ -244,6 +244,9 @@ fn other(slot: Slot) -> Slot {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{disk::MemoryDisk, journal::JOURNAL_BYTES};

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate_core::codec;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::raft_types::{LogId, MemberAddress, Membership, StoredMembership, Vote};
@@ -152,8 +153,8 @@ pub(crate) fn unseal_as<T: DeserializeOwned>(wanted: u8, bytes: &[u8]) -> Result
             "format version {version}, this build reads version {wanted}"
         )));
     }
-    let (decoded, used) = bincode::serde::decode_from_slice(value, bincode::config::standard())
-        .map_err(|error| FormatError(error.to_string()))?;
+    let (decoded, used) =
+        codec::decode_part(value).map_err(|error| FormatError(error.to_string()))?;
     if used == value.len() { Ok(decoded) } else { Err(FormatError("bytes left over".into())) }
 }
 
@@ -185,6 +186,9 @@ fn checksum(version: u8, bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -202,6 +206,17 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(unseal::<Position>(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    /// What passes the checksum and claims to be longer than it is.
+    #[test]
+    fn claimed_lengths_are_not_allocated() {
+        for length in [1_u64 << 24, 1 << 40, i64::MAX as u64, u64::MAX] {
+            // A number that serde writes as bincode writes a length that is large.
+            let error = unseal::<String>(&seal(&length)).unwrap_err();
+            assert!(error.to_string().starts_with("damaged: "), "{error}");
+            unseal::<(Vec<u8>, String)>(&seal(&length)).unwrap_err();
         }
     }
 

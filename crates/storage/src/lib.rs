@@ -47,5 +47,5 @@ pub use raft_types::{
     SnapshotMeta, StoredMembership, TypeConfig, Vote,
 };
 pub use restore::{RestoreError, restore};
-pub use storage::{Executor, Options, Started, Storage};
+pub use storage::{Executor, Options, SimulatedBarrier, Started, Storage};
 pub use view::{Published, View};

@@ -7,7 +7,10 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -59,8 +62,29 @@ pub struct Options {
     pub checkpoint_block_bytes: usize,
     /// Bytes of the journal of a new disk; an old one keeps its own. 4 KiB to 16 MiB.
     pub journal_bytes: usize,
-    /// How long a barrier takes with [`Executor::Tasks`], in the runtime's time.
-    pub simulated_barrier: Duration,
+    /// How long a barrier takes with [`Executor::Tasks`].
+    pub simulated_barrier: SimulatedBarrier,
+}
+
+/// How long a barrier takes, in the runtime's time. A clone is of the same disk, which can become
+/// slow, and quick again, while it is used.
+#[derive(Debug, Clone, Default)]
+pub struct SimulatedBarrier {
+    micros: Arc<AtomicU64>,
+}
+
+impl SimulatedBarrier {
+    /// From now on barriers take so long; one that is under way takes what it was to take.
+    pub fn set(&self, takes: Duration) {
+        let micros = u64::try_from(takes.as_micros()).unwrap_or(u64::MAX);
+        self.micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// How long the next one takes.
+    #[must_use]
+    pub fn get(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
 }
 
 impl Default for Options {
@@ -70,7 +94,7 @@ impl Default for Options {
             payload_bytes_max: 1 << 20,
             checkpoint_block_bytes: 48 << 10,
             journal_bytes: JOURNAL_BYTES,
-            simulated_barrier: Duration::ZERO,
+            simulated_barrier: SimulatedBarrier::default(),
         }
     }
 }
@@ -241,7 +265,7 @@ impl Storage {
                 Running::Thread(named.spawn(|| flusher.run())?)
             }
             Executor::Tasks => {
-                Running::Task(tokio::spawn(flusher.run_task(options.simulated_barrier)))
+                Running::Task(tokio::spawn(flusher.run_task(options.simulated_barrier.clone())))
             }
         };
         *phase = Phase::Started { shared: shared.clone(), flusher };

@@ -13,7 +13,7 @@ use quorate_node::{
     coordinator::Role,
     core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
     metrics::Metrics,
-    storage::{Executor, MemoryDisk, runtime},
+    storage::{Executor, MemoryDisk, SimulatedBarrier, runtime},
     watch::{WatchServer, Watches},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -91,13 +91,16 @@ pub struct SimCluster {
     network: SimNetwork,
     members: BTreeMap<MemberId, SimMember>,
     random: StdRng,
+    /// How long a disk takes that is not slow.
+    barrier: Duration,
     /// Former lives that are ending.
     endings: Vec<JoinHandle<()>>,
 }
 
 struct SimMember {
     config: Config,
-    barrier: Duration,
+    /// How long its disk takes.
+    barrier: SimulatedBarrier,
     /// Survives crashes.
     disk: MemoryDisk,
     clock: SimClock,
@@ -129,7 +132,9 @@ impl SimCluster {
             let config =
                 Config { raft: options.raft.clone(), ..Config::new(id, "/", cluster.clone()) };
             let (disk, clock) = (MemoryDisk::new(), SimClock::new());
-            (id, SimMember { config, barrier: options.barrier, disk, clock, running: None })
+            let barrier = SimulatedBarrier::default();
+            barrier.set(options.barrier);
+            (id, SimMember { config, barrier, disk, clock, running: None })
         };
         let mut members: BTreeMap<_, _> = ids().map(member).collect();
         let opened = members.values().map(|member| member.open(&network));
@@ -139,7 +144,8 @@ impl SimCluster {
             member.running = Some(running);
         }
         let random = StdRng::seed_from_u64(options.seed.wrapping_add(1));
-        Ok(Self { network, members, random, endings: Vec::new() })
+        let barrier = options.barrier;
+        Ok(Self { network, members, random, barrier, endings: Vec::new() })
     }
 
     /// The network between the members.
@@ -185,6 +191,21 @@ impl SimCluster {
         self.members.get(&id).map(|member| &member.clock).ok_or(NotRunning(id))
     }
 
+    /// From now on a member's disk takes so long to make something durable.
+    ///
+    /// # Errors
+    /// [`NotRunning`] when there is no such member.
+    pub fn slow_disk(&self, id: MemberId, barrier: Duration) -> Result<(), NotRunning> {
+        self.members.get(&id).ok_or(NotRunning(id))?.barrier.set(barrier);
+        tracing::debug!(member = %id, ?barrier, "slowed a disk");
+        Ok(())
+    }
+
+    /// From now on all disks take as long as they did at first.
+    pub fn mend_disks(&self) {
+        self.members.values().for_each(|member| member.barrier.set(self.barrier));
+    }
+
     /// Waits for a leader among all members that run.
     ///
     /// # Errors
@@ -226,27 +247,16 @@ impl SimCluster {
     pub async fn converge(&self, within: Duration) -> Result<Agreed, NotConverged> {
         let give_up = Instant::now() + within;
         loop {
-            let members: Vec<_> = self.running().filter_map(|id| self.reached(id)).collect();
-            let logs = |coordinator: &Coordinator| coordinator.status().last_log_index;
-            let ends: Vec<_> =
-                self.running().filter_map(|id| self.coordinator(id).ok().map(logs)).collect();
-            if let Some((_, first)) = members.first()
-                && members.iter().all(|(_, reached)| reached == first)
-                && ends.iter().all(|end| *end == first.index)
-            {
-                return Ok(*first);
-            }
+            let running = self.running().filter_map(|id| self.coordinator(id).ok());
+            let members = match agreed(running) {
+                Ok(agreed) => return Ok(agreed),
+                Err(members) => members,
+            };
             if Instant::now() >= give_up {
                 return Err(NotConverged { within, members });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    fn reached(&self, id: MemberId) -> Option<(MemberId, Agreed)> {
-        let view = self.coordinator(id).ok()?.view();
-        let (revision, hash) = (view.state.revision(), view.state.hash());
-        Some((id, Agreed { index: view.index, revision, hash }))
     }
 
     /// A member loses its power: its connections break at once, and of what it had not synced, a
@@ -255,7 +265,10 @@ impl SimCluster {
         let Some(running) = self.take(id) else { return };
         running.stop.cancel();
         self.network.end_life(id);
-        running.disk.crash(self.random.random());
+        running.disk.end();
+        if let Some(member) = self.members.get(&id) {
+            member.disk.crash(self.random.random());
+        }
         tracing::debug!(member = %id, "crashed a member");
         // Cut off from disk and network, it can only end.
         self.endings.push(tokio::spawn(end(running.replica)));
@@ -301,6 +314,26 @@ impl SimCluster {
     }
 }
 
+/// The state that all of these have reached, each with its whole log applied; or where they are.
+pub(crate) fn agreed<'a>(
+    coordinators: impl Iterator<Item = &'a Coordinator>,
+) -> Result<Agreed, Vec<(MemberId, Agreed)>> {
+    let (mut members, mut whole) = (Vec::new(), true);
+    for coordinator in coordinators {
+        let view = coordinator.view();
+        let (revision, hash) = (view.state.revision(), view.state.hash());
+        let reached = Agreed { index: view.index, revision, hash };
+        whole &= coordinator.status().last_log_index == reached.index;
+        members.push((coordinator.member_id(), reached));
+    }
+    match members.first() {
+        Some((_, first)) if whole && members.iter().all(|(_, reached)| reached == first) => {
+            Ok(*first)
+        }
+        _ => Err(members),
+    }
+}
+
 /// A command that writes one entry.
 #[must_use]
 pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Command {
@@ -320,11 +353,11 @@ fn address(id: MemberId) -> Member {
 impl SimMember {
     /// Begins another life, in which others reach it, but in which it takes no part yet.
     fn open(&self, network: &SimNetwork) -> Result<(Replica, LifeDisk), StartError> {
-        let (id, disk) = (self.config.node.id, LifeDisk::new(self.disk.clone()));
+        let (id, disk) = (self.config.node.id, LifeDisk::new(Arc::new(self.disk.clone())));
         let environment = Environment {
             disk: Arc::new(disk.clone()),
             executor: Executor::Tasks,
-            simulated_barrier: self.barrier,
+            simulated_barrier: self.barrier.clone(),
             transport: network.begin_life(id),
             clock: Arc::new(self.clock.clone()),
             draw_cluster_id: || 0x5EED,

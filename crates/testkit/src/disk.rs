@@ -12,39 +12,86 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_node::storage::{Database, Disk, MemoryDisk, OpenError, disk::Slot};
+use quorate_node::storage::{
+    Database, Disk, OpenError,
+    disk::{Batch, KeyValue, Slot},
+};
 
 /// A view of a disk that can be taken away.
 #[derive(Clone)]
 pub(crate) struct LifeDisk {
-    disk: MemoryDisk,
-    ended: Arc<AtomicBool>,
+    disk: Arc<dyn Disk>,
+    life: Life,
 }
 
-impl LifeDisk {
-    pub(crate) fn new(disk: MemoryDisk) -> Self {
-        Self { disk, ended: Arc::default() }
-    }
+/// Whether it has ended.
+#[derive(Clone, Default)]
+struct Life(Arc<AtomicBool>);
 
-    /// The power fails: of what was not synced, a part that `seed` draws is lost.
-    pub(crate) fn crash(&self, seed: u64) {
-        self.ended.store(true, Ordering::SeqCst);
-        self.disk.crash(seed);
-    }
-
-    fn alive(&self) -> io::Result<&MemoryDisk> {
-        if self.ended.load(Ordering::SeqCst) {
+impl Life {
+    fn alive(&self) -> io::Result<()> {
+        if self.0.load(Ordering::SeqCst) {
             Err(io::Error::other("this member has crashed"))
         } else {
-            Ok(&self.disk)
+            Ok(())
         }
     }
 }
 
-/// Databases need no check: a crash ends all handles to them.
+impl LifeDisk {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, life: Life::default() }
+    }
+
+    /// The life ends: whatever is called from now on fails.
+    pub(crate) fn end(&self) {
+        self.life.0.store(true, Ordering::SeqCst);
+    }
+
+    fn alive(&self) -> io::Result<&dyn Disk> {
+        self.life.alive().map(|()| &*self.disk)
+    }
+}
+
+/// An open database of such a disk.
+struct LifeDatabase {
+    database: Arc<dyn Database>,
+    life: Life,
+}
+
+impl LifeDatabase {
+    fn alive(&self) -> io::Result<&dyn Database> {
+        self.life.alive().map(|()| &*self.database)
+    }
+}
+
+impl Database for LifeDatabase {
+    fn apply(&self, batch: Batch) -> io::Result<()> {
+        self.alive()?.apply(batch)
+    }
+
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        self.alive()?.get(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<KeyValue>> {
+        self.alive()?.scan(from, to, limit)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.alive()?.sync()
+    }
+
+    /// Also after the end, so that the next life can open it.
+    fn close(&self) {
+        self.database.close();
+    }
+}
+
 impl Disk for LifeDisk {
     fn open(&self, name: &str) -> Result<Arc<dyn Database>, OpenError> {
-        self.alive()?.open(name)
+        let database = self.alive()?.open(name)?;
+        Ok(Arc::new(LifeDatabase { database, life: self.life.clone() }))
     }
 
     fn exists(&self, name: &str) -> io::Result<bool> {

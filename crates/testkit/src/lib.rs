@@ -1,5 +1,8 @@
 //! A Quorate cluster in one process, with faults to inject.
 //!
+//! [`TestCluster`] is for tests of what is built on Quorate: real coordinators, on sockets and disk,
+//! in the test's own process.
+//!
 //! [`SimCluster`] runs coordinators without sockets, threads or files: consensus, storage and
 //! bootstrap are the real ones, behind them are a [`SimNetwork`], disks in memory that lose power,
 //! and a clock that a test sets. On a tokio runtime with paused time, minutes of elections pass in
@@ -34,14 +37,15 @@
 //! # }
 //! ```
 //!
-//! [`Proxy`] is for clusters with sockets: it stands before a coordinator and loses replies.
+//! [`Proxy`] is for clusters with sockets: it stands before a coordinator and loses replies, or
+//! holds everything back.
 //!
 //! [`simulation`] uses such clusters: clients, workers and subscribers work while faults are made,
 //! and what they saw is checked. `cargo run --release -p quorate-testkit --bin simulate -- --seeds
 //! 200 --time 120` runs many seeds; equal seeds take equal courses ([`simulate`], [`repeats`]).
 //!
-//! What it does not do: it simulates crashes, lost power, cut links, delay, broken connections and
-//! wrong clocks; not paused processes, and no slow or full disks.
+//! What the simulation does not do: it has crashes, lost power, cut links, delay, broken
+//! connections, slow disks and wrong clocks; not paused processes, and no full disks.
 //!
 //! Must not know what the commands do.
 
@@ -53,6 +57,7 @@ mod network;
 mod peer;
 mod proxy;
 pub mod simulation;
+mod test_cluster;
 mod wire;
 
 pub use clock::SimClock;
@@ -60,3 +65,4 @@ pub use cluster::{Agreed, NoLeader, NotConverged, NotRunning, SimCluster, SimOpt
 pub use course::{repeats, simulate};
 pub use network::{Conditions, Counts, SimNetwork};
 pub use proxy::{Faults, Proxy};
+pub use test_cluster::{TestCluster, TestClusterError};

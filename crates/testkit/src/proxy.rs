@@ -1,4 +1,4 @@
-//! A proxy before a coordinator that loses replies, or everything.
+//! A proxy before a coordinator that loses replies, or everything, or holds it back.
 
 use std::{
     io,
@@ -37,6 +37,9 @@ pub enum Faults {
     LoseReplies,
     /// Passes nothing, and tells nobody.
     Blackhole,
+    /// Passes nothing and loses nothing: like a cable that is pulled out, under TCP, which sends
+    /// again once it is in.
+    Hold,
 }
 
 /// A proxy on a loopback port before one coordinator. It and its connections end when it is
@@ -111,30 +114,54 @@ async fn pass(
     faults: watch::Receiver<Faults>,
     counts: Arc<Counts>,
 ) -> io::Result<()> {
-    let server = TcpStream::connect(target).await?;
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
     let mut ended = faults.clone();
     tokio::select! {
-        done = requests(from_client, to_server, faults.clone()) => done,
-        done = replies(from_server, to_client, faults, &counts) => done,
+        done = both_ways(client, target, faults, counts) => done,
         // The proxy was dropped.
         _ = async { while ended.changed().await.is_ok() {} } => Ok(()),
     }
 }
 
+async fn both_ways(
+    client: TcpStream,
+    target: String,
+    mut faults: watch::Receiver<Faults>,
+    counts: Arc<Counts>,
+) -> io::Result<()> {
+    let_through(&mut faults).await;
+    let server = TcpStream::connect(target).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        done = requests(from_client, to_server, faults.clone()) => done,
+        done = replies(from_server, to_client, faults, &counts) => done,
+    }
+}
+
+/// Waits until nothing is held back.
+async fn let_through(faults: &mut watch::Receiver<Faults>) -> Faults {
+    if let Ok(faults) = faults.wait_for(|faults| *faults != Faults::Hold).await {
+        return *faults;
+    }
+    // The proxy was dropped, which ends this connection.
+    std::future::pending().await
+}
+
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    faults: watch::Receiver<Faults>,
+    mut faults: watch::Receiver<Faults>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; CHUNK];
     loop {
         let read = from.read(&mut bytes).await?;
+        let now = let_through(&mut faults).await;
         if read == 0 {
             return Ok(());
         }
-        if *faults.borrow() != Faults::Blackhole {
+        if now != Faults::Blackhole {
             to.write_all(&bytes[..read]).await?;
         }
     }
@@ -143,7 +170,7 @@ async fn requests(
 async fn replies(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    faults: watch::Receiver<Faults>,
+    mut faults: watch::Receiver<Faults>,
     counts: &Counts,
 ) -> io::Result<()> {
     let mut bytes = vec![0; CHUNK];
@@ -163,11 +190,12 @@ async fn replies(
             }
             read = from.read(&mut bytes) => {
                 let read = read?;
+                let now = let_through(&mut faults).await;
                 if read == 0 {
                     return Ok(());
                 }
                 let replies = frames.ended(&bytes[..read]);
-                if losing || *faults.borrow() == Faults::Blackhole {
+                if losing || now == Faults::Blackhole {
                     counts.lost.fetch_add(replies, Ordering::Relaxed);
                 } else {
                     to.write_all(&bytes[..read]).await?;

@@ -1,6 +1,7 @@
 //! Network files: what they mean, and what is said of those that are wrong.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod fuzz;
 mod refused;
 mod round_trip;
 mod samples;

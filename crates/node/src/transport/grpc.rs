@@ -38,6 +38,14 @@ pub struct Timing {
     pub dead_after: Duration,
 }
 
+impl Timing {
+    /// What suits coordinators with this largest election timeout.
+    #[must_use]
+    pub fn of(election_max: Duration) -> Self {
+        Self { connect: election_max / 2, call: election_max, dead_after: election_max * 2 }
+    }
+}
+
 /// The gRPC transport.
 #[derive(Debug)]
 pub struct GrpcTransport {

@@ -4,6 +4,7 @@
 mod arbitrary;
 mod encoded;
 mod errors;
+mod fuzz;
 mod hostile;
 mod rejected;
 mod round_trip;

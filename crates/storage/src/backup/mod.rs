@@ -100,3 +100,6 @@ impl Header {
         self.summary.revision.get().checked_add(1).map(Revision)
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -136,7 +136,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
 ) -> Result<u32, CheckpointError> {
     let (mut rest, count) = open(block, kind)?;
     for _ in 0..count {
-        let (item, used) = bincode::serde::decode_from_slice(&rest, bincode::config::standard())
+        let (item, used) = codec::decode_part(&rest)
             .map_err(|error| damaged(format!("an item of a block: {error}")))?;
         rest.advance(used);
         take(item)?;

@@ -282,3 +282,6 @@ impl RaftSnapshotBuilder<TypeConfig> for CheckpointBuilder {
         Ok(built?.into_snapshot())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz;

@@ -137,9 +137,12 @@ pub(crate) fn decode(mut bytes: Bytes) -> Result<Decoded, FormatError> {
         return Err(FormatError("the checksum of a log block is wrong".into()));
     }
     let (first, chain_before, count) = (bytes.get_u64_le(), bytes.get_u64_le(), bytes.get_u32_le());
+    let Some(end) = first.checked_add(u64::from(count)) else {
+        return Err(FormatError(format!("a log block of {count} entries from {first} on")));
+    };
     let mut chain = chain_before;
     let mut entries = Vec::new();
-    for index in first..first.saturating_add(u64::from(count)) {
+    for index in first..end {
         let whole = bytes.clone();
         let entry = decode_entry(index, &mut bytes)?;
         chain = xxh3_64_with_seed(&whole[..whole.len() - bytes.len()], chain);
@@ -222,6 +225,17 @@ mod tests {
         assert_eq!(decoded.entries.last().map(|(_, chain)| *chain), Some(GOLDEN_CHAIN));
         let found: Vec<Entry> = decoded.entries.into_iter().map(|(entry, _)| entry).collect();
         assert_eq!(found, entries());
+    }
+
+    #[test]
+    fn more_entries_than_there_are_indices_are_refused() {
+        let mut bytes = block().bytes.to_vec();
+        bytes[5..13].copy_from_slice(&(u64::MAX - 2).to_le_bytes());
+        bytes[21..25].copy_from_slice(&9_u32.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[5..]);
+        bytes[1..5].copy_from_slice(&sum.to_le_bytes());
+        let error = decode(bytes.into()).unwrap_err();
+        assert_eq!(error.to_string(), "a log block of 9 entries from 18446744073709551613 on");
     }
 
     #[test]

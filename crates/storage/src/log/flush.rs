@@ -18,7 +18,7 @@ use std::{
     io, panic,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -37,6 +37,7 @@ use crate::{
     format::{FormatError, Position, VoteRecord, seal},
     fragment,
     raft_types::{Entry, LogId},
+    storage::SimulatedBarrier,
 };
 
 /// How many barriers share one write of the commit position. One that is old costs a restart that
@@ -106,8 +107,9 @@ impl Flusher {
     }
 
     /// Runs as a task until the log is closed; each barrier takes so long.
-    pub(crate) async fn run_task(mut self, barrier: Duration) {
+    pub(crate) async fn run_task(mut self, barrier: SimulatedBarrier) {
         while let Some(ops) = self.shared.take().await {
+            let barrier = barrier.get();
             if barrier.is_zero() {
                 tokio::task::yield_now().await;
             } else {

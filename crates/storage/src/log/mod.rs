@@ -147,3 +147,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         })
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -1,6 +1,6 @@
 //! Checkpoints: incremental ones equal full ones, transfers are pinned, damage is refused.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::storage::{RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
@@ -245,7 +245,7 @@ async fn a_checkpoint_of_another_cluster_is_not_installed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_records_stay_within_sleds_file() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { simulated_barrier: Duration::ZERO, ..Options::default() };
+    let options = Options::default();
     let open = || Store::open_with(sled_disk(dir.path()), options.clone(), Executor::Threads);
     let mut store = open().unwrap();
     for index in 1..80 {

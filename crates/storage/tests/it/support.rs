@@ -13,7 +13,7 @@ use quorate_core::{
 };
 use quorate_storage::{
     Checkpoints, Disk, Entry, Executor, LogId, LogStore, OpenError, Options, Proposal, Published,
-    SledDisk, SledOptions, Snapshot, StateMachine, Storage, TypeConfig, Vote,
+    SimulatedBarrier, SledDisk, SledOptions, Snapshot, StateMachine, Storage, TypeConfig, Vote,
 };
 
 pub(crate) const IDENTITY: Identity =
@@ -26,7 +26,7 @@ pub(crate) fn small() -> Options {
         payload_bytes_max: 2 << 10,
         checkpoint_block_bytes: 1 << 10,
         journal_bytes: Options::default().journal_bytes,
-        simulated_barrier: Duration::ZERO,
+        simulated_barrier: SimulatedBarrier::default(),
     }
 }
 

@@ -45,9 +45,11 @@ pub(super) enum Kind {
     ClockStep,
     /// A member crashes while it is cut off, and comes back before the links do.
     CrashCutOff,
+    /// Disks take long to make something durable, the leader's among them.
+    SlowDisks,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::LeaderInMinority,
     Kind::Ring,
     Kind::OneWay,
@@ -61,6 +63,7 @@ const KINDS: [Kind; 13] = [
     Kind::Transfers,
     Kind::ClockStep,
     Kind::CrashCutOff,
+    Kind::SlowDisks,
 ];
 
 /// Makes faults in a cluster.
@@ -169,8 +172,10 @@ impl Faults {
                 sleep(self.draw(100..2_000)).await;
                 self.crash(&ids[..1]).await?;
             }
+            Kind::SlowDisks => self.slow(&ids),
         }
         sleep(self.draw(300..5_000)).await;
+        self.cluster.mend_disks();
         self.cluster.network().heal();
         self.cluster.network().set_conditions(self.calm);
         Ok(())
@@ -197,6 +202,15 @@ impl Faults {
             {
                 self.cluster.network().cut_one_way(*from, *to);
             }
+        }
+    }
+
+    fn slow(&mut self, ids: &[MemberId]) {
+        let slow = self.random.random_range(1..=ids.len());
+        for id in &ids[..slow] {
+            let barrier = self.draw(100..1_500);
+            // There is such a member: it was asked for.
+            let _ = self.cluster.slow_disk(*id, barrier);
         }
     }
 
