@@ -1,8 +1,8 @@
 //! Decides which fault comes when, and whom it hits.
 //!
 //! Owns the seeded choice. Classes take turns, and within a class every kind comes once before any
-//! comes again, the first being one that hits the leader; so a short run meets each class. Must not
-//! know how a fault is made.
+//! comes again, the first being one that hits the leader; so a short run meets each class. What a
+//! run must not end without comes before the rest. Must not know how a fault is made.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -320,7 +320,7 @@ impl Schedule {
         let deck = self.decks.get_mut(turn)?;
         if deck.cards.is_empty() {
             let mut kinds = deck.class.kinds(nodes);
-            let fixed = usize::from(!deck.dealt);
+            let fixed = if deck.dealt { 0 } else { deck.class.first_kinds().min(kinds.len()) };
             kinds[fixed..].shuffle(&mut self.rng);
             deck.cards = kinds.into();
             deck.dealt = true;
@@ -411,6 +411,16 @@ mod tests {
                     .collect();
                 assert_eq!(met.len(), expected.len(), "{}", class.name());
             }
+        }
+    }
+
+    #[test]
+    fn a_cluster_grows_and_shrinks_before_anything_comes_again() {
+        for (seed, nodes) in (0..40).flat_map(|seed| [(seed, 3), (seed, 5)]) {
+            let faults = play(&mut schedule(seed, nodes, &[FaultClass::Membership]), 3);
+            let kinds: Vec<String> = faults.iter().map(|fault| fault.kind.to_string()).collect();
+            let expected = ["membership:replace_leader", "membership:grow", "membership:shrink"];
+            assert_eq!(kinds, expected, "{nodes} nodes, seed {seed}");
         }
     }
 
