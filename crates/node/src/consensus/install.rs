@@ -1,26 +1,35 @@
 //! Sends and receives checkpoints in blocks.
 //!
 //! The sender reads a frozen checkpoint, one block at a time; the receiver writes each block to
-//! disk as it comes. Neither holds a whole checkpoint in memory. Blocks check themselves.
+//! disk as it comes. Neither holds a whole checkpoint in memory. Blocks check themselves. Both give
+//! up a transfer that stands still: openraft sends nothing else to a follower meanwhile.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use futures::{StreamExt, stream, stream::BoxStream};
 use quorate_proto::v1::{self, install_chunk::Chunk};
 use quorate_storage::{Checkpoint, CheckpointError, Checkpoints, Snapshot, Vote};
+use tokio::time::{Instant, timeout};
 
 use super::wire;
 use crate::transport::{Peer, PeerError, PeerErrorKind};
 
-/// Sends a checkpoint and waits until it is installed.
+/// Sends a checkpoint and waits until it is installed, or until it stands still for `idle_max` and
+/// as long again as it has taken so far: the receiver puts it together at its end.
 pub(super) async fn send(
     peer: &dyn Peer,
     header: v1::PeerHeader,
     vote: Vote,
     snapshot: Snapshot,
+    idle_max: Duration,
 ) -> Result<v1::InstallResponse, PeerError> {
     let meta = &snapshot.meta;
     let description = v1::InstallHeader {
@@ -36,15 +45,59 @@ pub(super) async fn send(
 
     // A block that cannot be read ends the stream early; the reason is kept here.
     let failed = Arc::new(Mutex::new(None));
+    let taken = Arc::new(AtomicU64::new(0));
+    let count = taken.clone();
     let chunks = stream::iter([Chunk::Header(description)])
         .chain(blocks(snapshot.snapshot, failed.clone()))
-        .map(|chunk| v1::InstallChunk { chunk: Some(chunk) });
-    let answer = peer.install(chunks.boxed()).await;
+        .map(move |chunk| {
+            count.fetch_add(1, Ordering::Relaxed);
+            v1::InstallChunk { chunk: Some(chunk) }
+        });
+    let answer = while_it_moves(peer.install(chunks.boxed()), &taken, idle_max).await;
     if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         tracing::error!(%error, "a checkpoint that was to be sent cannot be read");
         return Err(PeerError::new(PeerErrorKind::Invalid, format!("sending: {error}")));
     }
     answer
+}
+
+/// The answer to a transfer of which `taken` chunks have gone, unless it stands still.
+async fn while_it_moves<T>(
+    answer: impl Future<Output = Result<T, PeerError>>,
+    taken: &AtomicU64,
+    idle_max: Duration,
+) -> Result<T, PeerError> {
+    let mut answer = pin!(answer);
+    let began = Instant::now();
+    let mut motion = Motion { idle_max, taken: 0, moved: Duration::ZERO };
+    loop {
+        if let Ok(answer) = timeout(idle_max / 2, &mut answer).await {
+            return answer;
+        }
+        let so_far = taken.load(Ordering::Relaxed);
+        if motion.stands_still(began.elapsed(), so_far) {
+            let message = format!("the transfer stands still after {so_far} chunks");
+            return Err(PeerError::new(PeerErrorKind::Timeout, message));
+        }
+    }
+}
+
+/// When a transfer was last seen to move, since it began.
+struct Motion {
+    idle_max: Duration,
+    taken: u64,
+    moved: Duration,
+}
+
+impl Motion {
+    /// Looks again: so much later than the beginning, so many chunks have gone.
+    fn stands_still(&mut self, now: Duration, taken: u64) -> bool {
+        if taken != self.taken {
+            (self.taken, self.moved) = (taken, now);
+            return false;
+        }
+        now.saturating_sub(self.moved) >= self.idle_max + self.moved
+    }
 }
 
 type Failure = Arc<Mutex<Option<CheckpointError>>>;
@@ -131,7 +184,7 @@ async fn next(
     chunks: &mut BoxStream<'static, v1::InstallChunk>,
     idle_max: Duration,
 ) -> Result<Chunk, PeerError> {
-    match tokio::time::timeout(idle_max, chunks.next()).await {
+    match timeout(idle_max, chunks.next()).await {
         Ok(Some(v1::InstallChunk { chunk: Some(chunk) })) => Ok(chunk),
         Ok(Some(_)) => Err(invalid("an empty chunk")),
         Ok(None) => Err(invalid("the transfer broke off")),
@@ -141,4 +194,38 @@ async fn next(
 
 fn invalid(message: &str) -> PeerError {
     PeerError::new(PeerErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_transfer_may_stand_still_for_as_long_as_it_has_taken_and_some_more() {
+        let mut motion = Motion { idle_max: seconds(10), taken: 0, moved: Duration::ZERO };
+        assert!(!motion.stands_still(seconds(9), 0));
+        assert!(motion.stands_still(seconds(10), 0));
+        for minute in 1..=5 {
+            assert!(!motion.stands_still(seconds(60 * minute), minute));
+        }
+        assert!(!motion.stands_still(seconds(609), 5), "the receiver puts it together");
+        assert!(motion.stands_still(seconds(610), 5));
+    }
+
+    #[tokio::test]
+    async fn a_transfer_that_is_never_answered_is_given_up() {
+        let (taken, idle_max) = (AtomicU64::new(3), Duration::from_millis(20));
+        let error = while_it_moves(pending::<Result<(), _>>(), &taken, idle_max).await.unwrap_err();
+        assert_eq!(error.kind, PeerErrorKind::Timeout, "{}", error.message);
+        assert!(error.message.contains("after 3 chunks"), "{}", error.message);
+        let refused = PeerError::new(PeerErrorKind::Invalid, "no");
+        let told = while_it_moves(ready(Err::<(), _>(refused)), &taken, idle_max).await;
+        assert_eq!(told.unwrap_err().kind, PeerErrorKind::Invalid);
+    }
 }

@@ -168,9 +168,10 @@ impl RaftNetworkV2<TypeConfig> for Network {
         vote: Vote,
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let transfer = install::send(self.bulk.as_ref(), self.header, vote, snapshot);
+        let idle_max = option.hard_ttl();
+        let transfer = install::send(self.bulk.as_ref(), self.header, vote, snapshot, idle_max);
         let cancel = std::pin::pin!(cancel);
         match futures::future::select(std::pin::pin!(transfer), cancel).await {
             Either::Left((answer, _)) => {
