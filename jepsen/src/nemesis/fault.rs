@@ -340,9 +340,14 @@ impl FaultClass {
         }
     }
 
-    /// Whether a run with it must see the leader change.
-    pub(crate) const fn moves_the_leader(self) -> bool {
-        !matches!(self, Self::None | Self::Loss | Self::Delay | Self::Clock | Self::Compact)
+    /// How many changes of leader a run with it, of so many seconds, must see.
+    pub(crate) fn leader_changes(self, seconds: u64) -> u64 {
+        match self {
+            Self::None | Self::Loss | Self::Delay | Self::Clock | Self::Compact => 0,
+            // Only the first of its kinds is sure to hit the leader.
+            Self::Membership => 1,
+            _ => (seconds / 30).max(1),
+        }
     }
 
     /// Whether one of its faults takes long, whatever the schedule says.
