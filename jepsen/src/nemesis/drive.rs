@@ -57,7 +57,8 @@ pub(super) struct Fault {
 impl Fault {
     /// Makes it, lets it stay, and heals it.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let Injection { kind, detail, nodes, .. } = self.injection.clone();
+        let Injection { kind, detail, .. } = self.injection.clone();
+        let nodes = self.injection.hosts();
         let begins = FaultEvent { id: self.id, fault: kind, detail, nodes };
         self.world.recorder.add(What::Fault(begins));
         let done = self.work().await;

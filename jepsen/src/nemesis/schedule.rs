@@ -30,6 +30,17 @@ pub(crate) struct Injection {
     pub(crate) stays: Duration,
 }
 
+impl Injection {
+    /// All hosts that it concerns: those that it hits, and those on which somebody comes.
+    pub(crate) fn hosts(&self) -> Vec<MemberId> {
+        let come: &[MemberId] = match &self.effect {
+            Effect::Members(spare) => spare,
+            _ => &[],
+        };
+        self.nodes.iter().chain(come).copied().collect()
+    }
+}
+
 /// What is done to the nodes of an injection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -495,6 +506,8 @@ mod tests {
         assert_eq!(changed(Change::Grow), (come(&[9]), 0));
         assert_eq!(changed(Change::Shrink), (come(&[]), 1));
         assert_eq!(changed(Change::Replace), (come(&[9]), 1));
+        assert_eq!(met(FaultKind::Membership(Change::Grow)).hosts(), [MemberId(9)]);
+        assert_eq!(met(FaultKind::Membership(Change::Replace)).hosts().len(), 2);
         assert_eq!(met(FaultKind::Membership(Change::ReplaceLeader)).nodes, [MemberId(2)]);
     }
 
