@@ -165,6 +165,15 @@ impl MatrixArgs {
         if self.nemeses.is_empty() { FaultClass::ALL.to_vec() } else { self.nemeses.clone() }
     }
 
+    /// The arguments that name some workloads and classes, as they follow others.
+    pub(crate) fn only(&self) -> String {
+        let workloads: Vec<&str> = self.workloads.iter().map(|one| one.name()).collect();
+        let nemeses: Vec<&str> = self.nemeses.iter().map(|one| one.name()).collect();
+        let some = [("workloads", workloads), ("nemeses", nemeses)];
+        let named = some.iter().filter(|(_, names)| !names.is_empty());
+        named.map(|(what, names)| format!(" --{what} {}", names.join(","))).collect()
+    }
+
     /// The file of results; the directory that it is in exists afterwards.
     pub(crate) fn results(&self) -> anyhow::Result<PathBuf> {
         let file = self.resume.clone().unwrap_or_else(|| {

@@ -250,10 +250,10 @@ fn append(file: &Path, entry: &Entry) -> anyhow::Result<()> {
 
 /// The whole as Markdown: a file of its own, with nothing of this machine or this build in it.
 fn table(args: &MatrixArgs, whole: &[(Cell, Standing)]) -> String {
-    let (time, nodes) = (args.time, args.nodes);
+    let (time, nodes, only) = (args.time, args.nodes, args.only());
     let mut text = format!(
         "# Every workload under every class of faults\n\n\
-         Made by `quorate-jepsen matrix --time {time} --nodes {nodes}`: {nodes} coordinators, faults for {time} s a run.\n\
+         Made by `quorate-jepsen matrix --time {time} --nodes {nodes}{only}`: {nodes} coordinators, faults for {time} s a run.\n\
          What workloads, faults and verdicts are is told in [the README](README.md).\n\n{}\n\n\
          | workload | faults of | operations | faults | leader changes | verdict |\n\
          | --- | --- | ---: | ---: | ---: | --- |\n",
@@ -432,5 +432,8 @@ mod tests {
         assert_eq!(all.len(), Workload::ALL.len() * FaultClass::ALL.len());
         let some = args(&["--nemeses", "kill,none", "--workloads", "register"]);
         assert_eq!(cells(&some.workloads(), &some.nemeses()).len(), 2);
+        let text = table(&some, &[]);
+        assert!(text.contains("5 --workloads register --nemeses kill,none`"), "{text}");
+        assert!(table(&args(&[]), &[]).contains("--time 60 --nodes 5`"));
     }
 }
