@@ -76,6 +76,7 @@ async fn while_it_moves<T>(
         }
         let so_far = taken.load(Ordering::Relaxed);
         if motion.stands_still(began.elapsed(), so_far) {
+            tracing::warn!(chunks = so_far, "a checkpoint that is sent stands still: giving up");
             let message = format!("the transfer stands still after {so_far} chunks");
             return Err(PeerError::new(PeerErrorKind::Timeout, message));
         }
