@@ -101,8 +101,8 @@ pub(crate) struct RunArgs {
     /// take long, and one of each class].
     #[arg(long)]
     pub(crate) min_faults: Option<u64>,
-    /// Changes of leader without which the run means nothing [default: one in 30 s, at least one, or
-    /// none for classes that leave the leader in place].
+    /// Changes of leader without which the run means nothing [default: one in 30 s, at least one;
+    /// membership: one; none for classes that leave the leader in place].
     #[arg(long)]
     pub(crate) min_leader_changes: Option<u64>,
 }
@@ -165,6 +165,15 @@ impl MatrixArgs {
         if self.nemeses.is_empty() { FaultClass::ALL.to_vec() } else { self.nemeses.clone() }
     }
 
+    /// The arguments that name some workloads and classes, as they follow others.
+    pub(crate) fn only(&self) -> String {
+        let workloads: Vec<&str> = self.workloads.iter().map(|one| one.name()).collect();
+        let nemeses: Vec<&str> = self.nemeses.iter().map(|one| one.name()).collect();
+        let some = [("workloads", workloads), ("nemeses", nemeses)];
+        let named = some.iter().filter(|(_, names)| !names.is_empty());
+        named.map(|(what, names)| format!(" --{what} {}", names.join(","))).collect()
+    }
+
     /// The file of results; the directory that it is in exists afterwards.
     pub(crate) fn results(&self) -> anyhow::Result<PathBuf> {
         let file = self.resume.clone().unwrap_or_else(|| {
@@ -212,8 +221,8 @@ impl RunArgs {
             0..15 => 1,
             time => (time / seconds).max(classes.len() as u64),
         };
-        let moves = classes.iter().any(|class| class.moves_the_leader());
-        let leader_changes = if self.time < 15 || !moves { 0 } else { (self.time / 30).max(1) };
+        let changes = classes.iter().map(|class| class.leader_changes(self.time)).max();
+        let leader_changes = if self.time < 15 { 0 } else { changes.unwrap_or(0) };
         Minimum {
             ops: self
                 .min_ops
@@ -323,6 +332,8 @@ mod tests {
         assert_eq!((minimum.faults, minimum.leader_changes), (2, 2));
         let minimum = run(&["--nemesis", "loss"]).minimum();
         assert_eq!((minimum.faults, minimum.leader_changes), (5, 0));
+        let minimum = run(&["--nemesis", "membership"]).minimum();
+        assert_eq!((minimum.faults, minimum.leader_changes), (2, 1));
         let minimum = run(&["--nemesis", "none"]).minimum();
         assert_eq!((minimum.ops, minimum.faults, minimum.leader_changes), (300, 0, 0));
         let minimum = run(&["--time", "20", "--min-ops", "7"]).minimum();

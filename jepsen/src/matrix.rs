@@ -5,6 +5,7 @@
 //! it has namespaces of its own and leaves nothing behind. Must not know how a run is made.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, OpenOptions},
     io::Write,
@@ -247,29 +248,65 @@ fn append(file: &Path, entry: &Entry) -> anyhow::Result<()> {
     written.with_context(|| format!("write {}", file.display()))
 }
 
-/// The whole as Markdown.
+/// The whole as Markdown: a file of its own, with nothing of this machine or this build in it.
 fn table(args: &MatrixArgs, whole: &[(Cell, Standing)]) -> String {
+    let (time, nodes, only) = (args.time, args.nodes, args.only());
     let mut text = format!(
-        "Made by `quorate-jepsen matrix --time {} --nodes {}`: {} coordinators, faults for {} s a run.\n\n\
+        "# Every workload under every class of faults\n\n\
+         Made by `quorate-jepsen matrix --time {time} --nodes {nodes}{only}`: {nodes} coordinators, faults for {time} s a run.\n\
+         What workloads, faults and verdicts are is told in [the README](README.md).\n\n{}\n\n\
          | workload | faults of | operations | faults | leader changes | verdict |\n\
          | --- | --- | ---: | ---: | ---: | --- |\n",
-        args.time, args.nodes, args.nodes, args.time
+        in_all(whole)
     );
+    let mut skipped: BTreeMap<&str, &str> = BTreeMap::new();
     for (cell, standing) in whole {
         let rest = match standing {
-            Standing::Done(entry) => format!(
-                "{} | {} | {} | {}",
-                entry.ops, entry.faults, entry.leader_changes, entry.verdict
-            ),
-            // A bar would end the cell.
-            Standing::Skipped(why) => format!(" | | | skipped: {}", why.replace('|', "/")),
+            Standing::Done(Entry { ops, faults, leader_changes, verdict, .. }) => {
+                format!("{ops} | {faults} | {leader_changes} | {verdict}")
+            }
+            Standing::Skipped(why) => {
+                skipped.insert(cell.nemesis.name(), why);
+                " | | | skipped".to_owned()
+            }
             Standing::Open => " | | | not run yet".to_owned(),
         };
         let (workload, nemesis) = (cell.workload.name(), cell.nemesis.name());
         writeln!(text, "| {workload} | {nemesis} | {rest} |")
             .expect("writing to a String never fails");
     }
+    if !skipped.is_empty() {
+        text.push_str("\nSkipped, because the machine that made the table cannot:\n\n");
+    }
+    for (class, why) in skipped {
+        writeln!(text, "- `{class}`: {why}").expect("writing to a String never fails");
+    }
     text
+}
+
+/// How much was done, in a line.
+fn in_all(whole: &[(Cell, Standing)]) -> String {
+    let done = || {
+        whole.iter().filter_map(|(_, standing)| match standing {
+            Standing::Done(entry) => Some(entry),
+            Standing::Skipped(_) | Standing::Open => None,
+        })
+    };
+    let mut verdicts: BTreeMap<&str, usize> = BTreeMap::new();
+    done().for_each(|entry| *verdicts.entry(&entry.verdict).or_default() += 1);
+    let verdicts: Vec<String> =
+        verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    let sum = |of: fn(&Entry) -> u64| done().map(of).sum::<u64>();
+    format!(
+        "In all {} runs ({}) with {} operations, {} faults and {} changes of leader; {} of {} were not made.",
+        done().count(),
+        verdicts.join(", "),
+        sum(|entry| entry.ops),
+        sum(|entry| entry.faults),
+        sum(|entry| entry.leader_changes),
+        whole.len() - done().count(),
+        whole.len(),
+    )
 }
 
 /// The worst of all places.
@@ -363,10 +400,20 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_each_place() {
-        let skip = (CELL, Standing::Skipped("a | b".to_owned()));
-        let text = table(&args(&[]), &[(CELL, Standing::Done(done("valid"))), skip]);
+        let other = Cell { nemesis: FaultClass::Delay, ..CELL };
+        let skip = (other, Standing::Skipped("no netem".to_owned()));
+        let open = (CELL, Standing::Open);
+        let whole = [(CELL, Standing::Done(done("valid"))), skip.clone(), skip, open];
+        let text = table(&args(&[]), &whole);
+        assert!(text.starts_with("# Every workload"), "{text}");
         assert!(text.contains("| register | kill | 500 | 7 | 2 | valid |\n"), "{text}");
-        assert!(text.contains("| skipped: a / b |\n"), "{text}");
+        assert!(text.contains("| register | delay |  | | | skipped |\n"), "{text}");
+        assert!(text.contains("| register | kill |  | | | not run yet |\n"), "{text}");
+        assert!(text.ends_with("\n\n- `delay`: no netem\n"), "told once: {text}");
+        let in_all = "In all 1 runs (1 valid) with 500 operations, 7 faults and 2 changes of leader; \
+                      3 of 4 were not made.";
+        assert!(text.contains(in_all), "{text}");
+        assert!(!text.contains("runs/x"), "no path of this machine: {text}");
     }
 
     #[test]
@@ -385,5 +432,8 @@ mod tests {
         assert_eq!(all.len(), Workload::ALL.len() * FaultClass::ALL.len());
         let some = args(&["--nemeses", "kill,none", "--workloads", "register"]);
         assert_eq!(cells(&some.workloads(), &some.nemeses()).len(), 2);
+        let text = table(&some, &[]);
+        assert!(text.contains("5 --workloads register --nemeses kill,none`"), "{text}");
+        assert!(table(&args(&[]), &[]).contains("--time 60 --nodes 5`"));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
         contact::{self, Contact, LeaderHeard},
         forward::Links,
         membership::{Members, MembersParts},
-        network::{Limits, NetworkFactory},
+        network::NetworkFactory,
         peer::{PeerService, Serving},
         proposer::{self, Proposer},
         reads::{self, Reads},
@@ -165,11 +165,8 @@ impl Replica {
         self.introduction.follow(started.published.clone());
 
         let transport = self.environment.transport.clone();
-        let limits = Limits {
-            append_idle_max: Duration::from_millis(self.config.raft.election_ms_max),
-            install_idle_max: Duration::from_millis(self.config.raft.install_idle_ms_max),
-        };
-        let network = NetworkFactory::new(transport.clone(), cluster, me, limits);
+        let idle_max = Duration::from_millis(self.config.raft.election_ms_max);
+        let network = NetworkFactory::new(transport.clone(), cluster, me, idle_max);
         let raft_config = Arc::new(raft_config(&self.config)?);
         let raft = Raft::new(me.get(), raft_config, network, started.log, started.machine)
             .await

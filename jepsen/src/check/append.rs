@@ -1,15 +1,13 @@
 //! The rules of transactions over lists, by the revision oracle: committed transactions are put in
 //! the order of their revisions, and every read is compared with what that order gives.
 //!
-//! Owns them:
-//! - what is read was appended to that list, once, by a transaction that was not refused and had
-//!   begun;
+//! Owns them, beside those of [`super::trace`]:
+//! - what is read was appended to that list, once;
 //! - all reads of a list agree on its order, and the order is that of revisions;
 //! - a read at a revision shows every append up to it and none after it: so a transaction is seen
 //!   whole or not at all, in all its lists;
 //! - a read is dated with the revision of the append that it saw last;
-//! - within a transaction, a read shows what was there before with its own earlier appends;
-//! - every list is read once more when everything is healed.
+//! - within a transaction, a read shows what was there before with its own earlier appends.
 //!
 //! The revision of a transaction of unknown outcome is narrowed down by what reads saw of it; what
 //! does not fit into any revision is a violation. Because the order is known and total, no search
@@ -19,7 +17,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use quorate_core::Revision;
 
-use super::{Check, Finding, Found, Work, healed_at, order, order::Place, seconds};
+use super::{
+    Check, Finding, Found, Verdict, Work, healed_at, order,
+    order::Place,
+    seconds,
+    streams::story::Fate,
+    trace::{self, Sighting, Words},
+};
 use crate::history::{
     KeyId, Line, Value, What,
     append::{AppendAnswer, AppendCall, AppendStep, List},
@@ -27,6 +31,8 @@ use crate::history::{
 };
 
 type Txn = Paired<AppendCall, AppendAnswer>;
+
+const WORDS: Words = Words { write: "transaction", written: "appended", seen: "read" };
 
 /// All rules, and the order of these operations with others.
 pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Found, Malformed> {
@@ -48,8 +54,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
         let exact = bounds.get(&at).and_then(Bounds::exact);
         Place::of(txn, writes).pinned_at(exact)
     });
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    findings.extend(order::check(&places));
+    findings.extend(order::check_with(places, others));
     let committed = || txns.iter().filter(|txn| txn.answered().is_some());
     let appends = committed().flat_map(|txn| txn.call.appends()).count() as u64;
     let several = committed().filter(|txn| txn.call.steps().len() > 1).count() as u64;
@@ -147,30 +152,28 @@ impl<'a> Lists<'a> {
                 self.report(format!("list {}: one value was read twice", key.0), &[by]);
             }
             for value in &list.values {
-                self.trace_one(by, key, *value);
+                self.trace_one(at, *value);
             }
-            if self.txns[by].answer().is_some_and(|(_, stamp)| list.modified > stamp.revision) {
-                let what = format!("a list of revision {} was read before it", list.modified);
+            if let Some(what) = WORDS.too_new(list.modified, self.reads[at].at) {
                 self.report(what, &[by]);
             }
         }
     }
 
-    fn trace_one(&mut self, by: usize, key: KeyId, value: Value) {
+    fn trace_one(&mut self, read: usize, value: Value) {
+        let Read { by, key, at, .. } = self.reads[read];
         let Some((writer, of)) = self.writers.get(&value).copied() else {
-            return self.report(format!("{value} was read but never appended"), &[by]);
+            return self.report(WORDS.unwritten(&value), &[by]);
         };
         if of != key {
             let what = format!("{value} was appended to list {} but read in {}", of.0, key.0);
             self.report(what, &[by, writer]);
         }
-        if self.txns[writer].end == End::Fail {
-            let what = format!("{value} was read, but its transaction was refused");
-            self.report(what, &[by, writer]);
-        }
         let answered = self.txns[by].answered();
-        if answered.is_some_and(|answered| answered < self.txns[writer].invoked) {
-            self.report(format!("{value} was read before it was appended"), &[by, writer]);
+        let sighting = Sighting { value: &value, answered, at, dated: None };
+        let txn = &self.txns[writer];
+        for what in WORDS.wrong(&sighting, txn.invoked, Fate::of(txn)) {
+            self.report(what, &[by, writer]);
         }
     }
 
@@ -324,15 +327,10 @@ impl<'a> Lists<'a> {
     fn last_reads(&self, lines: &[Line]) -> Vec<Finding> {
         let Some(healed) = healed_at(lines) else { return Vec::new() };
         let late = self.reads.iter().filter(|read| self.txns[read.by].invoked >= healed);
-        let read: BTreeSet<KeyId> = late.map(|read| read.key).collect();
-        let used: BTreeSet<KeyId> = self.writers.values().map(|(_, key)| *key).collect();
-        let unread = used.difference(&read);
-        unread
-            .map(|key| {
-                let message = format!("list {} was not read after healing", key.0);
-                Finding::unknown(Check::Append, message)
-            })
-            .collect()
+        let used = self.writers.values().map(|(_, key)| *key).collect();
+        trace::unheard(&used, &late.map(|read| read.key).collect(), |key| {
+            (Check::Append, Verdict::Unknown, format!("list {} was not read after healing", key.0))
+        })
     }
 
     fn report(&mut self, message: String, txns: &[usize]) {
@@ -370,17 +368,6 @@ mod tests {
         history.operate(process, What::Append, call, unknown());
     }
 
-    fn messages(history: &History) -> Vec<String> {
-        let found = check(&history.lines, Vec::new()).unwrap();
-        found.findings.into_iter().map(|finding| finding.message).collect()
-    }
-
-    #[track_caller]
-    fn expect(history: &History, part: &str) {
-        let found = messages(history);
-        assert!(found.iter().any(|message| message.contains(part)), "{part:?} in {found:?}");
-    }
-
     #[test]
     fn a_good_history_has_no_findings() {
         let mut history = History::new();
@@ -392,7 +379,7 @@ mod tests {
         history.add(What::Healed);
         let reads = [list(&[1, 2, 4], 4), list(&[3, 5, 7], 5)];
         txn(&mut history, &[read(1), read(2)], &reads, 5);
-        assert_eq!(messages(&history), Vec::<String>::new());
+        assert_eq!(history.messages(check), Vec::<String>::new());
     }
 
     #[test]
@@ -401,7 +388,11 @@ mod tests {
         txn(&mut history, &[append(1, 1)], &[], 1);
         txn(&mut history, &[append(1, 2)], &[], 2);
         txn(&mut history, &[read(1)], &[list(&[2], 2)], 2);
-        expect(&history, "1, appended at revision 1, is missing at revision 2");
+        history.expect(
+            check,
+            Verdict::Invalid,
+            "1, appended at revision 1, is missing at revision 2",
+        );
     }
 
     #[test]
@@ -409,11 +400,15 @@ mod tests {
         let mut history = History::new();
         txn(&mut history, &[append(1, 1)], &[], 5);
         txn(&mut history, &[read(1)], &[list(&[1], 5)], 4);
-        expect(&history, "1, appended at revision 5, was seen at revision 4");
+        history.expect(
+            check,
+            Verdict::Invalid,
+            "1, appended at revision 5, was seen at revision 4",
+        );
         let mut history = History::new();
         txn(&mut history, &[read(1)], &[list(&[1], 1)], 1);
         txn(&mut history, &[append(1, 1)], &[], 1);
-        expect(&history, "before it was appended");
+        history.expect(check, Verdict::Invalid, "before it was appended");
     }
 
     #[test]
@@ -423,7 +418,7 @@ mod tests {
         lost(&mut history, 9, &[append(1, 2)]);
         txn(&mut history, &[read(1)], &[list(&[1, 2], 2)], 2);
         txn(&mut history, &[read(1)], &[list(&[2, 1], 2)], 2);
-        expect(&history, "two orders were read");
+        history.expect(check, Verdict::Invalid, "two orders were read");
     }
 
     #[test]
@@ -432,7 +427,7 @@ mod tests {
         txn(&mut history, &[append(1, 1)], &[], 1);
         txn(&mut history, &[append(1, 2)], &[], 2);
         txn(&mut history, &[read(1)], &[list(&[2, 1], 1)], 2);
-        expect(&history, "an append of revision 2 comes before one of 1");
+        history.expect(check, Verdict::Invalid, "an append of revision 2 comes before one of 1");
     }
 
     #[test]
@@ -440,12 +435,16 @@ mod tests {
         let mut history = History::new();
         lost(&mut history, 8, &[append(1, 1), append(2, 2)]);
         txn(&mut history, &[read(1), read(2)], &[list(&[1], 3), list(&[], 0)], 3);
-        expect(&history, "seen by revision 3 and not yet at 3");
+        history.expect(check, Verdict::Invalid, "seen by revision 3 and not yet at 3");
         // The same when it is known to have committed.
         let mut history = History::new();
         txn(&mut history, &[append(1, 1), append(2, 2)], &[], 3);
         txn(&mut history, &[read(1), read(2)], &[list(&[1], 3), list(&[], 0)], 3);
-        expect(&history, "2, appended at revision 3, is missing at revision 3");
+        history.expect(
+            check,
+            Verdict::Invalid,
+            "2, appended at revision 3, is missing at revision 3",
+        );
     }
 
     #[test]
@@ -455,9 +454,9 @@ mod tests {
         history.operate(3, What::Append, call, failed());
         txn(&mut history, &[append(2, 2)], &[], 1);
         txn(&mut history, &[read(1)], &[list(&[1, 2, 7], 1)], 1);
-        expect(&history, "its transaction was refused");
-        expect(&history, "2 was appended to list 2 but read in 1");
-        expect(&history, "7 was read but never appended");
+        history.expect(check, Verdict::Invalid, "its transaction was refused");
+        history.expect(check, Verdict::Invalid, "2 was appended to list 2 but read in 1");
+        history.expect(check, Verdict::Invalid, "7 was read but never appended");
     }
 
     #[test]
@@ -465,7 +464,7 @@ mod tests {
         let mut history = History::new();
         txn(&mut history, &[append(1, 1)], &[], 1);
         txn(&mut history, &[read(1)], &[list(&[1, 1], 1)], 1);
-        expect(&history, "one value was read twice");
+        history.expect(check, Verdict::Invalid, "one value was read twice");
     }
 
     #[test]
@@ -474,14 +473,14 @@ mod tests {
         txn(&mut history, &[append(1, 1)], &[], 1);
         txn(&mut history, &[append(2, 2)], &[], 2);
         txn(&mut history, &[read(1)], &[list(&[1], 2)], 2);
-        expect(&history, "list 1 is dated 2, but changed last at 1");
+        history.expect(check, Verdict::Invalid, "list 1 is dated 2, but changed last at 1");
     }
 
     #[test]
     fn own_appends_that_are_not_seen_are_found() {
         let mut history = History::new();
         txn(&mut history, &[append(1, 1), read(1)], &[list(&[], 0)], 1);
-        expect(&history, "its own appends are not at the end");
+        history.expect(check, Verdict::Invalid, "its own appends are not at the end");
     }
 
     #[test]
@@ -490,7 +489,7 @@ mod tests {
         txn(&mut history, &[append(1, 1)], &[], 1);
         txn(&mut history, &[append(1, 2)], &[], 2);
         txn(&mut history, &[read(1)], &[list(&[1], 1)], 1);
-        expect(&history, "answered at revision 1, after 2");
+        history.expect(check, Verdict::Invalid, "answered at revision 1, after 2");
     }
 
     #[test]
@@ -498,6 +497,6 @@ mod tests {
         let mut history = History::new();
         txn(&mut history, &[append(1, 1)], &[], 1);
         history.add(What::Healed);
-        expect(&history, "list 1 was not read after healing");
+        history.expect(check, Verdict::Unknown, "list 1 was not read after healing");
     }
 }

@@ -51,12 +51,9 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
             Some(finding) => findings.push(finding),
         }
     }
-    let places = writes
-        .iter()
-        .map(|write| Place::of(write, true).pinned_at(telling.pins.get(&write.id).copied()));
+    let places = Place::of_writes(&writes, &telling.pins);
     let places = places.chain(saves.iter().map(|save| Place::of(save, false)));
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    findings.extend(order::check(&places));
+    findings.extend(order::check_with(places, others));
     let written = writes.iter().filter(|write| write.answered().is_some()).count() as u64;
     let seconds = seconds(lines);
     let work = vec![
@@ -165,36 +162,25 @@ mod tests {
         history
     }
 
-    fn findings(history: &History) -> Vec<Finding> {
-        check(&history.lines, Vec::new()).unwrap().findings
-    }
-
-    #[track_caller]
-    fn expect(history: &History, verdict: Verdict, part: &str) {
-        let found = findings(history);
-        let hit = found.iter().any(|it| it.verdict == verdict && it.message.contains(part));
-        assert!(hit, "{part:?} in {found:?}");
-    }
-
     #[test]
     fn a_backup_that_is_the_state_at_its_revision_is_fine() {
-        assert_eq!(findings(&history(&[(KEY, 1, 1, 1)], 1)), []);
+        assert_eq!(history(&[(KEY, 1, 1, 1)], 1).findings(check), []);
     }
 
     #[test]
     fn a_change_that_is_missing_or_too_new_is_found() {
-        expect(&history(&[], 1), Verdict::Invalid, "backup/1 is absent, but was 1");
+        history(&[], 1).expect(check, Verdict::Invalid, "backup/1 is absent, but was 1");
         let late = history(&[(KEY, 2, 2, 2)], 1);
-        expect(&late, Verdict::Invalid, "backup/1 is 2 (revision 2, version 2), but was 1");
+        late.expect(check, Verdict::Invalid, "backup/1 is 2 (revision 2, version 2), but was 1");
         let more = history(&[(KEY, 1, 1, 1), ("backup/2", 9, 1, 1)], 1);
-        expect(&more, Verdict::Invalid, "backup/2 is 9");
+        more.expect(check, Verdict::Invalid, "backup/2 is 9");
         let twice = history(&[(KEY, 1, 1, 1), (KEY, 1, 1, 1)], 1);
-        expect(&twice, Verdict::Invalid, "one record came twice");
+        twice.expect(check, Verdict::Invalid, "one record came twice");
     }
 
     #[test]
     fn another_revision_is_found() {
-        expect(&history(&[(KEY, 2, 2, 2)], 2), Verdict::Invalid, "it is of revision 2");
+        history(&[(KEY, 2, 2, 2)], 2).expect(check, Verdict::Invalid, "it is of revision 2");
     }
 
     #[test]
@@ -203,7 +189,7 @@ mod tests {
         save(&mut history, 0);
         let error = Some("damaged".to_owned());
         history.add(What::Restored(Restored { backup: 1, found: None, error }));
-        expect(&history, Verdict::Invalid, "could not be restored: damaged");
+        history.expect(check, Verdict::Invalid, "could not be restored: damaged");
     }
 
     #[test]
@@ -214,13 +200,13 @@ mod tests {
                 found.restore_epoch = found.epoch_before;
             }
         }
-        expect(&history, Verdict::Invalid, "the restore epoch 1 became 1");
+        history.expect(check, Verdict::Invalid, "the restore epoch 1 became 1");
     }
 
     #[test]
     fn a_backup_that_nobody_restored_is_undecided() {
         let mut history = History::new();
         save(&mut history, 0);
-        expect(&history, Verdict::Unknown, "was not restored");
+        history.expect(check, Verdict::Unknown, "was not restored");
     }
 }

@@ -15,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_core::Revision;
 
 use super::{
-    Check, Finding, Found, Work, healed_at, order,
+    Check, Finding, Found, Verdict, Work, healed_at, order,
     order::Place,
     seconds,
     streams::{
         self,
         story::{Attempt, Fate, Story},
     },
+    trace,
     watch::incomplete,
 };
 use crate::history::{
@@ -55,11 +56,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
     let holdings = holdings(lines);
     findings.extend(overlaps(&holdings).into_iter().take(order::FINDINGS_MAX));
     findings.extend(taken_again(lines, &holdings));
-    let places = effects
-        .iter()
-        .map(|effect| Place::of(effect, true).pinned_at(telling.pins.get(&effect.id).copied()));
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    findings.extend(order::check(&places));
+    findings.extend(order::check_with(Place::of_writes(&effects, &telling.pins), others));
     Ok(Found { findings, work: work(lines, &effects, &holdings) })
 }
 
@@ -185,13 +182,10 @@ fn taken_again(lines: &[Line], holdings: &[(LineIndex, &Holding)]) -> Vec<Findin
         })
         .collect();
     let used: BTreeSet<KeyId> = holdings.iter().map(|(_, holding)| holding.lock).collect();
-    let stuck = used.difference(&late);
-    stuck
-        .map(|lock| {
-            let message = format!("lock {} was not taken again after healing", lock.0);
-            Finding::invalid(Check::Lock, message)
-        })
-        .collect()
+    trace::unheard(&used, &late, |lock| {
+        let message = format!("lock {} was not taken again after healing", lock.0);
+        (Check::Lock, Verdict::Invalid, message)
+    })
 }
 
 #[cfg(test)]
@@ -239,17 +233,6 @@ mod tests {
         history.operate(1, What::Effect, call, ok(EffectAnswer::Written, revision));
     }
 
-    fn messages(history: &History) -> Vec<String> {
-        let found = check(&history.lines, Vec::new()).unwrap();
-        found.findings.into_iter().map(|finding| finding.message).collect()
-    }
-
-    #[track_caller]
-    fn expect(history: &History, part: &str) {
-        let found = messages(history);
-        assert!(found.iter().any(|message| message.contains(part)), "{part:?} in {found:?}");
-    }
-
     #[test]
     fn a_lock_that_goes_from_one_to_the_next_is_fine() {
         let mut history = queue();
@@ -261,7 +244,7 @@ mod tests {
         history.add(holding(1, 100, 200));
         history.add(holding(2, 200, 300));
         history.progress(1, 9);
-        assert_eq!(messages(&history), Vec::<String>::new());
+        assert_eq!(history.messages(check), Vec::<String>::new());
     }
 
     #[test]
@@ -270,12 +253,12 @@ mod tests {
         history.add(holding(1, 100, 500));
         history.add(holding(2, 200, 300));
         history.add(holding(3, 400, 600));
-        expect(&history, "epochs 1 and 2 both hold it, for 300 ns");
-        expect(&history, "epochs 1 and 3 both hold it, for 100 ns");
+        history.expect(check, Verdict::Invalid, "epochs 1 and 2 both hold it, for 300 ns");
+        history.expect(check, Verdict::Invalid, "epochs 1 and 3 both hold it, for 100 ns");
         let mut history = History::new();
         history.add(holding(1, 100, 200));
         history.add(holding(1, 300, 400));
-        expect(&history, "two hold it in epoch 1");
+        history.expect(check, Verdict::Invalid, "two hold it in epoch 1");
     }
 
     #[test]
@@ -285,7 +268,11 @@ mod tests {
         // Its entry went at 4.
         accept(&mut history, effect(1, 1, 20), 5);
         go_on(&mut history);
-        expect(&history, "revision 5: an effect of who did not hold the lock");
+        history.expect(
+            check,
+            Verdict::Invalid,
+            "revision 5: an effect of who did not hold the lock",
+        );
     }
 
     #[test]
@@ -294,7 +281,11 @@ mod tests {
         accept(&mut history, effect(2, 2, 10), 3);
         accept(&mut history, effect(2, 2, 20), 5);
         go_on(&mut history);
-        expect(&history, "an effect although lock/queue/1/1.1/0 had the turn");
+        history.expect(
+            check,
+            Verdict::Invalid,
+            "an effect although lock/queue/1/1.1/0 had the turn",
+        );
     }
 
     #[test]
@@ -303,7 +294,7 @@ mod tests {
         accept(&mut history, effect(2, 2, 10), 3);
         accept(&mut history, effect(1, 1, 20), 5);
         go_on(&mut history);
-        expect(&history, "an effect of epoch 1 after one of 2");
+        history.expect(check, Verdict::Invalid, "an effect of epoch 1 after one of 2");
     }
 
     #[test]
@@ -311,7 +302,7 @@ mod tests {
         let mut history = queue();
         accept(&mut history, effect(1, 2, 10), 3);
         go_on(&mut history);
-        expect(&history, "the epoch 2 is not that of its entry: 1");
+        history.expect(check, Verdict::Invalid, "the epoch 2 is not that of its entry: 1");
     }
 
     #[test]
@@ -319,7 +310,7 @@ mod tests {
         let mut history = queue();
         accept(&mut history, effect(1, 1, 99), 3);
         go_on(&mut history);
-        expect(&history, "was acknowledged but is not told");
+        history.expect(check, Verdict::Invalid, "was acknowledged but is not told");
     }
 
     #[test]
@@ -327,6 +318,6 @@ mod tests {
         let mut history = History::new();
         history.add(holding(1, 100, 500));
         history.add(What::Healed);
-        expect(&history, "lock 1 was not taken again after healing");
+        history.expect(check, Verdict::Invalid, "lock 1 was not taken again after healing");
     }
 }

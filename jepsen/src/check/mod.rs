@@ -20,6 +20,7 @@ pub(crate) mod sample;
 pub(crate) mod set;
 pub(crate) mod shrink;
 pub(crate) mod streams;
+pub(crate) mod trace;
 pub(crate) mod values;
 pub(crate) mod watch;
 pub(crate) mod wgl;

@@ -49,8 +49,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
     findings.extend(previous(&requests, &telling).into_iter().take(order::FINDINGS_MAX));
     findings.extend(misused(&requests).into_iter().take(order::FINDINGS_MAX));
     let places = by_value.values().filter_map(|sent| place(sent, &telling));
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    findings.extend(order::check(&places));
+    findings.extend(order::check_with(places, others));
     Ok(Found { findings, work: work(lines, &requests, &by_value) })
 }
 
@@ -145,7 +144,10 @@ fn work(
 mod tests {
     use super::*;
     use crate::{
-        check::sample::{History, failed, ok, seen, unknown},
+        check::{
+            Verdict,
+            sample::{History, failed, ok, seen, unknown},
+        },
         history::Seen,
     };
 
@@ -176,17 +178,6 @@ mod tests {
         history.progress(1, 100);
     }
 
-    fn messages(history: &History) -> Vec<String> {
-        let found = check(&history.lines, Vec::new()).unwrap();
-        found.findings.into_iter().map(|finding| finding.message).collect()
-    }
-
-    #[track_caller]
-    fn expect(history: &History, part: &str) {
-        let found = messages(history);
-        assert!(found.iter().any(|message| message.contains(part)), "{part:?} in {found:?}");
-    }
-
     #[test]
     fn a_good_history_has_no_findings() {
         let mut history = History::new();
@@ -199,7 +190,7 @@ mod tests {
         let misuse = OnceCall::Misuse { key: KEY.to_owned(), value: Value(6) };
         history.operate(7, What::Once, misuse, failed());
         story(&mut history, &[(1, 1), (2, 2), (3, 3), (4, 4)]);
-        assert_eq!(messages(&history), Vec::<String>::new());
+        assert_eq!(history.messages(check), Vec::<String>::new());
     }
 
     #[test]
@@ -207,7 +198,7 @@ mod tests {
         let mut history = History::new();
         run(&mut history, put(1), None, 1);
         story(&mut history, &[(1, 1), (1, 2)]);
-        expect(&history, "it was written at revision 1 already");
+        history.expect(check, Verdict::Invalid, "it was written at revision 1 already");
     }
 
     #[test]
@@ -216,14 +207,14 @@ mod tests {
         run(&mut history, again(1), None, 1);
         run(&mut history, again(1), None, 2);
         story(&mut history, &[(1, 1)]);
-        expect(&history, "one request has two answers");
+        history.expect(check, Verdict::Invalid, "one request has two answers");
         let mut history = History::new();
         run(&mut history, put(1), None, 1);
         run(&mut history, again(2), seen(1, 1, 1), 2);
         run(&mut history, again(2), None, 2);
         story(&mut history, &[(1, 1), (2, 2)]);
-        expect(&history, "one request has two answers");
-        expect(&history, "written over something else than 1");
+        history.expect(check, Verdict::Invalid, "one request has two answers");
+        history.expect(check, Verdict::Invalid, "written over something else than 1");
     }
 
     #[test]
@@ -231,7 +222,7 @@ mod tests {
         let mut history = History::new();
         run(&mut history, put(1), None, 1);
         story(&mut history, &[]);
-        expect(&history, "was acknowledged but is not told");
+        history.expect(check, Verdict::Invalid, "was acknowledged but is not told");
     }
 
     #[test]
@@ -239,7 +230,7 @@ mod tests {
         let mut history = History::new();
         history.operate(1, What::Once, put(1), failed());
         story(&mut history, &[(1, 1)]);
-        expect(&history, "its write was refused");
+        history.expect(check, Verdict::Invalid, "its write was refused");
     }
 
     #[test]
@@ -248,11 +239,11 @@ mod tests {
         let mut history = History::new();
         history.operate(1, What::Once, misuse.clone(), unknown());
         story(&mut history, &[(1, 1)]);
-        expect(&history, "its write was refused");
+        history.expect(check, Verdict::Invalid, "its write was refused");
         let mut history = History::new();
         run(&mut history, misuse, None, 1);
         story(&mut history, &[]);
-        expect(&history, "a used serial was accepted");
+        history.expect(check, Verdict::Invalid, "a used serial was accepted");
     }
 
     #[test]
@@ -261,7 +252,7 @@ mod tests {
         run(&mut history, again(1), None, 5);
         history.operate(1, What::Once, put(2), unknown());
         story(&mut history, &[(2, 4), (1, 5)]);
-        let found = messages(&history);
+        let found = history.messages(check);
         assert!(!found.is_empty(), "{found:?}");
     }
 
@@ -269,6 +260,6 @@ mod tests {
     fn without_the_whole_story_nothing_is_decided() {
         let mut history = History::new();
         run(&mut history, put(1), None, 1);
-        expect(&history, "no streams tell everything");
+        history.expect(check, Verdict::Unknown, "no streams tell everything");
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use quorate_core::{LogIndex, Revision};
 
-use super::{Check, Finding};
+use super::{Check, Finding, trace::Pins};
 use crate::history::{LineIndex, Nanos, Stamp, pair::Paired};
 
 /// How many findings of one rule are told; more add nothing.
@@ -56,6 +56,17 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The places of operations that write, some of them known from what others saw.
+    pub(crate) fn of_writes<C, A>(
+        operations: &'a [Paired<C, A>],
+        pins: &Pins,
+    ) -> impl Iterator<Item = Self>
+    where
+        Paired<C, A>: fmt::Display,
+    {
+        operations.iter().map(|it| Self::of(it, true).pinned_at(pins.get(&it.id).copied()))
+    }
+
     /// With the revision that others saw.
     pub(crate) const fn pinned_at(self, pinned: Option<Revision>) -> Self {
         Self { pinned, ..self }
@@ -68,6 +79,15 @@ impl<'a> Place<'a> {
             None => self.pinned,
         }
     }
+}
+
+/// All rules over a workload's own operations together with others.
+pub(crate) fn check_with<'a>(
+    own: impl Iterator<Item = Place<'a>>,
+    others: Vec<Place<'a>>,
+) -> Vec<Finding> {
+    let places: Vec<Place<'_>> = own.chain(others).collect();
+    check(&places)
 }
 
 /// All rules.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use quorate_core::{Epoch, PartitionId, Revision};
 use quorate_tests::ownership::{Change, Claim, Write, violations};
 
-use super::{Check, Finding, Found, Work, healed_at, order, order::Place, seconds};
+use super::{Check, Finding, Found, Work, healed_at, order, order::Place, seconds, trace::Pins};
 use crate::history::{
     Line, What,
     ownership::{Grant, GuardedAnswer, GuardedCall, OwnershipEvent, WorkerClaim},
@@ -54,9 +54,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
         }
     }
     findings.extend(orphans(lines));
-    let places = guarded.iter().map(|write| Place::of(write, true));
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    findings.extend(order::check(&places));
+    findings.extend(order::check_with(Place::of_writes(&guarded, &Pins::new()), others));
     let claims = claims.map_or(0, |claims| claims.len() as u64);
     Ok(Found { findings, work: work(lines, &told, &guarded, claims) })
 }
@@ -196,17 +194,6 @@ mod tests {
         history
     }
 
-    fn findings(history: &History) -> Vec<Finding> {
-        check(&history.lines, Vec::new()).unwrap().findings
-    }
-
-    #[track_caller]
-    fn expect(history: &History, verdict: Verdict, part: &str) {
-        let found = findings(history);
-        let hit = found.iter().any(|it| it.verdict == verdict && it.message.contains(part));
-        assert!(hit, "{part:?} in {found:?}");
-    }
-
     #[test]
     fn a_partition_that_moves_is_fine() {
         let mut history = moved();
@@ -218,14 +205,14 @@ mod tests {
         history.add(What::Healed);
         // Its owner leaves when everything is over.
         grant(&mut history, 9, None);
-        assert_eq!(findings(&history), []);
+        assert_eq!(history.findings(check), []);
     }
 
     #[test]
     fn a_write_after_its_ownership_is_found() {
         let mut history = moved();
         write(&mut history, 2, 7);
-        expect(&history, Verdict::Invalid, "accepted outside of its ownership");
+        history.expect(check, Verdict::Invalid, "accepted outside of its ownership");
     }
 
     #[test]
@@ -233,14 +220,14 @@ mod tests {
         let mut history = moved();
         claimed(&mut history, "a", 2, 10, 21);
         claimed(&mut history, "b", 6, 20, 30);
-        expect(&history, Verdict::Invalid, "both act");
+        history.expect(check, Verdict::Invalid, "both act");
     }
 
     #[test]
     fn an_owner_beside_another_is_found() {
         let mut history = moved();
         grant(&mut history, 8, Some(("c 1.7", 8)));
-        expect(&history, Verdict::Invalid, "had not ended");
+        history.expect(check, Verdict::Invalid, "had not ended");
     }
 
     #[test]
@@ -248,14 +235,14 @@ mod tests {
         let mut history = moved();
         grant(&mut history, 9, None);
         history.add(What::Healed);
-        expect(&history, Verdict::Invalid, "after healing nobody owned net/0");
+        history.expect(check, Verdict::Invalid, "after healing nobody owned net/0");
     }
 
     #[test]
     fn what_nobody_told_decides_nothing() {
         let mut history = moved();
         write(&mut history, 6, 7);
-        expect(&history, Verdict::Unknown, "up to revision 6 of 7");
+        history.expect(check, Verdict::Unknown, "up to revision 6 of 7");
     }
 
     #[test]
@@ -264,6 +251,6 @@ mod tests {
         let owner = Some(("d".to_owned(), "nonsense".to_owned()));
         let grant = Grant { revision: Revision(9), partition: "net/0".to_owned(), owner };
         history.add(What::Ownership(OwnershipEvent::Grant(grant)));
-        expect(&history, Verdict::Invalid, "cannot be read");
+        history.expect(check, Verdict::Invalid, "cannot be read");
     }
 }

@@ -7,8 +7,14 @@ use std::collections::BTreeMap;
 use quorate_core::{LogIndex, MemberId, Term};
 use serde::Serialize;
 
-use super::{Check, Finding};
-use crate::history::{Line, Stage, Start, StatusEvent, What};
+use super::{Check, Finding, seconds};
+use crate::{
+    history::{Line, Stage, Start, StatusEvent, What},
+    nemesis::fault::FaultClass,
+};
+
+/// So long a class must have had for all of its first kinds to come.
+const SECONDS_OF_A_CLASS: u64 = 60;
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -49,8 +55,8 @@ impl Counts {
 
     /// Counts one more line.
     pub(crate) fn add(&mut self, line: &Line) {
-        if let Some(stage) = line.what.stage() {
-            self.add_stage(stage);
+        if let Some(part) = line.what.operation() {
+            self.add_stage(part.stage);
         }
         match &line.what {
             What::Fault(event) => {
@@ -115,7 +121,10 @@ pub(crate) fn check(lines: &[Line], counts: &Counts) -> Vec<Finding> {
         What::Start(start) => Some(start),
         _ => None,
     }) {
-        Some(start) => findings.extend(too_little(start, counts)),
+        Some(start) => {
+            findings.extend(too_little(start, counts));
+            findings.extend(kinds_left_out(start, counts, seconds(lines)));
+        }
         None => {
             findings.push(Finding::unknown(
                 Check::Progress,
@@ -154,13 +163,28 @@ fn too_little(start: &Start, counts: &Counts) -> Vec<Finding> {
     findings
 }
 
+/// A class that had its time must have shown each of the kinds that come first.
+fn kinds_left_out(start: &Start, counts: &Counts, seconds: u64) -> Vec<Finding> {
+    let classes = start.nemeses.len() as u64;
+    if start.minimum.faults == 0 || seconds < classes * SECONDS_OF_A_CLASS {
+        return Vec::new();
+    }
+    let nodes = usize::try_from(start.nodes).unwrap_or(usize::MAX);
+    let first = |class: &FaultClass| class.kinds(nodes).into_iter().take(class.first_kinds());
+    let kinds = start.nemeses.iter().flat_map(first).map(|kind| kind.to_string());
+    kinds
+        .filter(|kind| !counts.faults_by_kind.contains_key(kind))
+        .map(|kind| Finding::unknown(Check::Progress, format!("{kind} was never made")))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         check::sample::{History, absent, ok_read},
-        history::{Call, InstallsEvent, Value},
-        nemesis::fault::{FaultClass, FaultKind, Target},
+        history::{Call, InstallsEvent, Nanos, Value},
+        nemesis::fault::{Change, FaultKind, Target},
     };
 
     #[test]
@@ -201,6 +225,27 @@ mod tests {
                 "0 leader changes, at least 3 needed"
             ]
         );
+    }
+
+    #[test]
+    fn a_minute_of_membership_grows_and_shrinks() {
+        let left_out = |met: &[Change], seconds: u64| {
+            let mut history = History::started(0, 1, 0);
+            if let What::Start(start) = &mut history.lines[0].what {
+                start.nemeses = vec![FaultClass::Membership];
+            }
+            met.iter().for_each(|change| history.fault(FaultKind::Membership(*change)));
+            history.add(What::Healed);
+            history.lines.last_mut().unwrap().time = Nanos(seconds * 1_000_000_000);
+            let found = check(&history.lines, &count(&history.lines));
+            found.into_iter().map(|finding| finding.message).collect::<Vec<_>>()
+        };
+        let replaced = [Change::ReplaceLeader, Change::Replace];
+        let missed = ["membership:grow was never made", "membership:shrink was never made"];
+        assert_eq!(left_out(&replaced, 60), missed);
+        assert!(left_out(&replaced, 59).is_empty(), "too short for all of them");
+        let all = [Change::ReplaceLeader, Change::Grow, Change::Shrink];
+        assert!(left_out(&all, 60).is_empty());
     }
 
     #[test]

@@ -4,11 +4,16 @@
 
 use quorate_core::{ClusterId, LogIndex, MemberId, Revision, Term};
 
+use super::{Finding, Found, Verdict, order::Place};
 use crate::history::{
     Answer, Call, Event, FaultEvent, FaultId, KeyId, Line, LineIndex, Minimum, Nanos, OpEvent,
     Process, Seen, Stamp, Start, StatusEvent, Step, Value, What,
+    pair::Malformed,
     stream::{Asked, Change, StreamEvent, StreamId, StreamStart, StreamStep, Told},
 };
+
+/// The rules of a workload.
+pub(crate) type Rules = for<'a> fn(&'a [Line], Vec<Place<'a>>) -> Result<Found, Malformed>;
 
 /// A history in the making.
 pub(crate) struct History {
@@ -191,6 +196,22 @@ impl History {
         }
     }
 
+    /// What a workload's rules find.
+    pub(crate) fn findings(&self, rules: Rules) -> Vec<Finding> {
+        rules(&self.lines, Vec::new()).unwrap().findings
+    }
+
+    /// The same in words.
+    pub(crate) fn messages(&self, rules: Rules) -> Vec<String> {
+        self.findings(rules).into_iter().map(|finding| finding.message).collect()
+    }
+
+    /// A workload's rules find this, and hold it for so bad.
+    #[track_caller]
+    pub(crate) fn expect(&self, rules: Rules, verdict: Verdict, part: &str) {
+        expect(&self.findings(rules), verdict, part);
+    }
+
     fn op(&mut self, process: u64, node: u64, key: u32, call: Call, step: Step) -> LineIndex {
         self.add(What::Op(OpEvent {
             process: Process(process),
@@ -200,6 +221,13 @@ impl History {
             step,
         }))
     }
+}
+
+/// Among the findings is this one, and it is so bad.
+#[track_caller]
+pub(crate) fn expect(found: &[Finding], verdict: Verdict, part: &str) {
+    let hit = found.iter().any(|it| it.verdict == verdict && it.message.contains(part));
+    assert!(hit, "{verdict} {part:?} in {found:?}");
 }
 
 /// Answered by node 1 at a revision.

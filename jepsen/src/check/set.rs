@@ -1,11 +1,8 @@
 //! The rules of sets, by the revision oracle: a read shows exactly what had been added by then.
 //!
-//! Owns them:
-//! - what is read was added, by an add that was not refused and had begun;
-//! - it is dated with its add's revision, the same for everybody;
+//! Owns them, beside those of [`super::trace`]:
 //! - every add acknowledged at or before the revision of a read is in it, as is every add of
-//!   unknown outcome that another read dates so;
-//! - every set is read once more when everything is healed.
+//!   unknown outcome that another read dates so.
 //!
 //! Must not know the order of other operations; that is the business of [`super::order`].
 
@@ -13,14 +10,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use quorate_core::Revision;
 
-use super::{Check, Finding, Found, Work, healed_at, order, order::Place, seconds};
+use super::{
+    Check, Finding, Found, Verdict, Work, healed_at, order,
+    order::Place,
+    seconds,
+    streams::story::Fate,
+    trace::{self, Pins, Sighting, Words},
+};
 use crate::history::{
-    KeyId, Line, LineIndex, Value, What,
+    KeyId, Line, Value, What,
     pair::{self, End, Malformed, Paired},
     set::{SetAnswer, SetCall},
 };
 
 type Operation = Paired<SetCall, SetAnswer>;
+
+const WORDS: Words = Words { write: "add", written: "added", seen: "read" };
 
 /// All rules, and the order of these operations with others.
 pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Found, Malformed> {
@@ -33,7 +38,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
         let (SetCall::Add { set, .. } | SetCall::Read { set }) = operation.call;
         sets.entry(set).or_default().note(operation);
     }
-    let (mut findings, mut pins) = (Vec::new(), HashMap::new());
+    let (mut findings, mut pins) = (Vec::new(), Pins::new());
     for (key, set) in &mut sets {
         set.trace();
         set.compare();
@@ -46,8 +51,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
         let writes = matches!(operation.call, SetCall::Add { .. });
         Place::of(operation, writes).pinned_at(pins.get(&operation.id).copied())
     });
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    findings.extend(order::check(&places));
+    findings.extend(order::check_with(places, others));
     let answered = |adds: bool| {
         let mut answered = operations.iter().filter(|it| it.answered().is_some());
         let is = |it: &&Operation| matches!(it.call, SetCall::Add { .. }) == adds;
@@ -72,7 +76,7 @@ struct Set<'a> {
     /// The adds whose revision is known.
     effects: BTreeMap<Revision, &'a Operation>,
     /// The revisions of adds of unknown outcome, as reads showed them.
-    pins: HashMap<LineIndex, Revision>,
+    pins: Pins,
     findings: Vec<Finding>,
 }
 
@@ -110,33 +114,20 @@ impl<'a> Set<'a> {
 
     fn trace_one(&mut self, by: &Operation, at: Revision, element: Value, dated: Revision) {
         let Some(add) = self.adds.get(&element).copied() else {
-            return self.report(format!("{element} was read but never added"), &[by]);
+            return self.report(WORDS.unwritten(&element), &[by]);
         };
-        if dated > at {
-            self.report(format!("an add of revision {dated} was read at {at}"), &[by, add]);
+        let (answered, dated) = (by.answered(), Some(dated));
+        let sighting = Sighting { value: &element, answered, at, dated };
+        for what in WORDS.wrong(&sighting, add.invoked, Fate::of(add)) {
+            self.report(what, &[by, add]);
         }
-        if by.answered().is_some_and(|answered| answered < add.invoked) {
-            self.report(format!("{element} was read before it was added"), &[by, add]);
-        }
-        match &add.end {
-            End::Fail => {
-                self.report(format!("{element} was read, but its add was refused"), &[by, add]);
-            }
-            End::Ok { stamp, .. } if stamp.revision != dated => {
-                let own = stamp.revision;
-                let what = format!("{element} was added at revision {own} but read as of {dated}");
-                self.report(what, &[by, add]);
-            }
-            End::Ok { .. } => {}
-            End::Unknown => match self.pins.insert(add.id, dated) {
-                Some(other) if other != dated => {
-                    let what = format!("one add was read at revisions {other} and {dated}");
-                    self.report(what, &[by, add]);
-                }
-                _ => {
+        if let (End::Unknown, Some(dated)) = (&add.end, dated) {
+            match WORDS.pin(&mut self.pins, add.id, dated) {
+                Some(what) => self.report(what, &[by, add]),
+                None => {
                     self.effects.insert(dated, add);
                 }
-            },
+            }
         }
     }
 
@@ -169,13 +160,11 @@ impl<'a> Set<'a> {
 
 fn last_reads(lines: &[Line], sets: &BTreeMap<KeyId, Set<'_>>) -> Vec<Finding> {
     let Some(healed) = healed_at(lines) else { return Vec::new() };
-    let unread = sets.iter().filter(|(_, set)| !set.reads.iter().any(|it| it.by.invoked >= healed));
-    unread
-        .map(|(key, _)| {
-            let message = format!("set {} was not read after healing", key.0);
-            Finding::unknown(Check::Set, message)
-        })
-        .collect()
+    let is_read = |set: &Set<'_>| set.reads.iter().any(|read| read.by.invoked >= healed);
+    let read = sets.iter().filter(|(_, set)| is_read(set)).map(|(key, _)| *key).collect();
+    trace::unheard(&sets.keys().copied().collect(), &read, |key| {
+        (Check::Set, Verdict::Unknown, format!("set {} was not read after healing", key.0))
+    })
 }
 
 #[cfg(test)]
@@ -203,17 +192,6 @@ mod tests {
         history.operate(99, What::Set, call, ok(read(elements), revision));
     }
 
-    fn messages(history: &History) -> Vec<String> {
-        let found = check(&history.lines, Vec::new()).unwrap();
-        found.findings.into_iter().map(|finding| finding.message).collect()
-    }
-
-    #[track_caller]
-    fn expect(history: &History, part: &str) {
-        let found = messages(history);
-        assert!(found.iter().any(|message| message.contains(part)), "{part:?} in {found:?}");
-    }
-
     #[test]
     fn a_good_set_has_no_findings() {
         let mut history = History::new();
@@ -225,7 +203,7 @@ mod tests {
         added(&mut history, 5, 3);
         history.add(What::Healed);
         reads(&mut history, &[(1, 1), (2, 2), (5, 3)], 4);
-        assert_eq!(messages(&history), Vec::<String>::new());
+        assert_eq!(history.messages(check), Vec::<String>::new());
     }
 
     #[test]
@@ -234,7 +212,7 @@ mod tests {
         added(&mut history, 1, 1);
         added(&mut history, 2, 2);
         reads(&mut history, &[(2, 2)], 2);
-        expect(&history, "1, added at revision 1, is missing at revision 2");
+        history.expect(check, Verdict::Invalid, "1, added at revision 1, is missing at revision 2");
     }
 
     #[test]
@@ -243,7 +221,7 @@ mod tests {
         history.operate(1, What::Set, add(1), unknown());
         reads(&mut history, &[(1, 1)], 1);
         reads(&mut history, &[], 2);
-        expect(&history, "1, added at revision 1, is missing at revision 2");
+        history.expect(check, Verdict::Invalid, "1, added at revision 1, is missing at revision 2");
     }
 
     #[test]
@@ -251,8 +229,8 @@ mod tests {
         let mut history = History::new();
         history.operate(1, What::Set, add(1), failed());
         reads(&mut history, &[(1, 1), (7, 1)], 1);
-        expect(&history, "its add was refused");
-        expect(&history, "7 was read but never added");
+        history.expect(check, Verdict::Invalid, "its add was refused");
+        history.expect(check, Verdict::Invalid, "7 was read but never added");
     }
 
     #[test]
@@ -260,16 +238,16 @@ mod tests {
         let mut history = History::new();
         added(&mut history, 1, 1);
         reads(&mut history, &[(1, 2)], 2);
-        expect(&history, "added at revision 1 but read as of 2");
+        history.expect(check, Verdict::Invalid, "added at revision 1 but read as of 2");
         let mut history = History::new();
         history.operate(1, What::Set, add(1), unknown());
         reads(&mut history, &[(1, 1)], 2);
         reads(&mut history, &[(1, 2)], 2);
-        expect(&history, "read at revisions 1 and 2");
+        history.expect(check, Verdict::Invalid, "read at revisions 1 and 2");
         let mut history = History::new();
         history.operate(1, What::Set, add(1), unknown());
         reads(&mut history, &[(1, 5)], 4);
-        expect(&history, "an add of revision 5 was read at 4");
+        history.expect(check, Verdict::Invalid, "what was added at revision 5 was read at 4");
     }
 
     #[test]
@@ -277,8 +255,8 @@ mod tests {
         let mut history = History::new();
         reads(&mut history, &[(1, 1), (1, 1)], 1);
         added(&mut history, 1, 1);
-        expect(&history, "before it was added");
-        expect(&history, "read twice");
+        history.expect(check, Verdict::Invalid, "before it was added");
+        history.expect(check, Verdict::Invalid, "read twice");
     }
 
     #[test]
@@ -287,7 +265,7 @@ mod tests {
         added(&mut history, 1, 1);
         added(&mut history, 2, 2);
         reads(&mut history, &[(1, 1)], 1);
-        expect(&history, "answered at revision 1, after 2");
+        history.expect(check, Verdict::Invalid, "answered at revision 1, after 2");
     }
 
     #[test]
@@ -295,6 +273,6 @@ mod tests {
         let mut history = History::new();
         added(&mut history, 1, 1);
         history.add(What::Healed);
-        expect(&history, "was not read after healing");
+        history.expect(check, Verdict::Unknown, "was not read after healing");
     }
 }

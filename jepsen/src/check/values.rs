@@ -1,14 +1,11 @@
 //! The revision oracle, one register: replays its writes in the order of revisions and compares
 //! every answer with what the register held then.
 //!
-//! Owns the rules of values:
-//! - what is seen was written, by a write that was not refused and had begun;
-//! - it is dated with that write's revision, the same for everybody;
-//! - it is the last write at or before the revision of the answer;
+//! Owns the rules of values, beside those of [`super::trace`]:
+//! - what is seen is the last write at or before the revision of the answer;
 //! - its version counts the writes up to it: none lost, none applied twice.
 //!
-//! A write of unknown outcome gets its revision from whoever saw its value. Must not know other
-//! registers.
+//! Must not know other registers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,16 +14,20 @@ use quorate_core::Revision;
 use super::{
     Check, Finding,
     order::{FINDINGS_MAX, Place},
+    streams::story::Fate,
+    trace::{Pins, Sighting, Words},
 };
 use crate::history::{
-    Answer, Call, KeyId, LineIndex, Seen, Value,
+    Answer, Call, KeyId, Seen, Value,
     pair::{self, End, Operation},
 };
 
+const WORDS: Words = Words { write: "write", written: "written", seen: "seen" };
+
 /// The findings on all registers, and the revisions of their writes of unknown outcome that were
 /// seen.
-pub(crate) fn check_all(operations: &[Operation]) -> (Vec<Finding>, HashMap<LineIndex, Revision>) {
-    let (mut findings, mut pins) = (Vec::new(), HashMap::new());
+pub(crate) fn check_all(operations: &[Operation]) -> (Vec<Finding>, Pins) {
+    let (mut findings, mut pins) = (Vec::new(), Pins::new());
     for (key, of_key) in pair::by_key(operations) {
         let (found, pinned) = check(key, &of_key);
         findings.extend(found.into_iter().take(FINDINGS_MAX));
@@ -36,10 +37,7 @@ pub(crate) fn check_all(operations: &[Operation]) -> (Vec<Finding>, HashMap<Line
 }
 
 /// Where operations on registers are in the order of changes.
-pub(crate) fn places<'a>(
-    operations: &'a [Operation],
-    pins: &HashMap<LineIndex, Revision>,
-) -> Vec<Place<'a>> {
+pub(crate) fn places<'a>(operations: &'a [Operation], pins: &Pins) -> Vec<Place<'a>> {
     let place = |operation: &'a Operation| {
         let answer = operation.answer();
         let writes = answer.is_some_and(|(a, _)| matches!(a, Answer::Written | Answer::Swapped));
@@ -56,10 +54,7 @@ pub(crate) fn places<'a>(
 }
 
 /// The findings on one register, and the revisions of its writes of unknown outcome that were seen.
-pub(crate) fn check(
-    key: KeyId,
-    operations: &[&Operation],
-) -> (Vec<Finding>, HashMap<LineIndex, Revision>) {
+pub(crate) fn check(key: KeyId, operations: &[&Operation]) -> (Vec<Finding>, Pins) {
     let mut replay = Replay::new(key, operations);
     for observation in observations(operations) {
         replay.trace(&observation);
@@ -98,7 +93,7 @@ struct Replay<'a> {
     /// The writes whose revision is known.
     effects: BTreeMap<Revision, &'a Operation>,
     /// The revisions of writes of unknown outcome, as others saw them.
-    pins: HashMap<LineIndex, Revision>,
+    pins: Pins,
     findings: Vec<Finding>,
 }
 
@@ -108,7 +103,7 @@ impl<'a> Replay<'a> {
             key,
             writers: HashMap::new(),
             effects: BTreeMap::new(),
-            pins: HashMap::new(),
+            pins: Pins::new(),
             findings: Vec::new(),
         };
         for operation in operations {
@@ -126,52 +121,35 @@ impl<'a> Replay<'a> {
     fn trace(&mut self, observation: &Observation<'a>) {
         let Observation { by, at, seen } = observation;
         let Some(writer) = self.writers.get(&seen.value).copied() else {
-            return self.report(format!("{} was seen but never written", seen.value), &[by]);
+            return self.report(WORDS.unwritten(&seen.value), &[by]);
         };
-        if seen.modified > *at {
-            self.report(format!("a write of revision {} was seen at {at}", seen.modified), &[by]);
-        }
-        if by.answered().is_some_and(|answered| answered < writer.invoked) {
-            self.report(format!("{} was seen before it was written", seen.value), &[by, writer]);
-        }
-        match &writer.end {
-            End::Fail => {
-                self.report(
-                    format!("{} was seen, but its write was refused", seen.value),
-                    &[by, writer],
-                );
-            }
-            End::Ok { answer: Answer::Written | Answer::Swapped, stamp, .. } => {
-                if stamp.revision != seen.modified {
-                    let what = format!(
-                        "{} was written at revision {} but seen as of {}",
-                        seen.value, stamp.revision, seen.modified
-                    );
-                    self.report(what, &[by, writer]);
-                }
+        let fate = match &writer.end {
+            End::Ok { at, answer: Answer::Written | Answer::Swapped, stamp } => {
+                Fate::Acknowledged { at: *at, revision: stamp.revision }
             }
             End::Ok { .. } => {
-                self.report(
-                    format!("{} was seen, but its swap did not swap", seen.value),
-                    &[by, writer],
-                );
+                let what = format!("{} was seen, but its swap did not swap", seen.value);
+                return self.report(what, &[by, writer]);
             }
-            End::Unknown => self.pin(writer, by, seen.modified),
+            End::Fail => Fate::Refused,
+            End::Unknown => Fate::Unknown,
+        };
+        let (answered, dated) = (by.answered(), Some(seen.modified));
+        let sighting = Sighting { value: &seen.value, answered, at: *at, dated };
+        for what in WORDS.wrong(&sighting, writer.invoked, fate) {
+            self.report(what, &[by, writer]);
+        }
+        if fate == Fate::Unknown {
+            self.pin(writer, by, seen.modified);
         }
     }
 
     fn pin(&mut self, writer: &'a Operation, by: &Operation, modified: Revision) {
-        match self.pins.insert(writer.id, modified) {
-            None => {
-                if let Some(other) = self.effects.insert(modified, writer) {
-                    self.report(format!("two writes at revision {modified}"), &[other, writer]);
-                }
-            }
-            Some(other) if other != modified => self.report(
-                format!("one write was seen at revisions {other} and {modified}"),
-                &[by, writer],
-            ),
-            Some(_) => {}
+        let known = self.pins.contains_key(&writer.id);
+        if let Some(what) = WORDS.pin(&mut self.pins, writer.id, modified) {
+            self.report(what, &[by, writer]);
+        } else if !known && let Some(other) = self.effects.insert(modified, writer) {
+            self.report(format!("two writes at revision {modified}"), &[other, writer]);
         }
     }
 
@@ -246,7 +224,10 @@ fn name(value: Option<Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::sample::{History, absent, mismatch, ok_read, seen, swapped, written};
+    use crate::check::{
+        Verdict,
+        sample::{self, History, absent, mismatch, ok_read, seen, swapped, written},
+    };
 
     const KEY: u32 = 1;
 
@@ -258,17 +239,15 @@ mod tests {
         Call::Cas { expected: Some(Value(expected)), value: Value(value) }
     }
 
-    fn messages(history: &History) -> Vec<String> {
+    fn findings(history: &History) -> Vec<Finding> {
         let operations = pair::operations(&history.lines).unwrap();
         let keys = pair::by_key(&operations);
-        let (findings, _) = check(KeyId(KEY), &keys[&KeyId(KEY)]);
-        findings.into_iter().map(|finding| finding.message).collect()
+        check(KeyId(KEY), &keys[&KeyId(KEY)]).0
     }
 
     #[track_caller]
     fn expect(history: &History, part: &str) {
-        let found = messages(history);
-        assert!(found.iter().any(|message| message.contains(part)), "{part:?} in {found:?}");
+        sample::expect(&findings(history), Verdict::Invalid, part);
     }
 
     #[test]
@@ -281,7 +260,7 @@ mod tests {
         history.run(1, KEY, cas(2, 4), mismatch(seen(3, 4, 3)), 5);
         history.fail(3, KEY, write(9));
         history.run(1, KEY, Call::Read, ok_read(seen(3, 4, 3)), 8);
-        assert_eq!(messages(&history), Vec::<String>::new());
+        assert_eq!(findings(&history), []);
     }
 
     #[test]
@@ -369,6 +348,6 @@ mod tests {
         let mut history = History::new();
         history.run(1, KEY, write(1), written(), 5);
         history.run(2, KEY, Call::Read, ok_read(seen(1, 5, 1)), 4);
-        expect(&history, "a write of revision 5 was seen at 4");
+        expect(&history, "what was written at revision 5 was seen at 4");
     }
 }

@@ -29,11 +29,7 @@ pub(crate) fn check<'a>(lines: &'a [Line], others: Vec<Place<'a>>) -> Result<Fou
     found.findings.extend(incomplete(&telling, &attempts));
     let Telling { findings, pins, counts, .. } = telling;
     found.findings.extend(findings);
-    let places = operations
-        .iter()
-        .map(|operation| Place::of(operation, true).pinned_at(pins.get(&operation.id).copied()));
-    let places: Vec<Place<'_>> = places.chain(others).collect();
-    found.findings.extend(order::check(&places));
+    found.findings.extend(order::check_with(Place::of_writes(&operations, &pins), others));
     let seconds = seconds(lines);
     found.work = vec![
         Work { name: "revisions delivered", done: counts.delivered, needed: 20 * seconds },

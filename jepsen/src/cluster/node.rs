@@ -69,8 +69,6 @@ struct State {
     paused: BTreeSet<FaultId>,
     /// Faults because of which it may end by itself.
     may_end: BTreeSet<FaultId>,
-    /// Whether its disk has ever failed it.
-    disk_failed: bool,
     /// On a host that is not in use.
     spare: bool,
 }
@@ -105,7 +103,6 @@ impl Node {
             down: BTreeSet::new(),
             paused: BTreeSet::new(),
             may_end: BTreeSet::new(),
-            disk_failed: false,
             spare,
         };
         Self { host, dir, volume, wall, binary, raft, state: Mutex::new(state) }
@@ -221,13 +218,6 @@ impl Node {
         self.lock().may_end.insert(fault);
     }
 
-    /// Its disk fails it because of `fault`: so it may end by itself.
-    pub(crate) fn disk_fails(&self, fault: FaultId) {
-        let mut state = self.lock();
-        state.may_end.insert(fault);
-        state.disk_failed = true;
-    }
-
     /// Waits until it has ended by itself, or for so long.
     pub(crate) async fn ended_within(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
@@ -257,10 +247,10 @@ impl Node {
         tail(&self.log_path()).unwrap_or_else(|error| format!("(no log: {error})"))
     }
 
-    /// A panic in its log, if there is one that must not be.
+    /// A panic in its log, if there is one.
     pub(super) fn panic(&self) -> Option<String> {
         let log = fs::read_to_string(self.log_path()).ok()?;
-        find_panic(&log, self.lock().disk_failed)
+        find_panic(&log)
     }
 
     fn configure(&self, text: &str) -> anyhow::Result<()> {
@@ -325,12 +315,8 @@ fn signal(state: &State, signal: Signal) -> anyhow::Result<()> {
     }
 }
 
-/// sled panics when the disk fails it, even while it is closed. The storage fences that off and
-/// tells of it as an error, so it is no bug in one whose disk was made to fail.
-fn find_panic(log: &str, disk_failed: bool) -> Option<String> {
-    let bad =
-        |line: &&str| line.contains("panicked at") && !(disk_failed && line.contains("/sled-"));
-    log.lines().find(bad).map(str::to_owned)
+fn find_panic(log: &str) -> Option<String> {
+    log.lines().find(|line| line.contains("panicked at")).map(str::to_owned)
 }
 
 /// An end is expected only if a fault allows it, and then only with a message and a code that says
@@ -365,12 +351,11 @@ mod tests {
     const SAID: &str = "x\nerror: this coordinator has stopped: No space left on device\nhint";
 
     #[test]
-    fn a_panic_of_sled_is_excused_by_a_failed_disk_only() {
+    fn any_panic_is_found() {
         let sled = "thread 'x' panicked at /r/sled-0.34.7/src/pagecache/logger.rs:467:41:";
-        assert_eq!(find_panic(sled, true), None);
-        assert_eq!(find_panic(sled, false).as_deref(), Some(sled));
-        let other = format!("{sled}\nthread 'y' panicked at crates/node/src/x.rs:1:1:");
-        assert!(find_panic(&other, true).unwrap().contains("crates/node"));
+        assert_eq!(find_panic(&format!("serving\n{sled}\nx")).as_deref(), Some(sled));
+        let told = "WARN closing a database fault=sled panicked in close: EIO";
+        assert_eq!(find_panic(told), None, "it was kept and told as an error");
     }
 
     #[test]

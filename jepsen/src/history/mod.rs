@@ -355,6 +355,17 @@ pub(crate) struct CrashEvent {
     pub(crate) detail: String,
 }
 
+/// What a line tells of a client's operation, whatever its workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part<'a> {
+    /// Who.
+    pub(crate) process: Process,
+    /// The coordinator asked; when the client library chose, the member that answered, if one did.
+    pub(crate) node: Option<MemberId>,
+    /// Whether it begins here, or how it ended.
+    pub(crate) stage: Stage<'a>,
+}
+
 /// Where an operation of any workload stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage<'a> {
@@ -369,19 +380,48 @@ pub(crate) enum Stage<'a> {
 }
 
 impl What {
-    /// Where the operation stands that this line is about, if it is about one.
-    pub(crate) fn stage(&self) -> Option<Stage<'_>> {
-        match self {
-            Self::Op(event) => Some(event.step.stage()),
-            Self::Set(event) => Some(event.step.stage()),
-            Self::Append(event) => Some(event.step.stage()),
-            Self::Kv(event) => Some(event.step.stage()),
-            Self::Once(event) => Some(event.step.stage()),
-            Self::Effect(event) => Some(event.step.stage()),
-            Self::Guarded(event) => Some(event.step.stage()),
-            Self::Save(event) => Some(event.step.stage()),
-            _ => None,
-        }
+    /// The operation that this line is about, if it is about one.
+    pub(crate) fn operation(&self) -> Option<Part<'_>> {
+        Some(match self {
+            Self::Op(OpEvent { process, node, step, .. }) => Part::of(*process, Some(*node), step),
+            Self::Set(event) => event.part(),
+            Self::Append(event) => event.part(),
+            Self::Kv(event) => event.part(),
+            Self::Once(event) => event.part(),
+            Self::Effect(event) => event.part(),
+            Self::Guarded(event) => event.part(),
+            Self::Save(event) => event.part(),
+            Self::Start(_)
+            | Self::Stream(_)
+            | Self::Holding(_)
+            | Self::Ownership(_)
+            | Self::Restored(_)
+            | Self::Fault(_)
+            | Self::Over(_)
+            | Self::Heal
+            | Self::Status(_)
+            | Self::Installs(_)
+            | Self::Ended(_)
+            | Self::Crash(_)
+            | Self::Healed
+            | Self::Interrupted => return None,
+        })
+    }
+}
+
+impl<C, A> Event<C, A> {
+    fn part(&self) -> Part<'_> {
+        Part::of(self.process, self.node, &self.step)
+    }
+}
+
+impl<'a> Part<'a> {
+    fn of<A>(process: Process, asked: Option<MemberId>, step: &'a Step<A>) -> Self {
+        let answered = match step {
+            Step::Ok { stamp, .. } => Some(stamp.member),
+            Step::Invoke | Step::Fail { .. } | Step::Info { .. } => None,
+        };
+        Self { process, node: asked.or(answered), stage: step.stage() }
     }
 }
 

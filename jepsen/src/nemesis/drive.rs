@@ -57,7 +57,8 @@ pub(super) struct Fault {
 impl Fault {
     /// Makes it, lets it stay, and heals it.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let Injection { kind, detail, nodes, .. } = self.injection.clone();
+        let Injection { kind, detail, .. } = self.injection.clone();
+        let nodes = self.injection.hosts();
         let begins = FaultEvent { id: self.id, fault: kind, detail, nodes };
         self.world.recorder.add(What::Fault(begins));
         let done = self.work().await;
@@ -159,7 +160,7 @@ impl Fault {
     /// A coordinator may end while its disk is full; it is started when there is room again.
     async fn fill(&self) -> anyhow::Result<()> {
         for node in self.nodes() {
-            node.disk_fails(self.id);
+            node.may_end(self.id);
             tokio::task::block_in_place(|| node.volume.fill())?;
         }
         self.span.pass().await;
@@ -168,13 +169,13 @@ impl Fault {
         self.nodes().try_for_each(|node| node.must_go_on(self.id))
     }
 
-    /// A coordinator may end when its barriers are slow, and must when one has failed.
+    /// A coordinator must end when one of its barriers has failed.
     async fn trouble(&self, trouble: Trouble) -> anyhow::Result<()> {
         let mut troubled = Vec::new();
         for node in self.nodes() {
             let Some(pid) = node.pid() else { continue };
             if trouble == Trouble::Fail {
-                node.disk_fails(self.id);
+                node.may_end(self.id);
             }
             let log = node.strace_log();
             troubled.push((node, Troubled::attach(pid, trouble, &log).await?));
@@ -182,8 +183,7 @@ impl Fault {
         self.span.pass().await;
         let mut failed = Vec::new();
         for (node, barriers) in troubled {
-            let hit = barriers.release().await?;
-            if trouble == Trouble::Fail && hit > 0 {
+            if barriers.release().await? {
                 failed.push(node.host);
             }
         }
@@ -276,7 +276,7 @@ impl Fault {
     async fn cut_power(&self) -> anyhow::Result<()> {
         for node in self.nodes() {
             node.hold_down(self.id);
-            node.disk_fails(self.id);
+            node.may_end(self.id);
         }
         let volumes: Vec<&Volume> = self.nodes().map(|node| &node.volume).collect();
         volume::cut_power(&volumes).await?;

@@ -330,9 +330,24 @@ impl FaultClass {
         }
     }
 
-    /// Whether a run with it must see the leader change.
-    pub(crate) const fn moves_the_leader(self) -> bool {
-        !matches!(self, Self::None | Self::Loss | Self::Delay | Self::Clock | Self::Compact)
+    /// So many of its kinds come first, in their order: those that a run must not end without.
+    pub(crate) const fn first_kinds(self) -> usize {
+        match self {
+            Self::None | Self::Mixed => 0,
+            // The leader's place is taken, the cluster grows, it shrinks: each is something else.
+            Self::Membership => 3,
+            _ => 1,
+        }
+    }
+
+    /// How many changes of leader a run with it, of so many seconds, must see.
+    pub(crate) fn leader_changes(self, seconds: u64) -> u64 {
+        match self {
+            Self::None | Self::Loss | Self::Delay | Self::Clock | Self::Compact => 0,
+            // Only the first of its kinds is sure to hit the leader.
+            Self::Membership => 1,
+            _ => (seconds / 30).max(1),
+        }
     }
 
     /// Whether one of its faults takes long, whatever the schedule says.
@@ -438,6 +453,17 @@ mod tests {
         assert!(FaultClass::Mixed.is_met_by(kinds.iter()));
         assert!(FaultClass::Disk.is_met_by(kinds.iter()));
         assert!(!FaultClass::SlowDisk.is_met_by(kinds.iter()));
+    }
+
+    #[test]
+    fn growth_and_shrinkage_are_among_what_comes_first() {
+        for nodes in [3, 5] {
+            let kinds = FaultClass::Membership.kinds(nodes);
+            let first = &kinds[..FaultClass::Membership.first_kinds()];
+            for change in [Change::ReplaceLeader, Change::Grow, Change::Shrink] {
+                assert!(first.contains(&FaultKind::Membership(change)), "{first:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Decides which fault comes when, and whom it hits.
 //!
 //! Owns the seeded choice. Classes take turns, and within a class every kind comes once before any
-//! comes again, the first being one that hits the leader; so a short run meets each class. Must not
-//! know how a fault is made.
+//! comes again, the first being one that hits the leader; so a short run meets each class. What a
+//! run must not end without comes before the rest. Must not know how a fault is made.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -28,6 +28,17 @@ pub(crate) struct Injection {
     pub(crate) effect: Effect,
     /// How long it stays.
     pub(crate) stays: Duration,
+}
+
+impl Injection {
+    /// All hosts that it concerns: those that it hits, and those on which somebody comes.
+    pub(crate) fn hosts(&self) -> Vec<MemberId> {
+        let come: &[MemberId] = match &self.effect {
+            Effect::Members(spare) => spare,
+            _ => &[],
+        };
+        self.nodes.iter().chain(come).copied().collect()
+    }
 }
 
 /// What is done to the nodes of an injection.
@@ -320,7 +331,7 @@ impl Schedule {
         let deck = self.decks.get_mut(turn)?;
         if deck.cards.is_empty() {
             let mut kinds = deck.class.kinds(nodes);
-            let fixed = usize::from(!deck.dealt);
+            let fixed = if deck.dealt { 0 } else { deck.class.first_kinds().min(kinds.len()) };
             kinds[fixed..].shuffle(&mut self.rng);
             deck.cards = kinds.into();
             deck.dealt = true;
@@ -415,6 +426,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_grows_and_shrinks_before_anything_comes_again() {
+        for (seed, nodes) in (0..40).flat_map(|seed| [(seed, 3), (seed, 5)]) {
+            let faults = play(&mut schedule(seed, nodes, &[FaultClass::Membership]), 3);
+            let kinds: Vec<String> = faults.iter().map(|fault| fault.kind.to_string()).collect();
+            let expected = ["membership:replace_leader", "membership:grow", "membership:shrink"];
+            assert_eq!(kinds, expected, "{nodes} nodes, seed {seed}");
+        }
+    }
+
+    #[test]
     fn targets_have_their_size() {
         let faults = play(&mut schedule(1, 5, &[FaultClass::Pause]), 4);
         for fault in faults {
@@ -485,6 +506,8 @@ mod tests {
         assert_eq!(changed(Change::Grow), (come(&[9]), 0));
         assert_eq!(changed(Change::Shrink), (come(&[]), 1));
         assert_eq!(changed(Change::Replace), (come(&[9]), 1));
+        assert_eq!(met(FaultKind::Membership(Change::Grow)).hosts(), [MemberId(9)]);
+        assert_eq!(met(FaultKind::Membership(Change::Replace)).hosts().len(), 2);
         assert_eq!(met(FaultKind::Membership(Change::ReplaceLeader)).nodes, [MemberId(2)]);
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use quorate_core::{MemberId, Term};
 use serde::Serialize;
 
-use crate::history::{FaultEvent, FaultId, Line, Process, StatusEvent, Step, What};
+use crate::history::{FaultEvent, FaultId, Line, Part, Process, Stage, StatusEvent, What};
 
 /// The lengths of intervals that are tried, in seconds; the first of which a run has few enough is
 /// taken.
@@ -131,14 +131,6 @@ pub(crate) struct Numbers {
     pub(crate) expected_ends: usize,
 }
 
-/// How an operation stands on a line.
-enum Stand {
-    Begins,
-    Ok,
-    Fail,
-    Info,
-}
-
 /// Reads a whole history.
 pub(crate) fn read(lines: &[Line]) -> Series {
     let seconds = lines.last().map_or(0.0, |line| line.time.seconds()).max(0.001);
@@ -177,8 +169,8 @@ impl Series {
 
     fn add(&mut self, line: &Line, begun: &mut HashMap<Process, f64>) {
         let at = line.time.seconds();
-        if let Some((process, node, stand)) = operation(&line.what) {
-            self.add_operation(at, process, node, &stand, begun);
+        if let Some(part) = line.what.operation() {
+            self.add_operation(at, part, begun);
         }
         match &line.what {
             What::Start(start) => self.nodes = (1..=start.nodes).map(MemberId).collect(),
@@ -193,20 +185,14 @@ impl Series {
         }
     }
 
-    fn add_operation(
-        &mut self,
-        at: f64,
-        process: Process,
-        node: Option<MemberId>,
-        stand: &Stand,
-        begun: &mut HashMap<Process, f64>,
-    ) {
-        if matches!(stand, Stand::Begins) {
+    fn add_operation(&mut self, at: f64, part: Part<'_>, begun: &mut HashMap<Process, f64>) {
+        let Part { process, node, stage } = part;
+        if stage == Stage::Invoke {
             begun.insert(process, at);
             return;
         }
         let latency_ms = begun.remove(&process).map(|from| (at - from) * 1_000.0);
-        if let (Stand::Ok, Some(ms)) = (stand, latency_ms) {
+        if let (Stage::Ok, Some(ms)) = (stage, latency_ms) {
             self.latencies.push(ms);
         }
         let number = index(at, self.interval);
@@ -215,7 +201,7 @@ impl Series {
             if intervals.len() <= number {
                 intervals.resize_with(number + 1, Interval::default);
             }
-            intervals[number].add(stand, latency_ms);
+            intervals[number].add(stage, latency_ms);
         }
     }
 
@@ -272,29 +258,17 @@ impl Interval {
         quantile(&self.latencies, share)
     }
 
-    fn add(&mut self, stand: &Stand, latency_ms: Option<f64>) {
-        match stand {
-            Stand::Begins => {}
-            Stand::Ok => {
+    fn add(&mut self, stage: Stage<'_>, latency_ms: Option<f64>) {
+        match stage {
+            Stage::Invoke => {}
+            Stage::Ok => {
                 self.ok += 1;
                 self.latencies.extend(latency_ms);
             }
-            Stand::Fail => self.fail += 1,
-            Stand::Info => self.info += 1,
+            Stage::Fail(_) => self.fail += 1,
+            Stage::Info(_) => self.info += 1,
         }
     }
-}
-
-/// The operation that a line is about.
-fn operation(what: &What) -> Option<(Process, Option<MemberId>, Stand)> {
-    let What::Op(event) = what else { return None };
-    let stand = match event.step {
-        Step::Invoke => Stand::Begins,
-        Step::Ok { .. } => Stand::Ok,
-        Step::Fail { .. } => Stand::Fail,
-        Step::Info { .. } => Stand::Info,
-    };
-    Some((event.process, Some(event.node), stand))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a run has few intervals")]
@@ -314,8 +288,11 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::{
-        check::sample::{History, absent, ok_read},
-        history::{Call, Nanos, OverEvent, Value},
+        check::sample::{History, absent, ok, ok_read},
+        history::{
+            Call, Nanos, OverEvent, Step, Value,
+            once::{OnceAnswer, OnceCall, OnceEvent},
+        },
         nemesis::fault::{FaultKind, Target},
     };
 
@@ -345,6 +322,34 @@ mod tests {
         assert_eq!(series.by_node[&MemberId(1)], series.all);
         let numbers = series.numbers();
         assert_eq!((numbers.latency_ms_p50, numbers.latency_ms_max), (Some(1e3), Some(1e3)));
+    }
+
+    #[test]
+    fn operations_of_every_workload_are_drawn() {
+        let text = include_str!("../../tests/histories/kinds.jsonl");
+        let lines: Vec<Line> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let kinds = ["set", "append", "kv", "once", "effect", "guarded", "save"];
+        for kind in kinds {
+            let of_kind = |line: &&Line| serde_json::to_value(&line.what).unwrap()["kind"] == kind;
+            let lines: Vec<Line> = lines.iter().filter(of_kind).cloned().collect();
+            let ends = |stage: Stage<'_>| stage != Stage::Invoke;
+            let parts = lines.iter().map(|line| line.what.operation().unwrap());
+            let ended = parts.filter(|part| ends(part.stage)).count() as u64;
+            let drawn: u64 = read(&lines).all.iter().map(|all| all.ok + all.fail + all.info).sum();
+            assert!(ended > 0 && drawn == ended, "{kind}: {drawn} of {ended}");
+        }
+    }
+
+    #[test]
+    fn what_the_library_sent_is_drawn_where_it_was_answered() {
+        let mut history = History::started(0, 0, 0);
+        let call = || OnceCall::Put { key: "once/1".to_owned(), value: Value(1) };
+        let event = |step| OnceEvent { process: Process(1), node: None, call: call(), step };
+        history.add(What::Once(event(Step::Invoke)));
+        history.add(What::Once(event(ok(OnceAnswer::Written { previous: None }, 1))));
+        let series = read(&history.lines);
+        assert_eq!(series.by_node[&MemberId(1)], series.all);
+        assert_eq!(series.numbers().latency_ms_max.map(|ms| (ms * 1e3).round()), Some(1.0));
     }
 
     #[test]

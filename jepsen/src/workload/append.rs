@@ -23,7 +23,8 @@ use tonic::{Request, transport::Channel};
 
 use super::{
     Load, Patience, Settling,
-    bench::{Actor, Bench, Habit},
+    bench::{Actor, Bench},
+    caller::{self, Caller},
     client::{Client, Effect, Unanswered, entry, select_entry, stamp},
 };
 use crate::history::{
@@ -60,6 +61,20 @@ impl Appends {
         Arc::new(Self { bench, lists })
     }
 
+    fn used(&self) -> impl Iterator<Item = KeyId> + use<> {
+        let next = self.lists.lock().unwrap_or_else(PoisonError::into_inner).next;
+        (0..next.0).map(KeyId)
+    }
+}
+
+impl Caller for Appends {
+    type Call = AppendCall;
+    type Answer = AppendAnswer;
+
+    fn bench(&self) -> &Bench {
+        &self.bench
+    }
+
     /// One to four steps; a third of the transactions only reads.
     fn draw(&self, rng: &mut StdRng) -> AppendCall {
         let reads_only = rng.random_ratio(1, 3);
@@ -82,22 +97,7 @@ impl Appends {
         AppendCall::Txn { steps: (0..count).map(|_| step()).collect() }
     }
 
-    fn used(&self) -> impl Iterator<Item = KeyId> + use<> {
-        let next = self.lists.lock().unwrap_or_else(PoisonError::into_inner).next;
-        (0..next.0).map(KeyId)
-    }
-
-    async fn client(self: Arc<Self>, habit: Habit, stop: CancellationToken) {
-        let mut actor = Actor::new(&self.bench, &habit, Some(habit.node));
-        let mut client = Client::new(habit.node, habit.reads, habit.answer_within);
-        while !stop.is_cancelled() {
-            let call = self.draw(&mut actor.rng);
-            let step = self.run_one(&mut client, &actor, call).await;
-            actor.rest(&self.bench, step.stage(), &stop).await;
-        }
-    }
-
-    async fn run_one(
+    async fn call(
         &self,
         client: &mut Client,
         actor: &Actor,
@@ -110,9 +110,7 @@ impl Appends {
 
 impl Load for Arc<Appends> {
     fn start(&mut self, clients: &mut JoinSet<()>, stop: &CancellationToken) {
-        for habit in &self.bench.habits {
-            clients.spawn(self.clone().client(*habit, stop.clone()));
-        }
+        caller::spawn(self, clients, stop);
     }
 
     /// Reads every list once more, some in a transaction, through one coordinator after the other.
@@ -126,7 +124,7 @@ impl Load for Arc<Appends> {
                 let actor = Actor::onlooker(&self.bench, *node);
                 let rest = unread.split_off(unread.len().saturating_sub(STEPS_MAX));
                 let steps = rest.iter().map(|key| AppendStep::Read { key: *key }).collect();
-                let read = self.run_one(&mut client, &actor, AppendCall::Txn { steps }).await;
+                let read = self.call(&mut client, &actor, AppendCall::Txn { steps }).await;
                 if !matches!(read, Step::Ok { .. }) {
                     unread.extend(rest);
                 }

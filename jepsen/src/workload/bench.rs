@@ -10,7 +10,7 @@ use std::{
 };
 
 use quorate_client::{
-    ClientConfig, FirstEndpoint, Header,
+    ClientConfig, FirstEndpoint, Header, Session, SessionOptions,
     session::{BootClock, Clock},
 };
 use quorate_core::{MemberId, Revision};
@@ -118,6 +118,17 @@ impl Bench {
         quorate_client::Client::new(config.with_timeout(LIBRARY_TIMEOUT).with_label("jepsen"))
     }
 
+    /// The client library with a session of its own; none: there is no session to be had now, and
+    /// some time has passed.
+    pub(crate) async fn enter(&self, ttl: Duration) -> Option<(quorate_client::Client, Session)> {
+        let client = self.library().ok()?;
+        if let Ok(session) = client.open_session(SessionOptions::new(ttl)).await {
+            return Some((client, session));
+        }
+        sleep(BACK_OFF).await;
+        None
+    }
+
     /// Where the cluster is now; none: nobody answers in time.
     pub(crate) async fn revision(&self, patience: &Patience) -> Option<Revision> {
         for node in self.nodes.iter().cycle() {
@@ -175,6 +186,18 @@ pub(crate) async fn apart(work: impl FnOnce() + Send + 'static) {
     });
     // Nothing is sent: the end of the thread is what is waited for.
     let _ = ended.await;
+}
+
+/// One life after the other, each with a runtime of its own, until told to stop. What a life leaves
+/// behind is dropped where no runtime can give anything back.
+pub(crate) fn live<R>(stop: &CancellationToken, mut life: impl AsyncFnMut() -> Option<R>) {
+    while !stop.is_cancelled() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        let remains = runtime.block_on(life());
+        runtime.shutdown_background();
+        drop(remains);
+    }
 }
 
 /// One client as the history names it, and its pace.

@@ -8,7 +8,7 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use quorate_client::{Client as Library, Lock, NotTaken, Session, SessionOptions};
+use quorate_client::{Client as Library, Lock, NotTaken, Session};
 use quorate_core::MemberId;
 use quorate_proto::v1::{
     Operation, Precondition, PutOperation, TransactionRequest, operation, precondition,
@@ -21,7 +21,7 @@ use tonic::{Request, transport::Channel};
 
 use super::{
     Load, Patience, Settling,
-    bench::{Actor, Bench, Habit, apart, boot_time},
+    bench::{Actor, Bench, Habit, apart, boot_time, live},
     client::{Effect, Unanswered, entry, select_entry, stamp},
     stream::{Streams, everything},
 };
@@ -88,8 +88,7 @@ impl Load for Locks {
 
 /// Takes a lock, makes an effect and gives it back; whether all of that went well.
 async fn take_once(bench: &Arc<Bench>, lock: KeyId, node: MemberId) -> bool {
-    let Ok(client) = bench.library() else { return false };
-    let Ok(session) = client.open_session(SessionOptions::new(TTL)).await else { return false };
+    let Some((_client, session)) = bench.enter(TTL).await else { return false };
     let Ok(taken) = session.lock_within(&lock_name(lock), WAIT).await else { return false };
     let mut held = Held::new(bench.clone(), lock, &taken);
     let kept = held.still(&taken);
@@ -123,24 +122,14 @@ impl Holder {
         Self { bench, actor, node: habit.node, stop }
     }
 
-    /// One life after the other, each with a runtime of its own.
     fn live(mut self) {
-        while !self.stop.is_cancelled() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let Ok(runtime) = runtime else { return };
-            let remains = runtime.block_on(self.life());
-            runtime.shutdown_background();
-            drop(remains);
-        }
+        let stop = self.stop.clone();
+        live(&stop, async || self.life().await);
     }
 
     /// Until the session is lost, or left, or its holder killed.
     async fn life(&mut self) -> Option<Remains> {
-        let Ok(client) = self.bench.library() else { return None };
-        let Ok(session) = client.open_session(SessionOptions::new(TTL)).await else {
-            sleep(BACK_OFF).await;
-            return None;
-        };
+        let (client, session) = self.bench.enter(TTL).await?;
         for _ in 0..self.actor.rng.random_range(1..=LOCKS_PER_SESSION) {
             if self.stop.is_cancelled() {
                 break;

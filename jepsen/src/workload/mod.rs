@@ -7,6 +7,7 @@
 pub(crate) mod append;
 pub(crate) mod backup;
 pub(crate) mod bench;
+pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod kv;
 pub(crate) mod lock;

@@ -20,7 +20,8 @@ use tonic::{Request, transport::Channel};
 
 use super::{
     Load, Patience, Settling,
-    bench::{Actor, Bench, Habit},
+    bench::{Actor, Bench},
+    caller::{self, Caller},
     client::{Client, Effect, Unanswered, entry, stamp},
 };
 use crate::history::{
@@ -46,6 +47,19 @@ impl Sets {
         Arc::new(Self { bench, adds: AtomicU32::new(0) })
     }
 
+    fn current(&self) -> KeyId {
+        KeyId(self.adds.load(Ordering::Relaxed) / ADDS_PER_SET)
+    }
+}
+
+impl Caller for Sets {
+    type Call = SetCall;
+    type Answer = SetAnswer;
+
+    fn bench(&self) -> &Bench {
+        &self.bench
+    }
+
     fn draw(&self, rng: &mut StdRng) -> SetCall {
         if rng.random_ratio(1, READ_ONE_IN) {
             return SetCall::Read { set: self.current() };
@@ -54,30 +68,14 @@ impl Sets {
         SetCall::Add { set, element: self.bench.fresh_value() }
     }
 
-    fn current(&self) -> KeyId {
-        KeyId(self.adds.load(Ordering::Relaxed) / ADDS_PER_SET)
-    }
-
-    async fn client(self: Arc<Self>, habit: Habit, stop: CancellationToken) {
-        let mut actor = Actor::new(&self.bench, &habit, Some(habit.node));
-        let mut client = Client::new(habit.node, habit.reads, habit.answer_within);
-        while !stop.is_cancelled() {
-            let call = self.draw(&mut actor.rng);
-            let step = self.run_one(&mut client, &actor, call).await;
-            actor.rest(&self.bench, step.stage(), &stop).await;
-        }
-    }
-
-    async fn run_one(&self, client: &mut Client, actor: &Actor, call: SetCall) -> Step<SetAnswer> {
+    async fn call(&self, client: &mut Client, actor: &Actor, call: SetCall) -> Step<SetAnswer> {
         self.bench.record(actor, call, What::Set, send(client, call)).await
     }
 }
 
 impl Load for Arc<Sets> {
     fn start(&mut self, clients: &mut JoinSet<()>, stop: &CancellationToken) {
-        for habit in &self.bench.habits {
-            clients.spawn(self.clone().client(*habit, stop.clone()));
-        }
+        caller::spawn(self, clients, stop);
     }
 
     /// A last read of every set, through one coordinator after the other.
@@ -89,7 +87,7 @@ impl Load for Arc<Sets> {
                 let Some(node) = nodes.next() else { return };
                 let mut client = self.bench.client(*node);
                 let actor = Actor::onlooker(&self.bench, *node);
-                let read = self.run_one(&mut client, &actor, SetCall::Read { set }).await;
+                let read = self.call(&mut client, &actor, SetCall::Read { set }).await;
                 if matches!(read, Step::Ok { .. }) {
                     set = KeyId(set.0 + 1);
                 }

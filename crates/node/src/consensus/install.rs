@@ -1,13 +1,15 @@
 //! Sends and receives checkpoints in blocks.
 //!
 //! The sender reads a frozen checkpoint, one block at a time; the receiver writes each block to
-//! disk as it comes. Neither holds a whole checkpoint in memory. Blocks check themselves.
+//! disk as it comes. Neither holds a whole checkpoint in memory. Blocks check themselves. Both give
+//! up a transfer that stands still: openraft sends nothing else to a follower meanwhile.
 
 use std::{
     future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,15 +17,13 @@ use std::{
 use futures::{StreamExt, stream, stream::BoxStream};
 use quorate_proto::v1::{self, install_chunk::Chunk};
 use quorate_storage::{Checkpoint, CheckpointError, Checkpoints, Snapshot, Vote};
+use tokio::time::{Instant, timeout};
 
 use super::wire;
 use crate::transport::{Peer, PeerError, PeerErrorKind};
 
-/// How much longer than for a block the sender waits for the end of the installation.
-const INSTALLS_WITHIN: u32 = 6;
-
-/// Sends a checkpoint and waits until it is installed. Given up when the next block is not taken for
-/// `idle_max`, or the checkpoint is not installed for some times as long: who sends then begins anew.
+/// Sends a checkpoint and waits until it is installed, or until it stands still for `idle_max` and
+/// as long again as it has taken so far: the receiver puts it together at its end.
 pub(super) async fn send(
     peer: &dyn Peer,
     header: v1::PeerHeader,
@@ -45,13 +45,15 @@ pub(super) async fn send(
 
     // A block that cannot be read ends the stream early; the reason is kept here.
     let failed = Arc::new(Mutex::new(None));
-    let progress = Arc::new(Progress::default());
-    let noted = progress.clone();
+    let taken = Arc::new(AtomicU64::new(0));
+    let count = taken.clone();
     let chunks = stream::iter([Chunk::Header(description)])
         .chain(blocks(snapshot.snapshot, failed.clone()))
-        .inspect(move |chunk| noted.taken(chunk))
-        .map(|chunk| v1::InstallChunk { chunk: Some(chunk) });
-    let answer = in_time(peer.install(chunks.boxed()), &progress, idle_max).await;
+        .map(move |chunk| {
+            count.fetch_add(1, Ordering::Relaxed);
+            v1::InstallChunk { chunk: Some(chunk) }
+        });
+    let answer = while_it_moves(peer.install(chunks.boxed()), &taken, idle_max).await;
     if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
         tracing::error!(%error, "a checkpoint that was to be sent cannot be read");
         return Err(PeerError::new(PeerErrorKind::Invalid, format!("sending: {error}")));
@@ -59,39 +61,43 @@ pub(super) async fn send(
     answer
 }
 
-/// How far a transfer has come.
-#[derive(Debug, Default)]
-struct Progress {
-    chunks: AtomicU64,
-    ended: AtomicBool,
-}
-
-impl Progress {
-    fn taken(&self, chunk: &Chunk) {
-        self.chunks.fetch_add(1, Ordering::Relaxed);
-        self.ended.fetch_or(matches!(chunk, Chunk::End(_)), Ordering::Relaxed);
+/// The answer to a transfer of which `taken` chunks have gone, unless it stands still.
+async fn while_it_moves<T>(
+    answer: impl Future<Output = Result<T, PeerError>>,
+    taken: &AtomicU64,
+    idle_max: Duration,
+) -> Result<T, PeerError> {
+    let mut answer = pin!(answer);
+    let began = Instant::now();
+    let mut motion = Motion { idle_max, taken: 0, moved: Duration::ZERO };
+    loop {
+        if let Ok(answer) = timeout(idle_max / 2, &mut answer).await {
+            return answer;
+        }
+        let so_far = taken.load(Ordering::Relaxed);
+        if motion.stands_still(began.elapsed(), so_far) {
+            tracing::warn!(chunks = so_far, "a checkpoint that is sent stands still: giving up");
+            let message = format!("the transfer stands still after {so_far} chunks");
+            return Err(PeerError::new(PeerErrorKind::Timeout, message));
+        }
     }
 }
 
-/// Waits for the answer to a transfer as long as it goes on.
-async fn in_time<T>(
-    answer: impl Future<Output = Result<T, PeerError>>,
-    progress: &Progress,
+/// When a transfer was last seen to move, since it began.
+struct Motion {
     idle_max: Duration,
-) -> Result<T, PeerError> {
-    let mut answer = std::pin::pin!(answer);
-    loop {
-        let chunks = progress.chunks.load(Ordering::Relaxed);
-        let ended = progress.ended.load(Ordering::Relaxed);
-        let limit = if ended { idle_max * INSTALLS_WITHIN } else { idle_max };
-        if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
-            return answer;
+    taken: u64,
+    moved: Duration,
+}
+
+impl Motion {
+    /// Looks again: so much later than the beginning, so many chunks have gone.
+    fn stands_still(&mut self, now: Duration, taken: u64) -> bool {
+        if taken != self.taken {
+            (self.taken, self.moved) = (taken, now);
+            return false;
         }
-        if progress.chunks.load(Ordering::Relaxed) == chunks {
-            let what = if ended { "installed" } else { "taken" };
-            let message = format!("the checkpoint was not {what} within {limit:?}");
-            return Err(PeerError::new(PeerErrorKind::Timeout, message));
-        }
+        now.saturating_sub(self.moved) >= self.idle_max + self.moved
     }
 }
 
@@ -179,7 +185,7 @@ async fn next(
     chunks: &mut BoxStream<'static, v1::InstallChunk>,
     idle_max: Duration,
 ) -> Result<Chunk, PeerError> {
-    match tokio::time::timeout(idle_max, chunks.next()).await {
+    match timeout(idle_max, chunks.next()).await {
         Ok(Some(v1::InstallChunk { chunk: Some(chunk) })) => Ok(chunk),
         Ok(Some(_)) => Err(invalid("an empty chunk")),
         Ok(None) => Err(invalid("the transfer broke off")),
@@ -193,64 +199,34 @@ fn invalid(message: &str) -> PeerError {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::future::{pending, ready};
 
     use super::*;
 
-    const IDLE_MAX: Duration = Duration::from_secs(10);
-
-    fn block() -> Chunk {
-        Chunk::Block(Vec::new().into())
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
-    fn end() -> Chunk {
-        Chunk::End(v1::InstallEnd { blocks: 1 })
+    #[test]
+    fn a_transfer_may_stand_still_for_as_long_as_it_has_taken_and_some_more() {
+        let mut motion = Motion { idle_max: seconds(10), taken: 0, moved: Duration::ZERO };
+        assert!(!motion.stands_still(seconds(9), 0));
+        assert!(motion.stands_still(seconds(10), 0));
+        for minute in 1..=5 {
+            assert!(!motion.stands_still(seconds(60 * minute), minute));
+        }
+        assert!(!motion.stands_still(seconds(609), 5), "the receiver puts it together");
+        assert!(motion.stands_still(seconds(610), 5));
     }
 
-    /// How long a transfer is waited for in which these chunks are taken, each so much later than
-    /// the one before, and that has no answer.
-    async fn waits(chunks: Vec<(Duration, Chunk)>) -> (Duration, String) {
-        let progress = Arc::new(Progress::default());
-        let noted = progress.clone();
-        let began = tokio::time::Instant::now();
-        let answer = async move {
-            for (after, chunk) in chunks {
-                tokio::time::sleep(after).await;
-                noted.taken(&chunk);
-            }
-            pending::<Result<(), PeerError>>().await
-        };
-        let error = in_time(answer, &progress, IDLE_MAX).await.unwrap_err();
-        assert_eq!(error.kind, PeerErrorKind::Timeout);
-        (began.elapsed(), error.message)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_transfer_that_stands_still_is_given_up() {
-        let (waited, message) = waits(Vec::new()).await;
-        assert_eq!(waited, IDLE_MAX);
-        assert!(message.contains("not taken"), "{message}");
-        // It goes on slowly, and then no more.
-        let slow = Duration::from_secs(9);
-        let (waited, _) = waits((0..5).map(|_| (slow, block())).collect()).await;
-        assert!(waited > 5 * slow && waited <= 5 * slow + 2 * IDLE_MAX, "{waited:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_installation_has_longer_but_not_for_ever() {
-        let now = Duration::ZERO;
-        let (waited, message) = waits(vec![(now, block()), (now, end())]).await;
-        assert!(waited >= IDLE_MAX * INSTALLS_WITHIN, "{waited:?}");
-        assert!(waited <= IDLE_MAX * (INSTALLS_WITHIN + 1), "{waited:?}");
-        assert!(message.contains("not installed"), "{message}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_answer_is_passed_on() {
-        let answer = async {
-            tokio::time::sleep(IDLE_MAX / 2).await;
-            Ok(7)
-        };
-        assert_eq!(in_time(answer, &Progress::default(), IDLE_MAX).await.unwrap(), 7);
+    #[tokio::test]
+    async fn a_transfer_that_is_never_answered_is_given_up() {
+        let (taken, idle_max) = (AtomicU64::new(3), Duration::from_millis(20));
+        let error = while_it_moves(pending::<Result<(), _>>(), &taken, idle_max).await.unwrap_err();
+        assert_eq!(error.kind, PeerErrorKind::Timeout, "{}", error.message);
+        assert!(error.message.contains("after 3 chunks"), "{}", error.message);
+        let refused = PeerError::new(PeerErrorKind::Invalid, "no");
+        let told = while_it_moves(ready(Err::<(), _>(refused)), &taken, idle_max).await;
+        assert_eq!(told.unwrap_err().kind, PeerErrorKind::Invalid);
     }
 }

@@ -31,26 +31,18 @@ pub(crate) struct NetworkFactory {
     transport: Arc<dyn Transport>,
     cluster: ClusterId,
     me: MemberId,
-    limits: Limits,
-}
-
-/// How long a peer may stand still.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// How long a request on an append stream may wait for its answer.
-    pub(crate) append_idle_max: Duration,
-    /// How long the next block of a checkpoint may wait until it is taken.
-    pub(crate) install_idle_max: Duration,
+    idle_max: Duration,
 }
 
 impl NetworkFactory {
+    /// `idle_max`: how long a request on an append stream may wait for its answer.
     pub(crate) fn new(
         transport: Arc<dyn Transport>,
         cluster: ClusterId,
         me: MemberId,
-        limits: Limits,
+        idle_max: Duration,
     ) -> Self {
-        Self { transport, cluster, me, limits }
+        Self { transport, cluster, me, idle_max }
     }
 
     fn client(&self, target: u64, address: &MemberAddress, lane: Lane) -> Network {
@@ -59,7 +51,7 @@ impl NetworkFactory {
             v1::PeerHeader { cluster_id: self.cluster.get(), from: self.me.get(), to: target };
         let bulk = self.transport.peer(to, &address.peer, lane);
         let control = self.transport.peer(to, &address.peer, Lane::Control);
-        Network { lane, bulk, control, header, limits: self.limits }
+        Network { lane, bulk, control, header, idle_max: self.idle_max }
     }
 }
 
@@ -85,7 +77,7 @@ pub(crate) struct Network {
     bulk: Arc<dyn Peer>,
     control: Arc<dyn Peer>,
     header: v1::PeerHeader,
-    limits: Limits,
+    idle_max: Duration,
 }
 
 pub(super) type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
@@ -124,7 +116,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             return openraft::network::stream_append_sequential(self, input, option);
         }
         let header = self.header;
-        let idle_max = self.limits.append_idle_max;
+        let idle_max = self.idle_max;
         let course = Course::default();
         let requests = course.requests(input);
         let requests = requests.map(move |request| wire::to_append_request(&request, header));
@@ -165,9 +157,9 @@ impl RaftNetworkV2<TypeConfig> for Network {
         vote: Vote,
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let idle_max = self.limits.install_idle_max;
+        let idle_max = option.hard_ttl();
         let transfer = install::send(self.bulk.as_ref(), self.header, vote, snapshot, idle_max);
         let cancel = std::pin::pin!(cancel);
         match futures::future::select(std::pin::pin!(transfer), cancel).await {

@@ -191,6 +191,7 @@ impl Peer for PeerService {
             install::receive_blocks(header, chunks, &serving.checkpoints, idle_max).await?;
         let installed = serving.raft.install_full_snapshot(received.vote, received.snapshot);
         let answer = installed.await.map_err(stopped)?;
+        tracing::info!("the checkpoint that was received is installed");
         serving.heard.now();
         Ok(v1::InstallResponse { vote: Some(wire::to_vote(&answer.vote)) })
     }

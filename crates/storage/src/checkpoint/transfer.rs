@@ -1,4 +1,7 @@
 //! Collects the blocks of a checkpoint from a peer, on disk as they come.
+//!
+//! Invariant: a disk that fails meanwhile stops this coordinator. What was written before may be
+//! lost without a further word, so another try of the peer must not find a disk that seems well.
 
 use std::sync::Arc;
 
@@ -23,8 +26,14 @@ impl CheckpointWriter {
     /// Takes the next block; the first is the manifest.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] when it is not the block that the manifest describes.
+    /// [`CheckpointError::Damaged`] when it is not the block that the manifest describes,
+    /// [`CheckpointError::Io`] when the disk failed.
     pub async fn push(&mut self, block: Bytes) -> Result<(), CheckpointError> {
+        let written = self.write(block).await;
+        written.inspect_err(|error| self.stop_if_disk_failed(error))
+    }
+
+    async fn write(&mut self, block: Bytes) -> Result<(), CheckpointError> {
         let Some((manifest, _)) = &self.head else {
             self.head = Some((Arc::new(Manifest::decode(&block)?), block));
             return Ok(());
@@ -46,8 +55,19 @@ impl CheckpointWriter {
     ///
     /// # Errors
     /// [`CheckpointError::Damaged`] when blocks are missing, or when they do not make the state that
-    /// the manifest describes.
+    /// the manifest describes, [`CheckpointError::Io`] when the disk failed.
     pub async fn finish(mut self) -> Result<Snapshot, CheckpointError> {
+        let sealed = self.seal().await;
+        sealed.inspect_err(|error| self.stop_if_disk_failed(error))
+    }
+
+    fn stop_if_disk_failed(&self, error: &CheckpointError) {
+        if let CheckpointError::Io(_) = error {
+            self.home.log.fail_unless_closing("receiving a checkpoint", error);
+        }
+    }
+
+    async fn seal(&mut self) -> Result<Snapshot, CheckpointError> {
         let Some((manifest, encoded)) = self.head.clone() else {
             return Err(damaged("there is no manifest".into()));
         };

@@ -5,6 +5,7 @@
 //! a prefix of what was applied to it, and at least what was applied before its last `sync`.
 
 mod aside;
+mod fence;
 mod memory;
 mod sled;
 

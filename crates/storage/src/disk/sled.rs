@@ -6,13 +6,12 @@
 //! believes to be on disk, so a barrier is also made whenever [`UNSYNCED_BYTES_MAX`] were written,
 //! long before a segment of [`SEGMENT_BYTES`] is full.
 //!
-//! sled panics when it meets damage: every call is fenced, and a panic is an error here.
+//! sled panics when it meets damage: every call is fenced (see `fence`).
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::FileExt,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -29,7 +28,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Batch, Database, Disk, KeyValue, SLOT_BYTES, Slot, VALUE_BYTES_MAX};
+use super::{
+    Batch, Database, Disk, KeyValue, SLOT_BYTES, Slot, VALUE_BYTES_MAX,
+    fence::{self, Fault, fence},
+};
 use crate::error::OpenError;
 
 /// Bytes of a segment of sled's file.
@@ -88,6 +90,7 @@ impl SledDisk {
     /// # Errors
     /// When it cannot be created.
     pub fn new(dir: impl Into<PathBuf>, options: SledOptions) -> io::Result<Self> {
+        fence::keep_quiet();
         let dir = dir.into();
         fs::create_dir_all(&dir)?;
         sync_with_parent(&dir)?;
@@ -351,7 +354,7 @@ impl Database for SledDatabase {
 
     fn close(&self) {
         let trees = self.trees.write().take();
-        // A database that met damage may panic once more when it is dropped.
+        // A database that met damage, or whose disk does not sync, panics when it is dropped.
         let closed = fence("close", || {
             drop(trees);
             Ok(())
@@ -365,24 +368,6 @@ impl Database for SledDatabase {
 impl Drop for SledDatabase {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// What came of a call of sled.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("{0}")]
-    Sled(sled::Error),
-    #[error("sled panicked in {what}: {message}")]
-    Panic { what: String, message: String },
-}
-
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Sled(sled::Error::Io(error)) => error,
-            fault => io::Error::new(io::ErrorKind::InvalidData, fault),
-        }
     }
 }
 
@@ -406,22 +391,6 @@ fn apply(tree: &sled::Tree, mut changes: Vec<Change>) -> sled::Result<()> {
         Some((key, Some(value))) => tree.insert(key, &*value).map(drop),
         Some((key, None)) => tree.remove(key).map(drop),
         None => Ok(()),
-    }
-}
-
-/// Calls sled and turns a panic into an error.
-fn fence<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Fault::Sled(error)),
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_else(|| "no message".to_owned());
-            Err(Fault::Panic { what: what.to_owned(), message })
-        }
     }
 }
 

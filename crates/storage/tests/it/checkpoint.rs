@@ -40,6 +40,40 @@ fn same(a: &State, b: &State) {
     assert!(a.history().from(a.history().oldest()).eq(b.history().from(b.history().oldest())));
 }
 
+/// A sync that failed may have lost what was written before, and the next one succeeds all the same:
+/// the peer tries again, so the coordinator must stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_while_a_checkpoint_comes_is_fatal() {
+    let (_, mut leader) = memory();
+    leader.append(1, 1..40).await;
+    leader.apply(1..40).await;
+    let snapshot = leader.checkpoint().await;
+    // Each block is a write, then come the manifest and its barrier.
+    let writes = snapshot.snapshot.blocks() as u64 + 1;
+    assert!(writes > 2, "{writes} writes");
+    for failing in 0..writes {
+        let (disk, follower) = memory();
+        let mut writer = follower.checkpoints.receive();
+        disk.fail_after(failing);
+        let mut received = Ok(());
+        for block in blocks(&snapshot.snapshot).await {
+            received = writer.push(block).await;
+            if received.is_err() {
+                break;
+            }
+        }
+        let received = match received {
+            Ok(()) => writer.finish().await.map(drop),
+            Err(error) => Err(error),
+        };
+        assert!(matches!(received, Err(CheckpointError::Io(_))), "{failing}: {received:?}");
+        let fatal = follower.storage.fatal().borrow().clone();
+        let fatal =
+            fatal.unwrap_or_else(|| panic!("after {failing} writes it goes on")).to_string();
+        assert!(fatal.contains("receiving a checkpoint"), "{fatal}");
+    }
+}
+
 /// How many values the state database holds.
 fn values(disk: &MemoryDisk) -> usize {
     disk.open("state").unwrap().scan(b"a", b"z", usize::MAX).unwrap().len()

@@ -1,9 +1,10 @@
 //! kill -9 of a process that writes: everything that it told of must be there.
 
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -52,18 +53,25 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(dir: &Path, seed: u64, journal_bytes: usize) -> Self {
-        Self::spawn(Command::new(std::env::current_exe().unwrap()), dir, seed, journal_bytes)
+        let own = Command::new(std::env::current_exe().unwrap());
+        Self::spawn(own, dir, seed, journal_bytes, Stdio::null())
     }
 
     /// Starts a command that ends with the path of this program.
-    fn spawn(mut command: Command, dir: &Path, seed: u64, journal_bytes: usize) -> Self {
+    fn spawn(
+        mut command: Command,
+        dir: &Path,
+        seed: u64,
+        journal_bytes: usize,
+        stderr: Stdio,
+    ) -> Self {
         let mut child = command
             .args(["--ignored", "--exact", "kill::child", "--nocapture"])
             .env(DIR, dir)
             .env(SEED, seed.to_string())
             .env(JOURNAL, journal_bytes.to_string())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -110,6 +118,19 @@ impl Worker {
             _ => self
                 .follow_until(model, |event| matches!(event, Event::Submitted(Op::Purge { .. }))),
         }
+    }
+
+    /// Passes on what it tells of until it ends by itself.
+    fn end_by_itself(&mut self, model: &mut Model) -> ExitStatus {
+        let rest = self.lines.by_ref().map_while(Result::ok);
+        rest.filter_map(|line| line.parse().ok()).for_each(|event| model.tell(event));
+        self.child.wait().unwrap()
+    }
+
+    /// Whether somebody traces it.
+    fn is_traced(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
     }
 
     /// Kills it, reaps it, and passes on what it had told of before.
@@ -176,16 +197,53 @@ async fn acknowledged_entries_survive_a_failing_disk() {
         strace.args([format!("trace={call}"), "-e".into()]);
         strace.arg(format!("inject={call}:error={error}:when={when}+"));
         strace.arg(std::env::current_exe().unwrap());
-        let mut worker = Worker::spawn(strace, dir.path(), round, SMALL_JOURNAL);
-        let lines: Vec<String> = worker.lines.by_ref().map_while(Result::ok).collect();
-        let status = worker.child.wait().unwrap();
+        let mut worker = Worker::spawn(strace, dir.path(), round, SMALL_JOURNAL, Stdio::null());
+        let status = worker.end_by_itself(&mut model);
         assert!(!status.success(), "{call} {error}: the child did not notice");
         assert_ne!(status.code(), Some(124), "{call} {error}: the child did not end");
-        lines.iter().filter_map(|line| line.parse().ok()).for_each(|event| model.tell(event));
         let mut store = Store::open(sled_disk(dir.path())).unwrap();
         model.check(&mut store).await;
         store.storage.close().await;
     }
     println!("{} failing disks, {} acknowledged entries", faults.len(), model.entries);
     assert!(model.entries > 50, "{} entries are too few", model.entries);
+}
+
+/// A disk stops to sync while all is open: sled panics when such a database is closed. The child
+/// ends with the error of the disk, and nothing is printed of that panic.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_syncs_no_more_is_told_as_an_error() {
+    let (dir, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let said = beside.path().join("stderr");
+    let own = Command::new(std::env::current_exe().unwrap());
+    let stderr = Stdio::from(File::create(&said).unwrap());
+    let mut model = Model::default();
+    let mut worker = Worker::spawn(own, dir.path(), 1, SMALL_JOURNAL, stderr);
+    worker.follow(40, &mut model);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
+    strace.args(["-e", "inject=fsync,fdatasync:error=EIO"]);
+    strace.args(["-p", &worker.child.id().to_string()]);
+    let mut strace = match strace.stderr(Stdio::null()).spawn() {
+        Ok(strace) => strace,
+        Err(why) => return println!("SKIPPED, strace is not there: {why}"),
+    };
+    while !worker.is_traced() && worker.child.try_wait().unwrap().is_none() {
+        if let Some(status) = strace.try_wait().unwrap() {
+            return println!("SKIPPED, no process can be traced here: {status}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let status = worker.end_by_itself(&mut model);
+    strace.wait().unwrap();
+    assert!(!status.success(), "the child did not notice");
+    let said = fs::read_to_string(said).unwrap();
+    assert!(said.contains("Input/output error"), "{said}");
+    let printed = |line: &&str| line.contains("panicked at") && line.contains("/sled-");
+    assert_eq!(said.lines().find(printed), None, "{said}");
+    let mut store = Store::open(sled_disk(dir.path())).unwrap();
+    model.check(&mut store).await;
+    store.storage.close().await;
+    println!("{} acknowledged entries", model.entries);
+    assert!(model.entries >= 40, "{} entries are too few", model.entries);
 }

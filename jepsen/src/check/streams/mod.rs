@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use quorate_core::{MemberId, Revision};
 
-use super::{Check, Finding, healed_at, order::Place};
+use super::{Check, Finding, healed_at, order::Place, trace::Pins};
 use crate::history::{
     Line, LineIndex, Nanos, What,
     stream::{Asked, StreamEvent, StreamId, StreamStart, StreamStep, Told},
@@ -50,7 +50,7 @@ pub(crate) struct Telling {
     /// What is wrong.
     pub(crate) findings: Vec<Finding>,
     /// The revisions of attempts of unknown outcome that took effect.
-    pub(crate) pins: HashMap<LineIndex, Revision>,
+    pub(crate) pins: Pins,
     /// What was done.
     pub(crate) counts: Counts,
 }

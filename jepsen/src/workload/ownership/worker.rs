@@ -6,8 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use quorate_client::{
-    Client as Library, Reason, Session, SessionOptions, Start, WatchEvent, WatchOptions,
-    WorkerProfile,
+    Client as Library, Reason, Session, Start, WatchEvent, WatchOptions, WorkerProfile,
 };
 use quorate_core::{
     Epoch, Filter, Key, Kind, MemberId, Name, Partition, PartitionId, PartitionState, Record,
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Channel};
 
 use super::super::{
-    bench::{Actor, Bench, Habit, boot_time},
+    bench::{Actor, Bench, Habit, boot_time, live},
     client::{Effect, Unanswered, entry, stamp},
 };
 use crate::history::{
@@ -84,23 +83,13 @@ impl Worker {
         Self { bench, name, node, rng, calm, stop }
     }
 
-    /// One life after the other.
     pub(super) fn live(mut self) {
-        while !self.stop.is_cancelled() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let Ok(runtime) = runtime else { return };
-            let remains = runtime.block_on(self.life());
-            runtime.shutdown_background();
-            drop(remains);
-        }
+        let stop = self.stop.clone();
+        live(&stop, async || self.life().await);
     }
 
     async fn life(&mut self) -> Option<Remains> {
-        let Ok(client) = self.bench.library() else { return None };
-        let Ok(session) = client.open_session(SessionOptions::new(TTL)).await else {
-            sleep(BACK_OFF).await;
-            return None;
-        };
+        let (client, session) = self.bench.enter(TTL).await?;
         if !self.register(&client, &session).await {
             return None;
         }
