@@ -15,6 +15,7 @@ use crate::{
     command::Call,
     id::{Serial, SessionId},
     key::{Key, Kind},
+    mutation::{Mutation, planted},
     record::{KeptReply, Record, Window},
     rejection::{Reason, Rejection},
     reply::Outcome,
@@ -55,7 +56,8 @@ pub(super) fn admit(state: &mut State, call: &Call) -> Result<Admitted, Rejectio
         forget(state, session, &mut window, acknowledged);
         state.write_internal(Key::window(session), Some(Record::Window(window)));
     }
-    match kept(state, session, serial) {
+    let kept = kept(state, session, serial).filter(|_| !planted(Mutation::LostReplies));
+    match kept {
         Some(kept) if kept.digest == digest => Ok(Admitted::Repeat(kept.outcome.clone())),
         Some(_) => {
             let rule = format!("{serial} was used for another request of this session");

@@ -1,11 +1,12 @@
 //! A partition is granted to somebody only when nobody else may act for it any more: the owner
-//! before has begun to release it, or its session is over by its own count. Epochs only grow.
+//! before has begun to release it, or its session is over by its own count. Epochs only grow. What
+//! is written under the guard of a grant is written while that grant lasts.
 
 use std::collections::BTreeMap;
 
 use quorate_node::core::{Epoch, Key, Kind, PartitionId, Record, SessionId};
 
-use crate::simulation::story::{At, Told};
+use crate::simulation::story::{Asked, At, Told};
 
 /// One grant, and when the first coordinator had applied it.
 struct Grant {
@@ -35,6 +36,44 @@ pub(super) fn check(told: &Told) -> Vec<String> {
                     after.session, after.at, before.session
                 ));
             }
+        }
+    }
+    found.extend(guarded(told));
+    found
+}
+
+/// The writes that were accepted under a grant that was none, any more or yet.
+fn guarded(told: &Told) -> Vec<String> {
+    let mut asked = BTreeMap::new();
+    for call in &told.calls {
+        if let Asked::Guarded { partition, epoch, key, value } = &call.asked {
+            asked.insert((key, value), (Key::partition(partition), *epoch));
+        }
+    }
+    let mut owned: BTreeMap<&Key, Option<Epoch>> = BTreeMap::new();
+    let mut found = Vec::new();
+    let changes = told.events.iter().flat_map(|(revision, applied)| {
+        applied.event.changes.iter().map(move |change| (revision, change))
+    });
+    for (revision, change) in changes {
+        match change.current.as_ref().map(|record| &record.value) {
+            Some(Record::Partition(partition)) => {
+                let epoch = partition.owner.as_ref().and(partition.epoch);
+                owned.insert(&change.key, epoch);
+            }
+            Some(Record::Entry(entry)) => {
+                let Some((partition, epoch)) = asked.get(&(&change.key, &entry.value)) else {
+                    continue;
+                };
+                let now = owned.get(partition).copied().flatten();
+                if now != Some(*epoch) {
+                    found.push(format!(
+                        "revision {revision} was accepted under epoch {epoch} of {partition:?}, \
+                         which was owned in {now:?}"
+                    ));
+                }
+            }
+            _ => _ = owned.remove(&change.key),
         }
     }
     found
