@@ -36,10 +36,13 @@ struct Arguments {
     /// How many run at a time [default: one for each core].
     #[arg(long)]
     jobs: Option<u64>,
+    /// Run all seeds with each fault, and tell in how many it is found.
+    #[arg(long)]
+    all: bool,
     /// Only these mutants, by their names.
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = mutation)]
     only: Vec<Mutation>,
-    /// Write the table to this file, too.
+    /// Write the table to this file, too, if every mutant was caught.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -48,13 +51,17 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 every mutant was caught, 1 one was not or something was found with nothing planted,
 2 wrong usage.";
 
-/// The first seed in which something was found.
-struct Caught {
-    seed: u64,
-    /// By which invariants.
-    by: String,
-    /// The first that was found.
-    what: String,
+/// What some seeds found.
+#[derive(Default)]
+struct Found {
+    /// How many seeds ran.
+    run: u64,
+    /// In how many something was found.
+    caught: u64,
+    /// By what.
+    by: BTreeSet<String>,
+    /// The first seed of those, and the first that was found there.
+    first: Option<(u64, String)>,
 }
 
 fn mutation(name: &str) -> Result<Mutation, String> {
@@ -69,8 +76,8 @@ fn main() -> ExitCode {
     }
     let mut valid = true;
     eprintln!("{} seeds with nothing planted", arguments.sound);
-    if let Some(caught) = catch(&arguments, arguments.sound) {
-        say(&format!("nothing is planted, and seed {}: {}", caught.seed, caught.what));
+    if let Some((seed, what)) = simulate_some(&arguments, arguments.sound).first {
+        say(&format!("nothing is planted, and seed {seed}: {what}"));
         valid = false;
     }
     // What a mutant breaks may panic: it is told with the seed.
@@ -78,18 +85,18 @@ fn main() -> ExitCode {
     let mut rows = Vec::new();
     for mutation in &arguments.only {
         plant(Some(*mutation));
-        let caught = catch(&arguments, arguments.seeds);
+        let found = simulate_some(&arguments, arguments.seeds);
         plant(None);
-        match &caught {
-            Some(Caught { seed, what, .. }) => eprintln!("{mutation}: seed {seed}: {what}"),
+        match &found.first {
+            Some((seed, what)) => eprintln!("{mutation}: seed {seed}: {what}"),
             None => eprintln!("{mutation}: escaped"),
         }
-        valid &= caught.is_some();
-        rows.push((*mutation, caught));
+        valid &= found.first.is_some();
+        rows.push((*mutation, found));
     }
-    let table = table(&arguments, &rows);
+    let table = table(&rows);
     say(&table);
-    if let Some(file) = &arguments.write
+    if let Some(file) = arguments.write.as_ref().filter(|_| valid)
         && let Err(error) = fs::write(file, document(&arguments, &table))
     {
         eprintln!("{}: {error}", file.display());
@@ -98,27 +105,30 @@ fn main() -> ExitCode {
     if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs seeds in their order, some at a time, until something is found.
-fn catch(arguments: &Arguments, seeds: u64) -> Option<Caught> {
+/// Runs so many seeds in their order, some at a time; unless all are wanted, until something is
+/// found.
+fn simulate_some(arguments: &Arguments, seeds: u64) -> Found {
     let cores = || thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let jobs = arguments.jobs.unwrap_or_else(cores).max(1);
     let end = arguments.from + seeds;
-    let mut next = arguments.from;
-    while next < end {
+    let (mut next, mut found) = (arguments.from, Found::default());
+    while next < end && (arguments.all || found.first.is_none()) {
         let some: Vec<u64> = (next..end.min(next + jobs)).collect();
         next += jobs;
         let reports: Vec<_> = thread::scope(|scope| {
-            let run = |seed| scope.spawn(move || simulate(arguments, seed));
-            let running: Vec<_> = some.iter().map(|seed| run(*seed)).collect();
-            let ended = running.into_iter().map(|it| it.join());
-            ended.map(|it| it.unwrap_or_else(|_| Err("it panicked".to_owned()))).collect()
+            let run = |seed| (seed, scope.spawn(move || simulate(arguments, seed)));
+            let running: Vec<_> = some.into_iter().map(run).collect();
+            let panicked = |_| Err("it panicked".to_owned());
+            let ended = running.into_iter();
+            ended.map(|(seed, it)| (seed, it.join().unwrap_or_else(panicked))).collect()
         });
-        let caught = some.into_iter().zip(&reports).find_map(|(seed, it)| found(seed, it));
-        if caught.is_some() {
-            return caught;
+        for (seed, report) in reports {
+            if arguments.all || found.first.is_none() {
+                found.add(seed, report);
+            }
         }
     }
-    None
+    found
 }
 
 fn simulate(arguments: &Arguments, seed: u64) -> Result<Report, String> {
@@ -126,56 +136,62 @@ fn simulate(arguments: &Arguments, seed: u64) -> Result<Report, String> {
     run_apart(Simulation { seed, length, members: arguments.members })
 }
 
-/// What a seed found, if it found something.
-fn found(seed: u64, report: &Result<Report, String>) -> Option<Caught> {
-    let report = match report {
-        Ok(report) => report,
-        Err(error) => {
-            return Some(Caught { seed, by: "panic".to_owned(), what: error.clone() });
-        }
-    };
-    let what = report.violations.first()?;
-    let by: BTreeSet<_> = report.violations.iter().map(|it| it.invariant).collect();
-    let by: Vec<_> = by.iter().map(ToString::to_string).collect();
-    Some(Caught { seed, by: by.join(", "), what: format!("{}: {}", what.invariant, what.what) })
+impl Found {
+    fn add(&mut self, seed: u64, report: Result<Report, String>) {
+        self.run += 1;
+        let found: Vec<(String, String)> = match report {
+            Ok(report) => {
+                // The rule that says most of what is wrong is named first.
+                let mut violations = report.violations;
+                violations.sort_by_key(|it| it.invariant);
+                violations.into_iter().map(|it| (it.invariant.to_string(), it.what)).collect()
+            }
+            Err(error) => vec![("panic".to_owned(), error)],
+        };
+        let Some((by, what)) = found.first() else { return };
+        self.caught += 1;
+        self.first.get_or_insert_with(|| (seed, format!("{by}: {what}")));
+        self.by.extend(found.into_iter().map(|(by, _)| by));
+    }
 }
 
-fn table(arguments: &Arguments, rows: &[(Mutation, Option<Caught>)]) -> String {
+fn table(rows: &[(Mutation, Found)]) -> String {
     let mut table = String::from(
-        "| mutant | what is broken | caught by | at seed | seeds run |\n\
+        "| mutant | what is broken | caught by | first at seed | caught in |\n\
          | --- | --- | --- | --- | --- |\n",
     );
-    for (mutation, caught) in rows {
+    for (mutation, Found { run, caught, by, first }) in rows {
+        let by: Vec<_> = by.iter().map(String::as_str).collect();
+        let (by, first) = match first {
+            Some((seed, _)) => (by.join(", "), seed.to_string()),
+            None => ("**escaped**".to_owned(), String::new()),
+        };
         let broken = mutation.broken();
         // Writing to a string cannot fail.
-        _ = match caught {
-            Some(Caught { seed, by, .. }) => {
-                let run = seed - arguments.from + 1;
-                writeln!(table, "| `{mutation}` | {broken} | {by} | {seed} | {run} |")
-            }
-            None => {
-                let run = arguments.seeds;
-                writeln!(table, "| `{mutation}` | {broken} | **escaped** | | {run} |")
-            }
-        };
+        _ = writeln!(
+            table,
+            "| `{mutation}` | {broken} | {by} | {first} | {caught} of {run} seeds |"
+        );
     }
     table
 }
 
 fn document(arguments: &Arguments, table: &str) -> String {
     let Arguments { seeds, sound, from, time, members, .. } = arguments;
+    let all = if arguments.all { " --all" } else { "" };
     format!(
         "# Mutants\n\n\
-         Faults that are planted one at a time, to show that the simulation finds them. The seeds \
-         are run\nin their order until an invariant does not hold. This table is made by\n\n\
+         Faults that are planted one at a time, to show that the simulation finds them. This table \
+         is made by\n\n\
          ```\n\
-         cargo run --release -p quorate-testkit --features mutations --bin mutants -- \
-         --seeds {seeds} --time {time} --write crates/testkit/MUTATIONS.md\n\
+         cargo run --release -p quorate-testkit --features mutations --bin mutants -- \\\n  \
+         --sound {sound} --seeds {seeds} --time {time}{all} --write crates/testkit/MUTATIONS.md\n\
          ```\n\n\
-         Each mutant has at most {seeds} seeds (from {from} on) of {time} simulated seconds with \
-         {members} members. With nothing\nplanted the first {sound} find nothing. The invariants \
-         are in `src/simulation/invariant`, the mutants in\n`crates/core/src/mutation.rs`.\n\n\
-         {table}"
+         Each mutant has {seeds} seeds, from {from} on, each of {time} simulated seconds under \
+         faults with {members} members.\n\
+         With nothing planted, nothing was found in {sound} seeds. The invariants are in \
+         `src/simulation/invariant`, one a file; the\nmutants are in \
+         `crates/core/src/mutation.rs`.\n\n{table}"
     )
 }
 

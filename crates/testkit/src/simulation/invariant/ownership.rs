@@ -98,8 +98,9 @@ fn grants(told: &Told) -> BTreeMap<&Key, Vec<Grant>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{granted, session, told_sessions};
+    use super::super::samples::{done, event, granted, guarded, session, told_sessions};
     use super::*;
+    use crate::simulation::story::End;
 
     #[test]
     fn an_overlap_and_an_old_epoch_are_found() {
@@ -116,5 +117,23 @@ mod tests {
         let epoch = Epoch { revision: quorate_node::core::Revision(3), ..Epoch::default() };
         released.releases.insert((id, epoch), At::from_secs(8));
         assert_eq!(check(&released), [""; 0], "released before");
+    }
+
+    #[test]
+    fn a_write_under_an_old_grant_is_found() {
+        let (one, other) = (session(1), session(2));
+        let grants = [granted(3, one, 3, 1), granted(5, other, 5, 10)];
+        let accepted = |revision, epoch, end| {
+            let mut told = told_sessions(one, 10, &grants);
+            told.events.extend([event(revision, "g", "written")]);
+            told.calls.push(guarded("written", epoch, end));
+            check(&told).len()
+        };
+        assert_eq!(accepted(4, 3, done(4)), 0);
+        assert_eq!(accepted(6, 5, done(6)), 0);
+        assert_eq!(accepted(6, 3, done(6)), 1, "another owns it");
+        assert_eq!(accepted(6, 3, End::Unknown), 1, "whatever its caller was told");
+        assert_eq!(accepted(4, 5, done(4)), 1, "before it was granted");
+        assert_eq!(accepted(2, 3, done(2)), 1, "nobody owns it");
     }
 }
