@@ -42,6 +42,7 @@ pub mod history;
 pub mod id;
 pub mod invariant;
 pub mod key;
+pub mod mutation;
 pub mod name;
 pub mod network;
 pub mod record;

@@ -42,7 +42,8 @@
 //!
 //! [`simulation`] uses such clusters: clients, workers and subscribers work while faults are made,
 //! and what they saw is checked. `cargo run --release -p quorate-testkit --bin simulate -- --seeds
-//! 200 --time 120` runs many seeds; equal seeds take equal courses ([`simulate`], [`repeats`]).
+//! 200 --time 120` runs many seeds; equal seeds take equal courses ([`simulate`], [`repeats`]). That it
+//! finds faults is shown by the command `mutants`, which plants known ones (`MUTATIONS.md`).
 //!
 //! What the simulation does not do: it has crashes, lost power, cut links, delay, broken
 //! connections, slow disks and wrong clocks; not paused processes, and no full disks.

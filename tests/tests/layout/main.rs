@@ -77,3 +77,8 @@ fn dependencies_say_why_they_are_there() {
 fn crates_inherit_versions_and_lints() {
     report("member manifests", &manifests::members(&root()));
 }
+
+#[test]
+fn planted_faults_are_in_no_build_that_is_not_asked_for_them() {
+    report("the feature `mutations`", &manifests::planted_faults(&root()));
+}

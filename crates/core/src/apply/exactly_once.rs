@@ -12,6 +12,7 @@
 use crate::{
     command::Call,
     id::SessionId,
+    mutation::{Mutation, planted},
     record::KeptReply,
     rejection::{Reason, Rejection},
     reply::Outcome,
@@ -52,7 +53,8 @@ pub(super) fn admit(state: &mut State, call: &Call) -> Result<Admitted, Rejectio
         let at = state.revision;
         window = state.requests.acknowledge(session, acknowledged, at, size::kept);
     }
-    match state.requests.reply(session, serial) {
+    let kept = state.requests.reply(session, serial);
+    match kept.filter(|_| !planted(Mutation::LostReplies)) {
         Some(kept) if kept.digest == digest => Ok(Admitted::Repeat(kept.outcome.clone())),
         Some(_) => {
             let rule = format!("{serial} was used for another request of this session");

@@ -28,6 +28,7 @@ use crate::{
     command::Grant,
     id::{Epoch, SessionId},
     key::{Key, KeyRange, Kind, LoadId, PartitionId},
+    mutation::{Mutation, planted},
     name::Name,
     record::{Partition, PartitionState, Record, WorkerState},
     rejection::{Reason, Rejection},
@@ -230,6 +231,9 @@ pub(super) fn ask_back(
     let changes = asked != *partition;
     if changes {
         put(draft, key, asked);
+        if planted(Mutation::MoveWithoutRelease) {
+            relinquish(draft, key);
+        }
     }
     changes
 }

@@ -16,9 +16,13 @@ use std::{
 
 use openraft::{
     ReadPolicy,
+    async_runtime::watch::WatchReceiver as _,
     errors::{LinearizableReadError, RaftError},
 };
-use quorate_core::{ClusterId, LogIndex, MemberId};
+use quorate_core::{
+    ClusterId, LogIndex, MemberId,
+    mutation::{Mutation, planted},
+};
 use quorate_proto::v1::{self, read_index_response::Result as Wire};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -171,6 +175,10 @@ impl Rounds {
 
 /// The leader's own round: a quorum answers heartbeats sent after this call.
 async fn confirm(raft: &Raft) -> Index {
+    if planted(Mutation::ReadWithoutQuorum) && raft.is_leader() {
+        let applied = raft.metrics().borrow_watched().last_applied;
+        return Ok(LogIndex(applied.map_or(0, |id| id.index)));
+    }
     match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {

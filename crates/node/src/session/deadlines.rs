@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{SessionId, Term};
+use quorate_core::{
+    SessionId, Term,
+    mutation::{Mutation, planted},
+};
 use tokio::time::Instant;
 
 use super::Kept;
@@ -89,7 +92,7 @@ impl Deadlines {
     /// live in milliseconds.
     pub(super) fn arm(&mut self, sessions: impl Iterator<Item = (SessionId, u64)>, now: Instant) {
         for (id, ttl_ms) in sessions {
-            let allowed = allowed(ttl_ms);
+            let allowed = allowed(ttl_ms) / if planted(Mutation::EarlyExpiry) { 2 } else { 1 };
             self.armed = self.armed.max(Some(id));
             self.timers.insert(id, Timer { allowed, heard: now, proposed: false });
             self.queue.push(Reverse((now + allowed, id)));

@@ -14,7 +14,10 @@
 
 use std::sync::Arc;
 
-use quorate_core::Revision;
+use quorate_core::{
+    Revision,
+    mutation::{Mutation, planted},
+};
 use quorate_proto::encoded::EncodedEvent;
 use quorate_storage::View;
 
@@ -98,6 +101,9 @@ impl Cursor {
             Phase::Follow { next } => {
                 let slice = self.seat.slice(*next, view);
                 *next = slice.through.next();
+                if planted(Mutation::WatchGap) && slice.frame.is_some() {
+                    *next = next.next();
+                }
                 slice.frame.map_or(Step::Again, Step::Send)
             }
         }

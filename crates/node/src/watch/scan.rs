@@ -1,6 +1,9 @@
 //! The next piece of history for a filter. Pure.
 
-use quorate_core::{Filter, MemberId, Revision};
+use quorate_core::{
+    Filter, MemberId, Revision,
+    mutation::{Mutation, planted},
+};
 use quorate_proto::encoded::EncodedEvent;
 use quorate_storage::View;
 
@@ -54,6 +57,19 @@ pub(super) fn slice(lens: &Lens, from: Revision, view: &View, member: MemberId) 
             break;
         }
     }
+    if planted(Mutation::SplitRevision) {
+        events = events.into_iter().flat_map(one_by_one).collect();
+    }
     let frame = (!events.is_empty()).then(|| Frame::new(member, view, events, Some(through)));
     Slice { from, through, frame }
+}
+
+/// An event for each change: the fault [`Mutation::SplitRevision`].
+fn one_by_one(event: EncodedEvent) -> Vec<EncodedEvent> {
+    let EncodedEvent::Changes { revision, changes, origin } = event else { return vec![event] };
+    let alone = |change| {
+        let (changes, origin) = (vec![change], origin.clone());
+        EncodedEvent::Changes { revision, changes, origin }
+    };
+    changes.into_iter().map(alone).collect()
 }

@@ -22,6 +22,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use quorate_core::mutation::{Mutation, planted};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
@@ -153,6 +154,7 @@ impl Flusher {
         for op in ops {
             match op {
                 Op::Append(entries, _) => self.append(entries)?,
+                Op::Vote(..) if planted(Mutation::ForgottenVote) => {}
                 Op::Vote(vote, _) => self.save_vote(VoteRecord::from(vote))?,
                 Op::Truncate(from) => self.truncate(*from)?,
                 Op::Purge(upto) => self.purge(*upto)?,

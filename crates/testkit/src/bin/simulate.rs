@@ -16,7 +16,7 @@ use std::{
 use clap::Parser;
 use quorate_testkit::{
     repeats,
-    simulation::{self, Report, Simulation},
+    simulation::{Report, Simulation, run_apart},
 };
 
 /// Simulates clusters under faults in simulated time, and checks what clients saw.
@@ -122,14 +122,9 @@ fn work(arguments: &Arguments, next: &AtomicU64, total: &Mutex<Total>, began: In
     }
 }
 
-/// A panic is what went wrong, like anything else.
 fn simulate(arguments: &Arguments, seed: u64) -> Result<Report, String> {
     let length = Duration::from_secs(arguments.time);
-    let simulation = Simulation { seed, length, members: arguments.members };
-    let thread = thread::Builder::new().name(format!("seed {seed}"));
-    let running = thread.spawn(move || simulation::run(simulation));
-    let ended = running.map_err(|error| format!("no thread: {error}"))?.join();
-    ended.map_err(|_| "it panicked".to_owned())?.map_err(|error| format!("no runtime: {error}"))
+    run_apart(Simulation { seed, length, members: arguments.members })
 }
 
 impl Total {

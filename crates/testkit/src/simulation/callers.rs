@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use quorate_node::{
     Coordinator,
     coordinator::{Committed, Fate, Freshness, Unanswered},
-    core::{Command, Key, KeyRange, Operation, Precondition, Record, Reply, Test, Transaction},
+    core::{
+        Command, Guard, Key, KeyRange, Operation, Precondition, Record, Reply, Test, Transaction,
+    },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep};
@@ -103,10 +105,15 @@ pub(super) fn command(asked: &Asked) -> Option<Command> {
     let record = Record::Entry(value.into());
     let put = Operation::Put { key: asked.key().clone(), record, return_previous: false };
     let mut transaction = Transaction { success: vec![put], ..Transaction::default() };
-    if let Asked::Swap { key, expected, .. } = asked {
-        let target = KeyRange::Single(key.clone());
-        transaction.preconditions =
-            vec![Precondition { target, test: Test::Value(expected.clone()) }];
+    match asked {
+        Asked::Swap { key, expected, .. } => {
+            let (target, test) = (KeyRange::Single(key.clone()), Test::Value(expected.clone()));
+            transaction.preconditions = vec![Precondition { target, test }];
+        }
+        Asked::Guarded { partition, epoch, .. } => {
+            transaction.guards = vec![Guard::Partition { id: partition.clone(), epoch: *epoch }];
+        }
+        Asked::Read { .. } | Asked::Write { .. } | Asked::Once { .. } => {}
     }
     Some(Command::Transaction(transaction))
 }

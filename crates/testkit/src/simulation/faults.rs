@@ -11,7 +11,7 @@ use rand::{
     rngs::StdRng,
     seq::{IndexedRandom, SliceRandom},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{members::Members, observer, story::Story};
 use crate::{Conditions, SimCluster};
@@ -65,6 +65,9 @@ const KINDS: [Kind; 14] = [
     Kind::CrashCutOff,
     Kind::SlowDisks,
 ];
+
+/// How long a member may take to start that was in the cluster before.
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// Makes faults in a cluster.
 pub(super) struct Faults {
@@ -238,8 +241,11 @@ impl Faults {
     }
 
     async fn restart(&mut self, id: MemberId) -> Result<(), String> {
-        let started = self.cluster.restart(id).await;
-        started.map_err(|error| format!("member {id} did not start again: {error}"))?;
+        let started = timeout(START_MAX, self.cluster.restart(id)).await;
+        let started = started.map_err(|_| format!("it still waits after {START_MAX:?}"));
+        started
+            .and_then(|started| started.map_err(|error| error.to_string()))
+            .map_err(|error| format!("member {id} did not start again: {error}"))?;
         self.introduce(id);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Workers: each holds a session, registers with it, owns what it is granted, and makes writes
-//! that must be applied at most once.
+//! Workers: each holds a session, registers with it, owns what it is granted (see
+//! [`super::owners`]), and makes writes that must be applied at most once.
 //!
 //! A holder keeps its session alive through any member, counts how long it is valid as the
 //! contract says (from before it sent a keep-alive that was answered), and now and then falls
@@ -15,8 +15,8 @@ use bytes::Bytes;
 use quorate_node::{
     Coordinator,
     core::{
-        Call, Command, Key, KeyRange, Kind, Name, PartitionId, PartitionState, Reason, Record,
-        RegisterWorker, Reply, Request, Resources, Serial, SessionId, digest,
+        Call, Command, Epoch, Key, MemberId, Name, PartitionId, Reason, RegisterWorker, Reply,
+        Request, Resources, Serial, SessionId, digest,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -34,6 +34,11 @@ pub(super) const TTL: Duration = Duration::from_secs(2);
 /// For how long a holder may rely on an answer: clock rates may differ by 1%.
 const RELIED_ON: Duration = Duration::from_millis(1_980);
 
+/// The name of the worker with this number.
+pub(super) fn worker(number: u64) -> Option<Name> {
+    Name::new(&format!("worker{number}")).ok()
+}
+
 /// One worker and the sessions that it holds, one after the other.
 pub(super) struct Holder {
     pub(super) number: u64,
@@ -41,8 +46,12 @@ pub(super) struct Holder {
     pub(super) story: Story,
     pub(super) random: StdRng,
     pub(super) until: Instant,
+    /// The member that it calls as long as that runs. None: any member, another one each time.
+    home: Option<MemberId>,
     /// Tells its requests from those of its earlier sessions.
     requests: u64,
+    /// What it was granted, now and before.
+    pub(super) grants: Vec<(PartitionId, Epoch)>,
 }
 
 /// A session while it lasts.
@@ -60,12 +69,14 @@ impl Holder {
         until: Instant,
     ) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Self { number, members, story, random, until, requests: 0 }
+        let (home, requests, grants) = (None, 0, Vec::new());
+        Self { number, members, story, random, until, home, requests, grants }
     }
 
     /// Holds one session after the other until the time is up; the last one is left to expire.
     pub(super) async fn run(mut self) {
         while Instant::now() < self.until {
+            self.choose_home();
             match self.open().await {
                 Some(id) => self.hold(Held { id, serial: Serial(0) }).await,
                 None => self.rest(50..300).await,
@@ -78,8 +89,16 @@ impl Holder {
         sleep(Duration::from_millis(self.random.random_range(ms))).await;
     }
 
-    fn coordinator(&mut self) -> Option<Coordinator> {
-        Some(self.members.any(&mut self.random)?.coordinator)
+    /// One in two sessions is held through one member only: what that one says in error is not
+    /// put right by another.
+    fn choose_home(&mut self) {
+        let any = self.members.any(&mut self.random).map(|member| member.coordinator.member_id());
+        self.home = any.filter(|_| self.random.random_range(0..2) == 0);
+    }
+
+    pub(super) fn coordinator(&mut self) -> Option<Coordinator> {
+        let home = self.home.and_then(|id| self.members.get(id));
+        Some(home.or_else(|| self.members.any(&mut self.random))?.coordinator)
     }
 
     async fn open(&mut self) -> Option<SessionId> {
@@ -121,7 +140,7 @@ impl Holder {
             if !registered {
                 registered = self.register(held.id).await;
             }
-            self.release_what_is_asked_back(held.id).await;
+            self.tend(held.id).await;
             self.write_once(&mut held).await;
             self.rest(20..300).await;
         }
@@ -146,7 +165,7 @@ impl Holder {
     }
 
     async fn register(&mut self, session: SessionId) -> bool {
-        let Ok(name) = Name::new(&format!("worker{}", self.number)) else { return true };
+        let Some(name) = worker(self.number) else { return true };
         let Some(coordinator) = self.coordinator() else { return false };
         let register = Command::RegisterWorker(RegisterWorker {
             name,
@@ -159,30 +178,15 @@ impl Holder {
         answer.is_ok_and(|committed| committed.outcome.result.is_ok())
     }
 
-    async fn release_what_is_asked_back(&mut self, session: SessionId) {
-        let Some(coordinator) = self.coordinator() else { return };
-        let state = coordinator.view().state.clone();
-        let all = KeyRange::Prefix(Kind::Partition, Bytes::new());
-        for (key, record) in state.range(&all) {
-            let Record::Partition(partition) = &record.value else { continue };
-            let mine = partition.owner.as_ref().is_some_and(|owner| owner.session == session);
-            let asked_back =
-                matches!(partition.state, PartitionState::Releasing | PartitionState::Deleted);
-            let id = std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse);
-            if let (true, true, Some(epoch), Some(id)) = (mine, asked_back, partition.epoch, id) {
-                let now = self.story.now();
-                self.story.told().releases.entry((id.clone(), epoch)).or_insert(now);
-                let release = Command::ReleasePartition { id, epoch };
-                // Asked again when this gets lost.
-                drop(coordinator.propose(release, Instant::now() + TTL / 4).await);
-            }
-        }
+    /// A number that no other request of anybody has.
+    pub(super) fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.number * 1_000_000 + self.requests
     }
 
     async fn write_once(&mut self, held: &mut Held) {
         held.serial = held.serial.next();
-        self.requests += 1;
-        let request = self.number * 1_000_000 + self.requests;
+        let request = self.next_request();
         let key = Key::entry(format!("once/{request}"));
         let value = Bytes::from(request.to_string());
         let asked = Asked::Once { request, key, value };

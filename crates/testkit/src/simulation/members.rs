@@ -28,6 +28,11 @@ impl Members {
         self.0.lock().remove(&id);
     }
 
+    /// This one. None: it does not run.
+    pub(super) fn get(&self, id: MemberId) -> Option<Member> {
+        self.0.lock().get(&id).cloned()
+    }
+
     /// Any of them. None: nobody runs.
     pub(super) fn any(&self, random: &mut StdRng) -> Option<Member> {
         let members: Vec<_> = self.0.lock().values().cloned().collect();

@@ -21,17 +21,18 @@ mod holders;
 mod invariant;
 mod members;
 mod observer;
+mod owners;
 mod report;
 mod story;
 mod subscribers;
 
-use std::{io, time::Duration};
+use std::{io, thread, time::Duration};
 
 use quorate_node::{
     config::Raft,
     core::{
-        ApplyNetwork, Command, MemberId, Name, NetworkSpec, Parallelism, PartitionPolicy, Process,
-        ProcessEdge, Resources,
+        ApplyNetwork, Command, MemberId, Name, NetworkSpec, Parallelism, PartitionId,
+        PartitionPolicy, Process, ProcessEdge, Resources,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -79,6 +80,17 @@ pub struct Simulation {
 /// When the runtime cannot be made. What went wrong in the cluster is in the report.
 pub fn run(simulation: Simulation) -> io::Result<Report> {
     simulate(simulation.seed, course(simulation))
+}
+
+/// As [`run`], on a thread of its own. Whatever ends it badly, a panic too, is told in words.
+///
+/// # Errors
+/// What ended it badly.
+pub fn run_apart(simulation: Simulation) -> Result<Report, String> {
+    let thread = thread::Builder::new().name(format!("seed {}", simulation.seed));
+    let running = thread.spawn(move || run(simulation));
+    let ended = running.map_err(|error| format!("no thread: {error}"))?.join();
+    ended.map_err(|_| "it panicked".to_owned())?.map_err(|error| format!("no runtime: {error}"))
 }
 
 async fn course(simulation: Simulation) -> Report {
@@ -133,6 +145,9 @@ fn clients(faults: &Faults, until: Instant, random: &mut StdRng) -> JoinSet<()> 
         let (seed, members, story) = shared();
         clients.spawn(Holder::new(CALLERS + number, seed, members, story, until).run());
     }
+    let partitions = (0..PARTITIONS).filter_map(|at| PartitionId::parse(&format!("net/{at}")));
+    let (seed, members, _) = shared();
+    clients.spawn(owners::move_about(seed, members, partitions.collect(), until));
     for number in 0..SUBSCRIBERS {
         let (seed, members, story) = shared();
         clients.spawn(Subscriber::new(number, seed, members, story, until).run());

@@ -78,6 +78,8 @@ pub(crate) enum Asked {
     /// A key to have a value, at most once however often it is sent. The number tells the request
     /// from others, whoever sends it again.
     Once { request: u64, key: Key, value: Bytes },
+    /// A key to have a value, if the partition is owned in this epoch.
+    Guarded { partition: PartitionId, epoch: Epoch, key: Key, value: Bytes },
 }
 
 /// How a call ended.
@@ -141,7 +143,8 @@ impl Asked {
             Self::Read { key }
             | Self::Write { key, .. }
             | Self::Swap { key, .. }
-            | Self::Once { key, .. } => key,
+            | Self::Once { key, .. }
+            | Self::Guarded { key, .. } => key,
         }
     }
 
@@ -149,9 +152,10 @@ impl Asked {
     pub(crate) const fn value(&self) -> Option<&Bytes> {
         match self {
             Self::Read { .. } => None,
-            Self::Write { value, .. } | Self::Swap { value, .. } | Self::Once { value, .. } => {
-                Some(value)
-            }
+            Self::Write { value, .. }
+            | Self::Swap { value, .. }
+            | Self::Once { value, .. }
+            | Self::Guarded { value, .. } => Some(value),
         }
     }
 }

@@ -25,7 +25,10 @@ pub(super) fn check(told: &Told) -> Vec<String> {
 /// The revision that a call made. None: it changed nothing.
 fn changed(call: &CallStory) -> Option<Revision> {
     match (&call.asked, &call.end) {
-        (Asked::Write { .. } | Asked::Once { .. }, End::Done { revision, .. })
+        (
+            Asked::Write { .. } | Asked::Once { .. } | Asked::Guarded { .. },
+            End::Done { revision, .. },
+        )
         | (Asked::Swap { .. }, End::Done { revision, swapped: true, .. }) => Some(*revision),
         _ => None,
     }

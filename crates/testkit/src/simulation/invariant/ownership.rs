@@ -1,11 +1,12 @@
 //! A partition is granted to somebody only when nobody else may act for it any more: the owner
-//! before has begun to release it, or its session is over by its own count. Epochs only grow.
+//! before has begun to release it, or its session is over by its own count. Epochs only grow. What
+//! is written under the guard of a grant is written while that grant lasts.
 
 use std::collections::BTreeMap;
 
 use quorate_node::core::{Epoch, Key, Kind, PartitionId, Record, SessionId};
 
-use crate::simulation::story::{At, Told};
+use crate::simulation::story::{Asked, At, Told};
 
 /// One grant, and when the first coordinator had applied it.
 struct Grant {
@@ -37,6 +38,44 @@ pub(super) fn check(told: &Told) -> Vec<String> {
             }
         }
     }
+    found.extend(guarded(told));
+    found
+}
+
+/// The writes that were accepted under a grant that was none, any more or yet.
+fn guarded(told: &Told) -> Vec<String> {
+    let mut asked = BTreeMap::new();
+    for call in &told.calls {
+        if let Asked::Guarded { partition, epoch, key, value } = &call.asked {
+            asked.insert((key, value), (Key::partition(partition), *epoch));
+        }
+    }
+    let mut owned: BTreeMap<&Key, Option<Epoch>> = BTreeMap::new();
+    let mut found = Vec::new();
+    let changes = told.events.iter().flat_map(|(revision, applied)| {
+        applied.event.changes.iter().map(move |change| (revision, change))
+    });
+    for (revision, change) in changes {
+        match change.current.as_ref().map(|record| &record.value) {
+            Some(Record::Partition(partition)) => {
+                let epoch = partition.owner.as_ref().and(partition.epoch);
+                owned.insert(&change.key, epoch);
+            }
+            Some(Record::Entry(entry)) => {
+                let Some((partition, epoch)) = asked.get(&(&change.key, &entry.value)) else {
+                    continue;
+                };
+                let now = owned.get(partition).copied().flatten();
+                if now != Some(*epoch) {
+                    found.push(format!(
+                        "revision {revision} was accepted under epoch {epoch} of {partition:?}, \
+                         which was owned in {now:?}"
+                    ));
+                }
+            }
+            _ => _ = owned.remove(&change.key),
+        }
+    }
     found
 }
 
@@ -59,8 +98,9 @@ fn grants(told: &Told) -> BTreeMap<&Key, Vec<Grant>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{granted, session, told_sessions};
+    use super::super::samples::{done, event, granted, guarded, session, told_sessions};
     use super::*;
+    use crate::simulation::story::End;
 
     #[test]
     fn an_overlap_and_an_old_epoch_are_found() {
@@ -77,5 +117,23 @@ mod tests {
         let epoch = Epoch { revision: quorate_node::core::Revision(3), ..Epoch::default() };
         released.releases.insert((id, epoch), At::from_secs(8));
         assert_eq!(check(&released), [""; 0], "released before");
+    }
+
+    #[test]
+    fn a_write_under_an_old_grant_is_found() {
+        let (one, other) = (session(1), session(2));
+        let grants = [granted(3, one, 3, 1), granted(5, other, 5, 10)];
+        let accepted = |revision, epoch, end| {
+            let mut told = told_sessions(one, 10, &grants);
+            told.events.extend([event(revision, "g", "written")]);
+            told.calls.push(guarded("written", epoch, end));
+            check(&told).len()
+        };
+        assert_eq!(accepted(4, 3, done(4)), 0);
+        assert_eq!(accepted(6, 5, done(6)), 0);
+        assert_eq!(accepted(6, 3, done(6)), 1, "another owns it");
+        assert_eq!(accepted(6, 3, End::Unknown), 1, "whatever its caller was told");
+        assert_eq!(accepted(4, 5, done(4)), 1, "before it was granted");
+        assert_eq!(accepted(2, 3, done(2)), 1, "nobody owns it");
     }
 }

@@ -51,6 +51,13 @@ pub(super) fn once(request: u64, end: End) -> CallStory {
     call(1, 2, Asked::Once { request, key, value }, end)
 }
 
+/// A write under the guard of the partition `net/0`, in the epoch that the revision of a grant makes.
+pub(super) fn guarded(value: &'static str, epoch: u64, end: End) -> CallStory {
+    let (partition, key) = (PartitionId::parse("net/0").unwrap(), Key::entry("g"));
+    let epoch = Epoch { revision: Revision(epoch), ..Epoch::default() };
+    call(1, 2, Asked::Guarded { partition, epoch, key, value: value.into() }, end)
+}
+
 fn applied(revision: u64, at: u64, change: Change) -> (Revision, Applied) {
     let revision = Revision(revision);
     let changes = vec![change];
