@@ -1,6 +1,6 @@
 //! Faults that can be planted, to show that the tests would find them.
 //!
-//! With the feature `mutations`, which no release build has, [`plant`] breaks one rule in the whole
+//! With the feature `mutations`, which no release build has, `plant` breaks one rule in the whole
 //! process. Without it [`planted`] is `false` at compile time, and every place that asks is
 //! compiled away. `cargo run --release -p quorate-testkit --features mutations --bin mutants`
 //! plants one after the other, and tells what caught each.

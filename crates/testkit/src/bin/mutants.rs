@@ -18,7 +18,7 @@ use quorate_testkit::simulation::{Report, Simulation, run_apart};
 #[command(name = "mutants", version, after_help = AFTER_HELP)]
 struct Arguments {
     /// How many seeds each fault has at most to be found in.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// How many seeds run before, with nothing planted.
     #[arg(long, value_name = "SEEDS", default_value_t = 20)]
