@@ -36,7 +36,7 @@ const TTL: Duration = Duration::from_secs(2);
 const ACT_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a worker lives before it is struck, milliseconds.
-const LIFE_MS: std::ops::Range<u64> = 3_000..9_000;
+const LIFE_MS: std::ops::Range<u64> = 2_000..7_000;
 
 /// How long it waits when nothing goes.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -66,6 +66,8 @@ pub(super) struct Worker {
     name: Name,
     node: MemberId,
     rng: StdRng,
+    /// What it acted for when its former life ended.
+    had: Vec<(PartitionId, Epoch)>,
     /// No more blows.
     calm: CancellationToken,
     stop: CancellationToken,
@@ -80,7 +82,7 @@ impl Worker {
         stop: CancellationToken,
     ) -> Self {
         let (node, rng) = (habit.node, StdRng::seed_from_u64(habit.seed));
-        Self { bench, name, node, rng, calm, stop }
+        Self { bench, name, node, rng, had: Vec::new(), calm, stop }
     }
 
     pub(super) fn live(mut self) {
@@ -105,7 +107,9 @@ impl Worker {
             acting: BTreeMap::new(),
             blow: Some(blow),
         };
+        life.write_as_before().await;
         let killed = life.run().await;
+        life.worker.had = life.held();
         life.stop_all();
         killed.then_some((client, session))
     }
@@ -214,10 +218,21 @@ impl Life<'_> {
     /// a look at its session: the guard must refuse what is not its own any more.
     async fn stand_still(&mut self) {
         std::thread::sleep(2 * TTL);
-        let had: Vec<_> = self.acting.iter().map(|(id, it)| (id.clone(), it.epoch)).collect();
-        for (id, epoch) in had {
+        for (id, epoch) in self.held() {
             self.write(&id, epoch).await;
         }
+    }
+
+    /// Writes for what its former life had. The name was free for it to come back, so that life's
+    /// session is over: the guard must refuse all of it.
+    async fn write_as_before(&mut self) {
+        for (id, epoch) in std::mem::take(&mut self.worker.had) {
+            self.write(&id, epoch).await;
+        }
+    }
+
+    fn held(&self) -> Vec<(PartitionId, Epoch)> {
+        self.acting.iter().map(|(id, acting)| (id.clone(), acting.epoch)).collect()
     }
 
     async fn leave(&mut self) {
