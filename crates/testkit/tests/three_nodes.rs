@@ -70,6 +70,30 @@ async fn a_write_through_any_member_is_read_through_every_member() {
     cluster.shutdown().await;
 }
 
+/// A write waits for the quicker two of three disks.
+#[tokio::test(start_paused = true)]
+async fn a_slow_disk_holds_up_no_write_and_two_slow_ones_do() {
+    let cluster = started(9).await;
+    let leader = cluster.leader(10 * SECOND).await.unwrap();
+    let others: Vec<MemberId> = cluster.members().filter(|id| *id != leader).collect();
+    let (coordinator, slow) = (cluster.coordinator(leader).unwrap(), SECOND / 2);
+    let took = async |key: &'static str| {
+        let began = Instant::now();
+        write(coordinator, key, "x").await;
+        began.elapsed()
+    };
+    cluster.slow_disk(others[0], slow).unwrap();
+    assert!(took("one").await < slow / 4);
+    cluster.slow_disk(others[1], slow).unwrap();
+    assert!(took("two").await >= slow);
+    cluster.mend_disks();
+    // What was under way takes what it was to take.
+    cluster.converge(10 * SECOND).await.unwrap();
+    assert!(took("none").await < slow / 4);
+    assert!(cluster.slow_disk(MemberId(4), slow).is_err());
+    cluster.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_is_replaced_refuses_and_catches_up() {
     let cluster = started(2).await;
