@@ -1,8 +1,8 @@
 //! Bounded fuzzing of decoders, on stable Rust, inside of ordinary tests.
 //!
 //! A [`Target`] is a decoder with samples of what it should accept. [`Target::run`] gives it the
-//! samples, many damaged ones (see [`damage`]), most of them with their checksums made right
-//! again so that what is behind the checksum is reached, and bytes that are no encoding at all.
+//! samples, many damaged ones (`damage`), half of them with their checksums made right again so
+//! that what is behind the checksum is reached, and bytes that are no encoding at all.
 //!
 //! ```
 //! use quorate_fuzz::Target;

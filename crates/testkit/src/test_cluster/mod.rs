@@ -2,7 +2,7 @@
 //! Quorate.
 //!
 //! Each coordinator has a thread with a runtime of its own, ports on loopback, and a data directory
-//! below a temporary one. All that they say to each other goes through relays ([`links`]), which
+//! below a temporary one. All that they say to each other goes through proxies (`links`), which
 //! hold it back when links are cut.
 //!
 //! Invariants: an address belongs to its member as long as the cluster lives, whether it runs or
