@@ -1,6 +1,6 @@
 //! Calls on the client address: how many, with which code, how long.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
@@ -47,16 +47,16 @@ const METHODS: [&str; 29] = [
     "/quorate.v1.SnapshotService/Save",
 ];
 
-/// Counters of calls.
+/// Counters of calls. A clone shares them; every call makes some.
 #[derive(Debug, Clone)]
 pub struct RpcMetrics {
     requests: IntCounterVec,
-    methods: HashMap<&'static str, Method>,
-    other: Method,
+    methods: Arc<HashMap<&'static str, Method>>,
+    other: Arc<Method>,
 }
 
 /// One method's counters, looked up once.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Method {
     name: &'static str,
     ok: IntCounter,
@@ -92,7 +92,7 @@ impl RpcMetrics {
             }
         };
         let methods = METHODS.into_iter().map(|path| (path, method(path))).collect();
-        Self { methods, other: method("other"), requests }
+        Self { methods: Arc::new(methods), other: Arc::new(method("other")), requests }
     }
 
     /// Counts an answer to a call of the method at `path`.
