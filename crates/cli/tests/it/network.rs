@@ -95,10 +95,10 @@ fn show(cluster: &Cluster) {
     assert_eq!(cluster.json(&["partition", "list"]).len(), 3);
 
     let table = cluster.run(&["connection", "list"]);
-    assert!(table.text(0).contains("net/0->net/1"), "{table:?}");
+    assert!(table.text(0).contains("net/1->net/0"), "{table:?}");
     let connection = &cluster.json(&["connection", "list", "--network", "net"])[0];
-    assert_eq!(connection["from"], "net/0");
-    assert_eq!(connection["to"], "net/1");
+    assert_eq!(connection["from"], "net/1");
+    assert_eq!(connection["to"], "net/0");
     assert_eq!(connection["edges"], 1);
     assert_eq!(connection["state"], "pending");
 }
