@@ -8,7 +8,8 @@
 //!          '------------------ STALE_PLAN: read again, at most 4 plans ---------------'
 //! ```
 //!
-//! Invariants: a plan is made from a linearizable view, and its basis is the network's record in
+//! Invariants: a plan begins with where the network's processes are, unless another strategy is asked
+//! for; it is made from a linearizable view, and its basis is the network's record in
 //! that view, so that apply refuses it if the network has changed since. The same spec, policy and
 //! view give the same plan on every coordinator. Must not know about gRPC, nor how a command is
 //! committed.
