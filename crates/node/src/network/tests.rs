@@ -12,7 +12,7 @@ use quorate_core::{
     NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Record, Rejection, Resources,
     RestoreEpoch, Revision, Stamp, State, Term, apply, rejection::Reason,
 };
-use quorate_plan::Strategies;
+use quorate_plan::{PartitionRequest, PartitionStrategy, Strategies, StrategyFailure};
 use quorate_storage::View;
 
 use super::*;
@@ -295,4 +295,30 @@ async fn no_answer_is_passed_on_as_it_is() {
     let read = || ready(Ok(store.view()));
     let unsent = apply_network(&strategies, &name("net"), spec(), None, read, propose).await;
     assert_eq!(unsent.unwrap_err(), ApplyError::Unanswered("unreachable"));
+}
+
+/// An embedder's strategy with a bug.
+struct Panics;
+
+impl PartitionStrategy for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    fn assign(&self, _: &PartitionRequest<'_>) -> Result<Vec<u32>, StrategyFailure> {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_strategy_that_panics_is_a_rejection() {
+    let store = Store::new();
+    let mut strategies = Strategies::builtin();
+    strategies.register(Arc::new(Panics)).unwrap();
+    let read = || ready(Ok::<_, Infallible>(store.view()));
+    let propose = |command: Command| ready(Ok(store.commit(&command)));
+    let spec = chain(3, PartitionPolicy { partitions: 2, strategy: name("panics") });
+    let applied = apply_network(&strategies, &name("net"), spec, None, read, propose).await;
+    assert_eq!(rejected(applied).reason, Reason::PreconditionFailed);
+    assert_eq!(store.state().revision(), Revision(0));
 }
