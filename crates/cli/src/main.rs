@@ -56,10 +56,19 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let runtime = runtime().context("cannot start the runtime")?;
     let result = runtime.block_on(commands::run(cli));
     runtime.shutdown_timeout(LEAVE_TIMEOUT);
     result
+}
+
+/// Many threads. Who is woken waits behind those that were woken before: when a log entry is answered,
+/// all replies on a connection are there before the connection's task runs, and leave in one write.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    #[cfg(tokio_unstable)]
+    builder.disable_lifo_slot();
+    builder.enable_all().build()
 }
 
 /// In one thread: it waits for few things, and there may be many of it.

@@ -7,10 +7,15 @@
 //! Invariant: decoding never panics and allocates in proportion to what it was given, whatever
 //! the bytes claim.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version that [`encode`] writes.
 pub const FORMAT: u8 = 2;
+
+/// What most values take at most, so that encoding them allocates once.
+const USUAL: usize = 512;
 
 /// The bytes are not what they should be.
 #[derive(Debug, thiserror::Error)]
@@ -29,19 +34,21 @@ pub enum DecodeError {
 /// Encodes a value.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
+    let mut bytes = Vec::with_capacity(USUAL);
+    bytes.push(FORMAT);
     bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
         .expect("writing to a Vec does not fail, and every type of this crate is encodable");
     bytes
 }
 
-/// Encodes a value that is known to take no more than `room`.
-pub(crate) fn encode_into<'a, T: Serialize>(room: &'a mut [u8], value: &T) -> &'a [u8] {
-    room[0] = FORMAT;
+/// Encodes a value into `room`; one that takes more, into memory of its own.
+pub(crate) fn encode_within<'a, T: Serialize>(room: &'a mut [u8], value: &T) -> Cow<'a, [u8]> {
     let config = bincode::config::standard();
-    let used = bincode::serde::encode_into_slice(value, &mut room[1..], config)
-        .expect("there is room, and every type of this crate is encodable");
-    &room[..=used]
+    room[0] = FORMAT;
+    match bincode::serde::encode_into_slice(value, &mut room[1..], config) {
+        Ok(used) => Cow::Borrowed(&room[..=used]),
+        Err(_) => Cow::Owned(encode(value)),
+    }
 }
 
 /// Decodes a value; all bytes must be used.

@@ -15,6 +15,7 @@ use crate::{
     name::Name,
     record::{Load, NetworkSpec, Owner, Record},
     resources::Resources,
+    text,
 };
 
 /// A change to the state. At most one revision each.
@@ -136,16 +137,26 @@ pub struct Call {
 /// A digest of what a client asked for: the XXH3 hash (64 bit) of its encoding.
 #[must_use]
 pub fn digest<T: Serialize>(asked: &T) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(&codec::encode(asked))
+    xxhash_rust::xxh3::xxh3_64(&codec::encode_within(&mut [0; 1024], asked))
 }
 
 /// Who changed something, and why: kept with every revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// What the client calls itself. May be empty.
+    #[serde(with = "crate::text")]
     pub label: Arc<str>,
     /// Why, in a person's words. May be empty.
+    #[serde(with = "crate::text")]
     pub reason: Arc<str>,
+}
+
+impl Origin {
+    /// What a client says of itself and of what it does.
+    #[must_use]
+    pub fn new(label: &str, reason: &str) -> Self {
+        Self { label: text::shared(label), reason: text::shared(reason) }
+    }
 }
 
 /// What a worker says of itself.

@@ -25,7 +25,7 @@ pub(crate) fn record(key: &Key, record: &Versioned<Record>) -> u64 {
     let value = match &record.value {
         Record::Entry(Entry { value, session: None }) => xxh3_64_with_seed(value, seed),
         Record::Setting(text) => xxh3_64_with_seed(text.as_bytes(), seed),
-        other => xxh3_64_with_seed(&codec::encode(other), seed),
+        other => xxh3_64_with_seed(&codec::encode_within(&mut [0; 256], other), seed),
     };
     versioned(value, [record.created.0, record.modified.0, record.version])
 }
@@ -33,8 +33,8 @@ pub(crate) fn record(key: &Key, record: &Versioned<Record>) -> u64 {
 /// A window as a record under its session's key: what [`record`] says, at a fraction of the cost.
 pub(crate) fn window(session: SessionId, at: Revision, window: Window) -> u64 {
     let seed = xxh3_64_with_seed(&session.to_bytes(), Kind::Window as u64);
-    let mut bytes = [0; 64];
-    let value = xxh3_64_with_seed(codec::encode_into(&mut bytes, &Record::Window(window)), seed);
+    let value = Record::Window(window);
+    let value = xxh3_64_with_seed(&codec::encode_within(&mut [0; 64], &value), seed);
     versioned(value, [at.0, at.0, 1])
 }
 

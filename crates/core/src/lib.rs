@@ -54,6 +54,7 @@ pub mod restore;
 pub mod setting;
 mod size;
 pub mod state;
+mod text;
 
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{

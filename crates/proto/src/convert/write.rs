@@ -54,7 +54,7 @@ pub fn write_context(
             digest: digest(),
         }),
     };
-    Ok((call, Origin { label: label.into(), reason: reason.into() }))
+    Ok((call, Origin::new(&label, &reason)))
 }
 
 /// Reads who asks for what no serial counts, and why.
