@@ -17,6 +17,7 @@
 //! balance.
 
 mod assignment;
+pub mod cluster;
 mod facts;
 mod load_based;
 mod loads;

@@ -1,0 +1,299 @@
+//! From where partitions are to where they should be.
+//!
+//! ```text
+//! nobody's and leaving ones -> labels -> overload -> balance -> traffic
+//! \------------- needed --------------------------/  \--- worthwhile ---/
+//! ```
+//!
+//! Each step makes one move after the other, and each move keeps what workers give: so does every prefix
+//! of the plan. A partition is moved once at most. What is worthwhile is bounded by the policy.
+//!
+//! Costs, for each move that is needed: the partition's neighbors and a few workers, all workers when
+//! none of those will do. Ties go to the lower number.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::{
+    Key, PartitionId, Revision, WorkerState,
+    plan::{Basis, Blocked, Leaving, Move, MoveReason, Plan, Rejected},
+};
+
+use super::{
+    balance, order,
+    policy::{BalancePolicy, Moves},
+    traffic,
+    usage::Usage,
+    view::ClusterView,
+};
+
+/// So many of the least loaded workers are looked at for each partition, beside those that have its
+/// neighbors.
+const LEAST_LOADED: usize = 16;
+
+/// Plans where partitions go. What is needed comes first; then, as far as the policy allows it, what is
+/// worthwhile. A balanced cluster gives a plan without moves.
+#[must_use]
+pub fn rebalance(view: &ClusterView, policy: &BalancePolicy) -> Plan {
+    let mut draft = Draft::new(view, *policy);
+    let before = draft.usage.standing();
+    draft.give_homes();
+    draft.mend_labels();
+    draft.mend_overload();
+    if policy.moves == Moves::Worthwhile {
+        balance::balance(&mut draft);
+        traffic::bring_together(&mut draft);
+    }
+    let after = draft.usage.standing();
+    let Draft { moves, mut rejected, .. } = draft;
+    rejected.sort_by(|a, b| a.partition.cmp(&b.partition));
+    let basis = basis(view, &moves);
+    let waves = order::waves(view, moves);
+    Plan { basis, before, after, waves, rejected }
+}
+
+/// What a step decided.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) partition: u32,
+    pub(super) from: Option<u32>,
+    pub(super) to: u32,
+    pub(super) reason: MoveReason,
+    pub(super) gain: i64,
+    pub(super) cost: i64,
+}
+
+/// A plan in the making.
+#[derive(Debug, Clone)]
+pub(super) struct Draft<'a> {
+    pub(super) usage: Usage<'a>,
+    pub(super) policy: BalancePolicy,
+    pub(super) moves: Vec<Step>,
+    pub(super) moved: Vec<bool>,
+    /// What all partitions need, by resource.
+    pub(super) totals: Vec<u128>,
+    /// No worker should have more.
+    pub(super) ceiling: u64,
+    /// The workers that take partitions, by load.
+    by_load: BTreeSet<(u64, u32)>,
+    rejected: Vec<Rejected>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(view: &'a ClusterView, policy: BalancePolicy) -> Self {
+        let usage = Usage::new(view);
+        let takers = view.worker_numbers().filter(|worker| view.takes(*worker));
+        let by_load = takers.map(|worker| (usage.load(worker), worker)).collect();
+        let ceiling = part(usage.fair(), 1_000_000 + u64::from(policy.tolerance.above_ppm));
+        Self {
+            policy,
+            moves: Vec::new(),
+            moved: vec![false; view.partitions.len()],
+            totals: usage.totals(),
+            ceiling,
+            by_load,
+            rejected: Vec::new(),
+            usage,
+        }
+    }
+
+    /// Moves a partition.
+    pub(super) fn shift(&mut self, partition: u32, to: u32, reason: MoveReason) {
+        let from = self.usage.of(partition);
+        let gain = from.map_or(0, |from| {
+            let (now, then) =
+                (self.usage.traffic(partition, from), self.usage.traffic(partition, to));
+            now.saturating_sub(then)
+        });
+        let size = from.map_or(0, |_| self.usage.size(partition, &self.totals));
+        let cost = i64::try_from(size).unwrap_or(i64::MAX);
+        for worker in from.into_iter().chain([to]) {
+            self.by_load.remove(&(self.usage.load(worker), worker));
+        }
+        self.usage.shift(partition, to);
+        for worker in from.into_iter().chain([to]) {
+            if self.usage.view.takes(worker) {
+                self.by_load.insert((self.usage.load(worker), worker));
+            }
+        }
+        self.moved[partition as usize] = true;
+        self.moves.push(Step { partition, from, to, reason, gain, cost });
+    }
+
+    /// The workers that take partitions, from the least loaded on.
+    pub(super) fn by_load(&self) -> impl DoubleEndedIterator<Item = u32> {
+        self.by_load.iter().map(|(_, worker)| *worker)
+    }
+
+    /// The best place for a partition: within the ceiling if there is one, near what it exchanges with, and
+    /// then where there is most room.
+    fn choose(&self, partition: u32) -> Option<u32> {
+        let neighbors = self.usage.view.neighbors(partition).iter();
+        let near = neighbors.filter_map(|(neighbor, _)| self.usage.of(*neighbor));
+        let near: BTreeSet<u32> = near.chain(self.by_load().take(LEAST_LOADED)).collect();
+        let best = self.best_of(partition, near.into_iter());
+        match best {
+            Some((over, ..)) if over == 0 => best,
+            _ => self.best_of(partition, self.usage.view.worker_numbers()),
+        }
+        .map(|(.., worker)| worker)
+    }
+
+    fn best_of(
+        &self,
+        partition: u32,
+        workers: impl Iterator<Item = u32>,
+    ) -> Option<(u64, i64, u64, u32)> {
+        let home = self.usage.of(partition);
+        let open = workers.filter(|worker| home != Some(*worker));
+        let open = open.filter(|worker| self.usage.blocked(partition, *worker).is_none());
+        let rank = |worker: u32| {
+            let load = self.usage.load_with(worker, partition);
+            let over = load.saturating_sub(self.ceiling);
+            (over, self.usage.traffic(partition, worker), load, worker)
+        };
+        open.map(rank).min()
+    }
+
+    /// Nobody's partitions, and those whose worker must give them away: the largest first.
+    fn give_homes(&mut self) {
+        let view = self.usage.view;
+        let homeless = view.partition_numbers().filter_map(|it| Some((it, self.homeless(it)?)));
+        let sized = homeless.map(|(it, why)| (self.usage.size(it, &self.totals), it, why));
+        let mut homeless: Vec<_> = sized.collect();
+        homeless.sort_by(|a, b| (b.0, a.1).cmp(&(a.0, b.1)));
+        // Evacuations come first: what runs nowhere is worse off than what has yet to move, but a
+        // worker that is down has run nothing for longer.
+        homeless.sort_by_key(|(_, _, why)| *why == MoveReason::Place);
+        for (_, partition, why) in homeless {
+            match self.choose(partition) {
+                Some(to) => self.shift(partition, to, why),
+                None => self.reject(partition),
+            }
+        }
+    }
+
+    /// Why a partition must get another worker; None: it need not.
+    fn homeless(&self, partition: u32) -> Option<MoveReason> {
+        let view = self.usage.view;
+        match self.usage.of(partition) {
+            Some(worker) => match view.workers[worker as usize].state {
+                WorkerState::Draining => Some(MoveReason::Evacuate(Leaving::Draining)),
+                WorkerState::Down => Some(MoveReason::Evacuate(Leaving::Down)),
+                WorkerState::Joining | WorkerState::Active => None,
+            },
+            // Its worker is not known any more.
+            None if view.partitions[partition as usize].worker.is_some() => {
+                Some(MoveReason::Evacuate(Leaving::Down))
+            }
+            None => Some(MoveReason::Place),
+        }
+    }
+
+    fn reject(&mut self, partition: u32) {
+        let mut counted: BTreeMap<Blocked, u32> = BTreeMap::new();
+        let takers = self.by_load().filter(|worker| self.usage.of(partition) != Some(*worker));
+        for blocked in takers.filter_map(|worker| self.usage.blocked(partition, worker)) {
+            // How much is missing differs from worker to worker; the least counts.
+            let same = |it: &&Blocked| same_rule(it, &blocked);
+            let first = counted.keys().find(same).cloned().unwrap_or_else(|| blocked.clone());
+            let count = counted.remove(&first).unwrap_or(0) + 1;
+            counted.insert(first.min(blocked), count);
+        }
+        let most = counted.into_iter().max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
+        let blocked = most.map_or(Blocked::NoWorker, |(blocked, _)| blocked);
+        let partition = self.usage.view.partitions[partition as usize].id.clone();
+        self.rejected.push(Rejected { partition, blocked });
+    }
+
+    /// Partitions whose worker lacks a label that they require.
+    fn mend_labels(&mut self) {
+        let view = self.usage.view;
+        for partition in view.partition_numbers() {
+            let Some(worker) = self.usage.of(partition) else { continue };
+            if self.moved[partition as usize] || !view.takes(worker) {
+                continue;
+            }
+            let Some(label) = view.lacks(partition, worker) else { continue };
+            match self.choose(partition) {
+                Some(to) => self.shift(partition, to, MoveReason::Label { label }),
+                None => self.reject(partition),
+            }
+        }
+    }
+
+    /// Workers of which more is needed than they give.
+    fn mend_overload(&mut self) {
+        for worker in self.usage.view.worker_numbers() {
+            while let Some(resource) = self.usage.overloaded(worker) {
+                if !self.usage.view.takes(worker) || !self.relieve(worker, resource) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes one partition from a worker: the one that loses the least traffic for what it frees.
+    fn relieve(&mut self, worker: u32, resource: usize) -> bool {
+        let members = self.usage.members(worker).iter().copied();
+        let mut worth: Vec<(i128, u32, u32)> = Vec::new();
+        for partition in members.filter(|it| !self.moved[*it as usize]) {
+            let frees = self.usage.view.needs(partition)[resource];
+            if frees == 0 {
+                continue;
+            }
+            if let Some(to) = self.choose(partition) {
+                let (now, then) =
+                    (self.usage.traffic(partition, worker), self.usage.traffic(partition, to));
+                let loses = i128::from(then) - i128::from(now);
+                worth.push(((loses << 30) / i128::from(frees), partition, to));
+            }
+        }
+        let Some((_, partition, to)) = worth.into_iter().min() else { return false };
+        let resource = self.usage.view.resources[resource].clone();
+        self.shift(partition, to, MoveReason::Overload { resource });
+        true
+    }
+}
+
+fn same_rule(a: &Blocked, b: &Blocked) -> bool {
+    match (a, b) {
+        (Blocked::Capacity { resource: a, .. }, Blocked::Capacity { resource: b, .. }) => a == b,
+        _ => std::mem::discriminant(a) == std::mem::discriminant(b),
+    }
+}
+
+/// So many millionths of a load.
+pub(super) fn part(load: u64, ppm: u64) -> u64 {
+    let product = u128::from(load) * u128::from(ppm) / 1_000_000;
+    u64::try_from(product).unwrap_or(u64::MAX)
+}
+
+/// What is moved, from where and to where.
+fn basis(view: &ClusterView, moves: &[Step]) -> Basis {
+    let mut records: BTreeMap<Key, Revision> = BTreeMap::new();
+    for step in moves {
+        let partition = &view.partitions[step.partition as usize];
+        let id: &PartitionId = &partition.id;
+        records.insert(Key::partition(id), partition.version);
+        for worker in step.from.into_iter().chain([step.to]) {
+            let worker = &view.workers[worker as usize];
+            records.insert(Key::worker(&worker.name), worker.version);
+        }
+    }
+    Basis { records: records.into_iter().collect() }
+}
+
+/// The move of a step, without what it waits for.
+pub(super) fn to_move(view: &ClusterView, step: &Step) -> Move {
+    let name = |worker: u32| view.workers[worker as usize].name.clone();
+    let partition = &view.partitions[step.partition as usize];
+    Move {
+        partition: partition.id.clone(),
+        from: partition.worker.clone(),
+        to: name(step.to),
+        reason: step.reason.clone(),
+        gain: step.gain,
+        cost: step.cost,
+        waits_for: Vec::new(),
+    }
+}
