@@ -52,21 +52,11 @@ impl Budget {
 
 /// Evens out loads that are outside of the tolerance.
 pub(super) fn balance(draft: &mut Draft<'_>) {
-    let fair = draft.usage.fair();
-    let tolerance = draft.policy.tolerance;
-    let outside = |draft: &Draft<'_>, fifths: u64| {
-        let above = u64::from(tolerance.above_ppm) * fifths / 5;
-        let below = u64::from(tolerance.below_ppm).min(1_000_000) * fifths / 5;
-        let (most, least) = (part(fair, 1_000_000 + above), part(fair, 1_000_000 - below));
-        let load = |worker: Option<u32>| worker.map_or(fair, |worker| draft.usage.load(worker));
-        let lowest = load(draft.by_load().next());
-        load(draft.by_load().next_back()) > most || lowest < least
-    };
-    if !outside(draft, 5) {
+    if is_balanced(draft, 5) {
         return;
     }
     let mut budget = Budget::of(draft);
-    while outside(draft, 4) {
+    while !is_balanced(draft, 4) {
         let Some((partition, to)) = next(draft) else { return };
         let size = draft.usage.size(partition, &draft.totals);
         if !budget.take(size, draft.moves.is_empty()) {
@@ -74,6 +64,16 @@ pub(super) fn balance(draft: &mut Draft<'_>) {
         }
         draft.shift(partition, to, MoveReason::Balance);
     }
+}
+
+/// Whether all loads are within so many fifths of the tolerance.
+pub(super) fn is_balanced(draft: &Draft<'_>, fifths: u64) -> bool {
+    let (fair, tolerance) = (draft.usage.fair(), draft.policy.tolerance);
+    let above = u64::from(tolerance.above_ppm) * fifths / 5;
+    let below = u64::from(tolerance.below_ppm).min(1_000_000) * fifths / 5;
+    let load = |worker: Option<u32>| worker.map_or(fair, |worker| draft.usage.load(worker));
+    let (lowest, highest) = (load(draft.by_load().next()), load(draft.by_load().next_back()));
+    highest <= part(fair, 1_000_000 + above) && lowest >= part(fair, 1_000_000 - below)
 }
 
 /// The next move: from the worker that has the most to one that has little, or from one that has much to
@@ -98,8 +98,7 @@ fn between(draft: &Draft<'_>, from: u32, to: u32) -> Option<u32> {
         !draft.moved[*partition as usize] && !view.partitions[*partition as usize].rests
     };
     let rank = |partition: u32| {
-        let (gets, keeps) =
-            (usage.load_with(to, partition), usage.load_without(from, partition));
+        let (gets, keeps) = (usage.load_with(to, partition), usage.load_without(from, partition));
         let larger = gets.max(keeps);
         if larger >= had || usage.blocked(partition, to).is_some() {
             return None;

@@ -56,7 +56,11 @@ pub enum Verdict {
 
 /// Why a partition is where it is. None: there is no such partition.
 #[must_use]
-pub fn explain(view: &ClusterView, policy: &BalancePolicy, id: &PartitionId) -> Option<Explanation> {
+pub fn explain(
+    view: &ClusterView,
+    policy: &BalancePolicy,
+    id: &PartitionId,
+) -> Option<Explanation> {
     let partition = view.partition(id)?;
     let usage = Usage::new(view);
     let home = usage.of(partition);

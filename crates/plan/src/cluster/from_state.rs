@@ -30,7 +30,8 @@ impl ClusterView {
             }
         }
         for (text, record) in records(state, Kind::Partition) {
-            if let (Record::Partition(partition), Some(id)) = (&record.value, PartitionId::parse(text))
+            if let (Record::Partition(partition), Some(id)) =
+                (&record.value, PartitionId::parse(text))
                 && partition.state != PartitionState::Deleted
             {
                 let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());

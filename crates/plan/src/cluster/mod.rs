@@ -27,6 +27,4 @@ mod view;
 pub use explain::{Alternative, Explanation, Verdict, explain, explain_worker, what_if_lost};
 pub use policy::{BalancePolicy, Moves};
 pub use rebalance::rebalance;
-pub use view::{
-    ClusterError, ClusterView, DISTANCE_LABELS, PartitionSpec, Traffic, WorkerSpec,
-};
+pub use view::{ClusterError, ClusterView, DISTANCE_LABELS, PartitionSpec, Traffic, WorkerSpec};

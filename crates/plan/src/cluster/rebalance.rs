@@ -39,13 +39,14 @@ pub fn rebalance(view: &ClusterView, policy: &BalancePolicy) -> Plan {
     draft.give_homes();
     draft.mend_labels();
     draft.mend_overload();
+    draft.settle();
     if policy.moves == Moves::Worthwhile {
         balance::balance(&mut draft);
         traffic::bring_together(&mut draft);
     }
     let after = draft.usage.standing();
-    let Draft { moves, mut rejected, .. } = draft;
-    rejected.sort_by(|a, b| a.partition.cmp(&b.partition));
+    let rejected = draft.rejected();
+    let moves = draft.moves;
     let basis = basis(view, &moves);
     let waves = order::waves(view, moves);
     Plan { basis, before, after, waves, rejected }
@@ -75,7 +76,8 @@ pub(super) struct Draft<'a> {
     pub(super) ceiling: u64,
     /// The workers that take partitions, by load.
     by_load: BTreeSet<(u64, u32)>,
-    rejected: Vec<Rejected>,
+    /// What has found no place yet.
+    open: Vec<(u32, MoveReason)>,
 }
 
 impl<'a> Draft<'a> {
@@ -91,7 +93,7 @@ impl<'a> Draft<'a> {
             totals: usage.totals(),
             ceiling,
             by_load,
-            rejected: Vec::new(),
+            open: Vec::new(),
             usage,
         }
     }
@@ -165,9 +167,25 @@ impl<'a> Draft<'a> {
         // worker that is down has run nothing for longer.
         homeless.sort_by_key(|(_, _, why)| *why == MoveReason::Place);
         for (_, partition, why) in homeless {
-            match self.choose(partition) {
-                Some(to) => self.shift(partition, to, why),
-                None => self.reject(partition),
+            self.give(partition, why);
+        }
+    }
+
+    /// Gives a partition a place, now or when there is one.
+    fn give(&mut self, partition: u32, why: MoveReason) {
+        match self.choose(partition) {
+            Some(to) => self.shift(partition, to, why),
+            None => self.open.push((partition, why)),
+        }
+    }
+
+    /// Tries again what found no place: others have left since. As long as that makes room for more.
+    fn settle(&mut self) {
+        let mut before = usize::MAX;
+        while self.open.len() < before {
+            before = self.open.len();
+            for (partition, why) in std::mem::take(&mut self.open) {
+                self.give(partition, why);
             }
         }
     }
@@ -189,20 +207,32 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn reject(&mut self, partition: u32) {
-        let mut counted: BTreeMap<Blocked, u32> = BTreeMap::new();
+    /// What has no place, and why.
+    fn rejected(&self) -> Vec<Rejected> {
+        let mut open: Vec<u32> = self.open.iter().map(|(partition, _)| *partition).collect();
+        open.sort_unstable();
+        let rejected = open.into_iter().map(|it| Rejected {
+            partition: self.usage.view.partitions[it as usize].id.clone(),
+            blocked: self.why_nowhere(it),
+        });
+        rejected.collect()
+    }
+
+    /// The rule that keeps a partition from most workers, at its least.
+    fn why_nowhere(&self, partition: u32) -> Blocked {
+        let mut rules: Vec<(Blocked, u32)> = Vec::new();
         let takers = self.by_load().filter(|worker| self.usage.of(partition) != Some(*worker));
         for blocked in takers.filter_map(|worker| self.usage.blocked(partition, worker)) {
-            // How much is missing differs from worker to worker; the least counts.
-            let same = |it: &&Blocked| same_rule(it, &blocked);
-            let first = counted.keys().find(same).cloned().unwrap_or_else(|| blocked.clone());
-            let count = counted.remove(&first).unwrap_or(0) + 1;
-            counted.insert(first.min(blocked), count);
+            match rules.iter_mut().find(|(rule, _)| same_rule(rule, &blocked)) {
+                Some((rule, count)) => {
+                    *count += 1;
+                    *rule = rule.clone().min(blocked);
+                }
+                None => rules.push((blocked, 1)),
+            }
         }
-        let most = counted.into_iter().max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
-        let blocked = most.map_or(Blocked::NoWorker, |(blocked, _)| blocked);
-        let partition = self.usage.view.partitions[partition as usize].id.clone();
-        self.rejected.push(Rejected { partition, blocked });
+        let most = rules.into_iter().max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
+        most.map_or(Blocked::NoWorker, |(rule, _)| rule)
     }
 
     /// Partitions whose worker lacks a label that they require.
@@ -214,10 +244,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let Some(label) = view.lacks(partition, worker) else { continue };
-            match self.choose(partition) {
-                Some(to) => self.shift(partition, to, MoveReason::Label { label }),
-                None => self.reject(partition),
-            }
+            self.give(partition, MoveReason::Label { label });
         }
     }
 

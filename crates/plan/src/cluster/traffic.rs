@@ -3,13 +3,17 @@
 //! A move costs as much as the traffic of so many mean edges as its size is times the mean size. How many,
 //! lambda, is the smallest of four for which all moves that are worth it are within the policy's bounds;
 //! if none is, the best moves are made.
+//!
+//! Invariant: what is balanced stays balanced. Where loads cannot be balanced, because partitions are too
+//! large, of two workers neither the higher nor then the lower load grows. So planning again and again
+//! ends: loads never get worse, and traffic always gets less.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use quorate_core::plan::MoveReason;
 
 use super::{
-    balance::Budget,
+    balance::{Budget, is_balanced},
     rebalance::{Draft, part},
 };
 
@@ -70,6 +74,7 @@ struct Prices {
     mean_size: u64,
     gain_min: i64,
     floor: u64,
+    balanced: bool,
 }
 
 impl Prices {
@@ -90,6 +95,7 @@ impl Prices {
             gain_min: i64::try_from(part(all, draft.policy.gain_ppm_min.into()).max(1))
                 .unwrap_or(i64::MAX),
             floor: part(draft.usage.fair(), 1_000_000 - below),
+            balanced: is_balanced(draft, 5),
         }
     }
 
@@ -101,7 +107,7 @@ impl Prices {
             return None;
         }
         let now = usage.traffic(partition, from);
-        if now < self.gain_min || usage.load_without(from, partition) < self.floor {
+        if now < self.gain_min {
             return None;
         }
         let size = usage.size(partition, &draft.totals);
@@ -113,14 +119,27 @@ impl Prices {
             let Some(to) = usage.of(*neighbor).filter(|to| *to != from) else { continue };
             let gain = now.saturating_sub(usage.traffic(partition, to));
             let worth = gain.saturating_sub(price);
-            if gain < self.gain_min || worth <= 0 || best.is_some_and(|it| (worth, Reverse(to)) <= it) {
+            if gain < self.gain_min
+                || worth <= 0
+                || best.is_some_and(|it| (worth, Reverse(to)) <= it)
+            {
                 continue;
             }
-            let fits = usage.load_with(to, partition) <= draft.ceiling;
-            if fits && usage.blocked(partition, to).is_none() {
+            if self.allows(draft, partition, from, to) && usage.blocked(partition, to).is_none() {
                 best = Some((worth, Reverse(to)));
             }
         }
         best.map(|(worth, Reverse(to))| (worth, to))
+    }
+
+    /// Whether loads allow a move.
+    fn allows(&self, draft: &Draft<'_>, partition: u32, from: u32, to: u32) -> bool {
+        let usage = &draft.usage;
+        let (keeps, gets) = (usage.load_without(from, partition), usage.load_with(to, partition));
+        if self.balanced {
+            return gets <= draft.ceiling && keeps >= self.floor;
+        }
+        let sorted = |a: u64, b: u64| (a.max(b), a.min(b));
+        sorted(keeps, gets) <= sorted(usage.load(from), usage.load(to))
     }
 }

@@ -7,7 +7,7 @@
 
 use quorate_core::plan::{Blocked, Standing, WorkerStanding};
 
-use super::view::ClusterView;
+use super::view::{ClusterView, UNLIMITED};
 use crate::facts::imbalance_ppm;
 
 /// Partitions on workers.
@@ -61,7 +61,8 @@ impl<'a> Usage<'a> {
     /// Moves a partition.
     pub(super) fn shift(&mut self, partition: u32, to: u32) {
         if let Some(from) = self.of[partition as usize] {
-            let (members, place) = (&mut self.members[from as usize], self.place[partition as usize]);
+            let (members, place) =
+                (&mut self.members[from as usize], self.place[partition as usize]);
             members.swap_remove(place);
             if let Some(last) = members.get(place) {
                 self.place[*last as usize] = place;
@@ -118,8 +119,8 @@ impl<'a> Usage<'a> {
         let needs = view.needs(partition).iter().zip(self.used(worker)).zip(view.capacity(worker));
         for (resource, ((need, used), capacity)) in needs.enumerate() {
             let sum = used + u128::from(*need);
-            if *need > 0 && *capacity != u64::MAX && sum > u128::from(*capacity) {
-                let missing = u64::try_from(sum - u128::from(*capacity)).unwrap_or(u64::MAX);
+            if *need > 0 && sum > *capacity {
+                let missing = u64::try_from(sum - capacity).unwrap_or(u64::MAX);
                 let resource = view.resources[resource].clone();
                 return Some(Blocked::Capacity { resource, missing });
             }
@@ -130,7 +131,7 @@ impl<'a> Usage<'a> {
     /// The first resource of which a worker's partitions need more than it gives.
     pub(super) fn overloaded(&self, worker: u32) -> Option<usize> {
         let pairs = self.used(worker).iter().zip(self.view.capacity(worker));
-        pairs.into_iter().position(|(used, gives)| *gives != u64::MAX && *used > u128::from(*gives))
+        pairs.into_iter().position(|(used, gives)| used > gives)
     }
 
     /// A worker's load.
@@ -184,9 +185,8 @@ impl<'a> Usage<'a> {
     /// What all traffic costs; each pair counts once.
     pub(super) fn all_traffic(&self) -> u64 {
         let placed = self.view.partition_numbers().filter_map(|it| Some((it, self.of(it)?)));
-        let sum: u128 = placed
-            .map(|(it, worker)| u128::from(self.traffic(it, worker).unsigned_abs()))
-            .sum();
+        let sum: u128 =
+            placed.map(|(it, worker)| u128::from(self.traffic(it, worker).unsigned_abs())).sum();
         u64::try_from(sum / 2).unwrap_or(u64::MAX)
     }
 
@@ -233,7 +233,7 @@ fn weights(view: &ClusterView) -> Vec<u128> {
     let usual: Vec<u128> = (0..count)
         .map(|resource| {
             let gives = takers.iter().map(|worker| view.capacity(*worker)[resource]);
-            let limited: Vec<u128> = gives.filter(|it| *it != u64::MAX).map(u128::from).collect();
+            let limited: Vec<u128> = gives.filter(|it| *it != UNLIMITED).collect();
             let needed: u128 =
                 view.needs[resource..].iter().step_by(count).map(|need| u128::from(*need)).sum();
             match limited.len() {
@@ -244,7 +244,7 @@ fn weights(view: &ClusterView) -> Vec<u128> {
         .collect();
     let weight = |worker: u32| {
         let gives = view.capacity(worker).iter().zip(&usual);
-        gives.map(|(gives, usual)| if *gives == u64::MAX { *usual } else { u128::from(*gives) })
+        gives.map(|(gives, usual)| if *gives == UNLIMITED { *usual } else { *gives })
     };
     view.worker_numbers().flat_map(weight).map(|weight| weight.max(1)).collect()
 }

@@ -90,8 +90,8 @@ pub struct ClusterView {
     pub(super) resources: Vec<Name>,
     /// By partition, then by resource.
     pub(super) needs: Vec<u64>,
-    /// By worker, then by resource. `u64::MAX`: not limited.
-    pub(super) capacity: Vec<u64>,
+    /// By worker, then by resource. [`UNLIMITED`]: as much as anybody wants.
+    pub(super) capacity: Vec<u128>,
     /// Where each partition is. Who is not known any more has nothing.
     pub(super) home: Vec<Option<u32>>,
     /// What each partition exchanges, both ways together: with whom, and how much. Sorted.
@@ -104,6 +104,9 @@ pub struct ClusterView {
 
 /// The labels that say how near two workers are, unless others are given.
 pub const DISTANCE_LABELS: [&str; 2] = ["zone", "rack"];
+
+/// A capacity that is not limited.
+pub(super) const UNLIMITED: u128 = u128::MAX;
 
 /// What partitions are counted by where nobody needs anything.
 const COUNTED: &str = "partitions";
@@ -139,8 +142,8 @@ impl ClusterView {
         let needs = partitions.iter().flat_map(|it| resources.iter().map(|r| need(it, r)));
         let needs = needs.collect();
         let gives = |worker: &WorkerSpec, resource: &Name| match worker.capacity.get(resource) {
-            0 => u64::MAX,
-            amount => amount,
+            0 => UNLIMITED,
+            amount => u128::from(amount),
         };
         let capacity = workers.iter().flat_map(|w| resources.iter().map(move |r| gives(w, r)));
         let capacity = capacity.collect();
@@ -216,7 +219,7 @@ impl ClusterView {
     }
 
     /// What a worker gives, by resource.
-    pub(super) fn capacity(&self, worker: u32) -> &[u64] {
+    pub(super) fn capacity(&self, worker: u32) -> &[u128] {
         let (at, count) = (worker as usize, self.resources.len());
         &self.capacity[at * count..(at + 1) * count]
     }
