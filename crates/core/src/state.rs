@@ -188,10 +188,7 @@ impl State {
     }
 
     /// The records of a kind, in key order; none of an internal one.
-    pub fn records_of(
-        &self,
-        kind: Kind,
-    ) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
+    pub fn records_of(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
         let start = Key { kind, bytes: bytes::Bytes::new() };
         let range = self.records.range((Bound::Included(start), Bound::Unbounded));
         range.take_while(move |(key, _)| key.kind == kind)

@@ -9,55 +9,80 @@ use quorate_core::{
 use super::view::{ClusterError, ClusterView, PartitionSpec, Traffic, WorkerSpec};
 
 impl ClusterView {
+    /// One network's partitions, on none of these workers.
+    ///
+    /// # Errors
+    /// When a worker occurs twice.
+    pub fn of_network(
+        state: &State,
+        network: &Name,
+        workers: Vec<WorkerSpec>,
+    ) -> Result<Self, ClusterError> {
+        let mut partitions = partitions(state);
+        partitions.retain(|it| it.id.network == *network);
+        let homeless = |it| PartitionSpec { worker: None, rests: false, ..it };
+        let partitions = partitions.into_iter().map(homeless).collect();
+        let mut traffic = traffic(state);
+        traffic.retain(|it| it.from.network == *network);
+        Self::new(workers, partitions, &traffic)
+    }
+
     /// All workers and partitions of a state. A partition that is on its way to a worker counts as
     /// being there; one that its network does not have any more is left out. O(all log all).
     ///
     /// # Errors
     /// None for a state whose invariants hold.
     pub fn of(state: &State) -> Result<Self, ClusterError> {
-        let (mut workers, mut partitions, mut traffic) = (Vec::new(), Vec::new(), Vec::new());
-        let partitions_max = state.settings().worker_partitions_max;
-        for (text, record) in records(state, Kind::Worker) {
-            if let (Record::Worker(worker), Ok(name)) = (&record.value, Name::new(text)) {
-                workers.push(WorkerSpec {
-                    name,
-                    version: record.modified,
-                    capacity: worker.capacity.clone(),
-                    labels: worker.labels.clone(),
-                    partitions_max,
-                    state: worker.state,
-                });
-            }
-        }
-        for (text, record) in records(state, Kind::Partition) {
-            if let (Record::Partition(partition), Some(id)) =
-                (&record.value, PartitionId::parse(text))
-                && partition.state != PartitionState::Deleted
-            {
-                let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
-                let moving = partition.state == PartitionState::Releasing;
-                partitions.push(PartitionSpec {
-                    id,
-                    version: record.modified,
-                    demand: partition.demand.clone(),
-                    worker: partition.target.clone().filter(|_| moving).or(owner),
-                    requires: BTreeMap::new(),
-                    rests: moving,
-                });
-            }
-        }
-        for (text, record) in records(state, Kind::Connection) {
-            if let (Record::Connection(connection), Some(id)) =
-                (&record.value, ConnectionId::parse(text))
-            {
-                let end = |index| PartitionId { network: id.network.clone(), index };
-                let rate = connection.edges.iter().map(|edge| edge.rate);
-                let rate = rate.fold(0, u64::saturating_add);
-                traffic.push(Traffic { from: end(id.from), to: end(id.to), rate });
-            }
-        }
-        Self::new(workers, partitions, &traffic)
+        Self::new(workers(state), partitions(state), &traffic(state))
     }
+}
+
+fn workers(state: &State) -> Vec<WorkerSpec> {
+    let partitions_max = state.settings().worker_partitions_max;
+    let workers = records(state, Kind::Worker).filter_map(|(text, record)| {
+        let Record::Worker(worker) = &record.value else { return None };
+        Some(WorkerSpec {
+            name: Name::new(text).ok()?,
+            version: record.modified,
+            capacity: worker.capacity.clone(),
+            labels: worker.labels.clone(),
+            partitions_max,
+            state: worker.state,
+        })
+    });
+    workers.collect()
+}
+
+fn partitions(state: &State) -> Vec<PartitionSpec> {
+    let partitions = records(state, Kind::Partition).filter_map(|(text, record)| {
+        let Record::Partition(partition) = &record.value else { return None };
+        if partition.state == PartitionState::Deleted {
+            return None;
+        }
+        let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
+        let moving = partition.state == PartitionState::Releasing;
+        Some(PartitionSpec {
+            id: PartitionId::parse(text)?,
+            version: record.modified,
+            demand: partition.demand.clone(),
+            worker: partition.target.clone().filter(|_| moving).or(owner),
+            requires: BTreeMap::new(),
+            rests: moving,
+        })
+    });
+    partitions.collect()
+}
+
+fn traffic(state: &State) -> Vec<Traffic> {
+    let traffic = records(state, Kind::Connection).filter_map(|(text, record)| {
+        let Record::Connection(connection) = &record.value else { return None };
+        let id = ConnectionId::parse(text)?;
+        let end = |index| PartitionId { network: id.network.clone(), index };
+        let rates = connection.edges.iter().map(|edge| edge.rate);
+        let rate = rates.fold(0, u64::saturating_add);
+        Some(Traffic { from: end(id.from), to: end(id.to), rate })
+    });
+    traffic.collect()
 }
 
 /// The records of a kind, by the text of their keys.

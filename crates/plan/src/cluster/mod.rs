@@ -24,7 +24,7 @@ mod traffic;
 mod usage;
 mod view;
 
-pub use explain::{Alternative, Explanation, Verdict, explain, explain_worker, what_if_lost};
+pub use explain::{explain, explain_worker, what_if_lost};
 pub use policy::{BalancePolicy, Moves};
 pub use rebalance::rebalance;
 pub use view::{ClusterError, ClusterView, DISTANCE_LABELS, PartitionSpec, Traffic, WorkerSpec};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use quorate_core::plan::Plan;
+use quorate_core::plan::{Plan, Verdict};
 use quorate_plan::cluster::{
-    BalancePolicy, ClusterView, Traffic, Verdict, explain, explain_worker, rebalance, what_if_lost,
+    BalancePolicy, ClusterView, Traffic, explain, explain_worker, rebalance, what_if_lost,
 };
 
 use crate::{

@@ -3,7 +3,13 @@
 //! Invariants: moves are in an order in which each prefix of them can be carried out; a partition is
 //! moved at most once. Must not know how a plan is made or carried out.
 
+mod explanation;
+mod network;
+
 use std::fmt;
+
+pub use explanation::{Alternative, Explanation, Verdict};
+pub use network::{LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
 
 use crate::{
     id::Revision,
