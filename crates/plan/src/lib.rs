@@ -11,10 +11,7 @@
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
 //! limit. Must not know about Raft, disks, networks, wire formats or time.
 //!
-//! Beside it, [`place`] says which worker is granted which partition.
-//!
-//! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
-//! balance.
+//! Beside it, [`cluster`] says which worker has which partition, and what should be moved.
 
 mod assignment;
 pub mod cluster;
@@ -22,7 +19,6 @@ mod facts;
 mod load_based;
 mod loads;
 mod multilevel;
-mod placement;
 mod registry;
 mod round_robin;
 mod strategy;
@@ -33,7 +29,6 @@ pub use assignment::{Assignment, MalformedAssignment};
 pub use facts::{PartitionFacts, PlanFacts, imbalance_ppm};
 pub use load_based::LoadBased;
 pub use multilevel::{Multilevel, Tolerance};
-pub use placement::{Candidate, Wish, place};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
 pub use round_robin::RoundRobin;
 pub use strategy::{

@@ -6,7 +6,7 @@ use quorate_core::{
     ConnectionId, Kind, Name, PartitionId, PartitionState, Record, State, Versioned,
 };
 
-use super::view::{ClusterError, ClusterView, PartitionSpec, Traffic, WorkerSpec};
+use super::view::{ClusterError, ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
 
 impl ClusterView {
     /// One network's partitions, on none of these workers.
@@ -37,7 +37,7 @@ impl ClusterView {
     }
 }
 
-fn workers(state: &State) -> Vec<WorkerSpec> {
+pub(super) fn workers(state: &State) -> Vec<WorkerSpec> {
     let partitions_max = state.settings().worker_partitions_max;
     let workers = records(state, Kind::Worker).filter_map(|(text, record)| {
         let Record::Worker(worker) = &record.value else { return None };
@@ -53,7 +53,7 @@ fn workers(state: &State) -> Vec<WorkerSpec> {
     workers.collect()
 }
 
-fn partitions(state: &State) -> Vec<PartitionSpec> {
+pub(super) fn partitions(state: &State) -> Vec<PartitionSpec> {
     let partitions = records(state, Kind::Partition).filter_map(|(text, record)| {
         let Record::Partition(partition) = &record.value else { return None };
         if partition.state == PartitionState::Deleted {
@@ -68,12 +68,13 @@ fn partitions(state: &State) -> Vec<PartitionSpec> {
             worker: partition.target.clone().filter(|_| moving).or(owner),
             requires: BTreeMap::new(),
             rests: moving,
+            wish: Wish::default(),
         })
     });
     partitions.collect()
 }
 
-fn traffic(state: &State) -> Vec<Traffic> {
+pub(super) fn traffic(state: &State) -> Vec<Traffic> {
     let traffic = records(state, Kind::Connection).filter_map(|(text, record)| {
         let Record::Connection(connection) = &record.value else { return None };
         let id = ConnectionId::parse(text)?;

@@ -18,6 +18,7 @@ mod balance;
 mod explain;
 mod from_state;
 mod order;
+mod place;
 mod policy;
 mod rebalance;
 mod traffic;
@@ -25,6 +26,9 @@ mod usage;
 mod view;
 
 pub use explain::{explain, explain_worker, what_if_lost};
+pub use place::{Candidate, place};
 pub use policy::{BalancePolicy, Moves};
 pub use rebalance::rebalance;
-pub use view::{ClusterError, ClusterView, DISTANCE_LABELS, PartitionSpec, Traffic, WorkerSpec};
+pub use view::{
+    ClusterError, ClusterView, DISTANCE_LABELS, PartitionSpec, Traffic, Wish, WorkerSpec,
+};

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
-    Key, PartitionId, Revision, WorkerState,
+    Key, Name, PartitionId, Revision, WorkerState,
     plan::{Basis, Blocked, Leaving, Move, MoveReason, Plan, Rejected},
 };
 
@@ -23,7 +23,7 @@ use super::{
     policy::{BalancePolicy, Moves},
     traffic,
     usage::Usage,
-    view::ClusterView,
+    view::{ClusterView, Wish},
 };
 
 /// So many of the least loaded workers are looked at for each partition, beside those that have its
@@ -74,8 +74,8 @@ pub(super) struct Draft<'a> {
     pub(super) totals: Vec<u128>,
     /// No worker should have more.
     pub(super) ceiling: u64,
-    /// The workers that take partitions, by load.
-    by_load: BTreeSet<(u64, u32)>,
+    /// The workers that take partitions, by load, and then by how many they have.
+    by_load: BTreeSet<(u64, usize, u32)>,
     /// What has found no place yet.
     open: Vec<(u32, MoveReason)>,
 }
@@ -84,7 +84,7 @@ impl<'a> Draft<'a> {
     fn new(view: &'a ClusterView, policy: BalancePolicy) -> Self {
         let usage = Usage::new(view);
         let takers = view.worker_numbers().filter(|worker| view.takes(*worker));
-        let by_load = takers.map(|worker| (usage.load(worker), worker)).collect();
+        let by_load = takers.map(|worker| by_load(&usage, worker)).collect();
         let ceiling = part(usage.fair(), 1_000_000 + u64::from(policy.tolerance.above_ppm));
         Self {
             policy,
@@ -109,12 +109,12 @@ impl<'a> Draft<'a> {
         let size = from.map_or(0, |_| self.usage.size(partition, &self.totals));
         let cost = i64::try_from(size).unwrap_or(i64::MAX);
         for worker in from.into_iter().chain([to]) {
-            self.by_load.remove(&(self.usage.load(worker), worker));
+            self.by_load.remove(&by_load(&self.usage, worker));
         }
         self.usage.shift(partition, to);
         for worker in from.into_iter().chain([to]) {
             if self.usage.view.takes(worker) {
-                self.by_load.insert((self.usage.load(worker), worker));
+                self.by_load.insert(by_load(&self.usage, worker));
             }
         }
         self.moved[partition as usize] = true;
@@ -123,19 +123,33 @@ impl<'a> Draft<'a> {
 
     /// The workers that take partitions, from the least loaded on.
     pub(super) fn by_load(&self) -> impl DoubleEndedIterator<Item = u32> {
-        self.by_load.iter().map(|(_, worker)| *worker)
+        self.by_load.iter().map(|(.., worker)| *worker)
     }
 
-    /// The best place for a partition: within the ceiling if there is one, near what it exchanges with, and
-    /// then where there is most room.
+    /// The place for a partition: the one that is wished for, or else the best.
     fn choose(&self, partition: u32) -> Option<u32> {
+        let view = self.usage.view;
+        let Wish { target, avoid } = &view.partitions[partition as usize].wish;
+        let number = |name: &Option<Name>| name.as_ref().and_then(|name| view.worker(name));
+        let (target, avoid) = (number(target), number(avoid));
+        let fits = |worker: &u32| {
+            self.usage.of(partition) != Some(*worker)
+                && self.usage.blocked(partition, *worker).is_none()
+        };
+        target.filter(fits).or_else(|| self.best(partition, avoid)).or_else(|| avoid.filter(fits))
+    }
+
+    /// The best place for a partition but for one worker: within the ceiling if there is one, near what it exchanges with, and
+    /// then where there is most room.
+    fn best(&self, partition: u32, avoid: Option<u32>) -> Option<u32> {
         let neighbors = self.usage.view.neighbors(partition).iter();
         let near = neighbors.filter_map(|(neighbor, _)| self.usage.of(*neighbor));
         let near: BTreeSet<u32> = near.chain(self.by_load().take(LEAST_LOADED)).collect();
-        let best = self.best_of(partition, near.into_iter());
+        let but = |worker: &u32| avoid != Some(*worker);
+        let best = self.best_of(partition, near.into_iter().filter(but));
         match best {
             Some((over, ..)) if over == 0 => best,
-            _ => self.best_of(partition, self.usage.view.worker_numbers()),
+            _ => self.best_of(partition, self.usage.view.worker_numbers().filter(but)),
         }
         .map(|(.., worker)| worker)
     }
@@ -144,14 +158,15 @@ impl<'a> Draft<'a> {
         &self,
         partition: u32,
         workers: impl Iterator<Item = u32>,
-    ) -> Option<(u64, i64, u64, u32)> {
+    ) -> Option<(u64, i64, u64, usize, u32)> {
         let home = self.usage.of(partition);
         let open = workers.filter(|worker| home != Some(*worker));
         let open = open.filter(|worker| self.usage.blocked(partition, *worker).is_none());
         let rank = |worker: u32| {
             let load = self.usage.load_with(worker, partition);
             let over = load.saturating_sub(self.ceiling);
-            (over, self.usage.traffic(partition, worker), load, worker)
+            let has = self.usage.members(worker).len();
+            (over, self.usage.traffic(partition, worker), load, has, worker)
         };
         open.map(rank).min()
     }
@@ -280,6 +295,10 @@ impl<'a> Draft<'a> {
         self.shift(partition, to, MoveReason::Overload { resource });
         true
     }
+}
+
+fn by_load(usage: &Usage<'_>, worker: u32) -> (u64, usize, u32) {
+    (usage.load(worker), usage.members(worker).len(), worker)
 }
 
 fn same_rule(a: &Blocked, b: &Blocked) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! Invariant: what workers use is what their partitions need, whatever was moved. Loads are on one scale:
 //! a worker's load is the largest share that its partitions need of what it gives, parts per million;
-//! what is not limited counts as the mean of what others give, or else as an equal share of what is
-//! needed.
+//! where one gives without limit what others limit, their mean counts. What nobody limits does not count,
+//! unless nobody limits anything: then equal shares of what is needed do.
 
 use quorate_core::plan::{Blocked, Standing, WorkerStanding};
 
@@ -230,18 +230,21 @@ fn share<'b>(of: impl Iterator<Item = (u128, &'b u128)>) -> u64 {
 fn weights(view: &ClusterView) -> Vec<u128> {
     let count = view.resources.len();
     let takers: Vec<u32> = view.worker_numbers().filter(|worker| view.takes(*worker)).collect();
-    let usual: Vec<u128> = (0..count)
-        .map(|resource| {
-            let gives = takers.iter().map(|worker| view.capacity(*worker)[resource]);
-            let limited: Vec<u128> = gives.filter(|it| *it != UNLIMITED).collect();
-            let needed: u128 =
-                view.needs[resource..].iter().step_by(count).map(|need| u128::from(*need)).sum();
-            match limited.len() {
-                0 => needed / (takers.len().max(1) as u128),
-                some => limited.iter().sum::<u128>() / (some as u128),
-            }
-        })
-        .collect();
+    let limits = |resource: usize| -> Vec<u128> {
+        let gives = takers.iter().map(|worker| view.capacity(*worker)[resource]);
+        gives.filter(|it| *it != UNLIMITED).collect()
+    };
+    let limits: Vec<Vec<u128>> = (0..count).map(limits).collect();
+    let any = limits.iter().any(|limits| !limits.is_empty());
+    let usual = |resource: usize| match limits[resource].as_slice() {
+        [] if any => UNLIMITED,
+        [] => {
+            let needs = view.needs[resource..].iter().step_by(count);
+            needs.map(|need| u128::from(*need)).sum::<u128>() / (takers.len().max(1) as u128)
+        }
+        limits => limits.iter().sum::<u128>() / (limits.len() as u128),
+    };
+    let usual: Vec<u128> = (0..count).map(usual).collect();
     let weight = |worker: u32| {
         let gives = view.capacity(worker).iter().zip(&usual);
         gives.map(|(gives, usual)| if *gives == UNLIMITED { *usual } else { *gives })

@@ -39,6 +39,17 @@ pub struct PartitionSpec {
     pub requires: BTreeMap<String, String>,
     /// Whether it stays where it is unless it must leave: it is moving, or moved lately.
     pub rests: bool,
+    /// Where it should go when it needs a worker.
+    pub wish: Wish,
+}
+
+/// Where a partition that needs a worker should go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The worker that is to have it, if it can take it.
+    pub target: Option<Name>,
+    /// The worker that is to have it only if no other can take it.
+    pub avoid: Option<Name>,
 }
 
 /// What one partition sends to another.

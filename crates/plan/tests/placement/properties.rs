@@ -9,7 +9,7 @@ use proptest::{
 };
 use quorate_core::{Name, Resources, Revision, WorkerState};
 use quorate_plan::cluster::{
-    BalancePolicy, Moves, PartitionSpec, Traffic, WorkerSpec, explain, rebalance,
+    BalancePolicy, Moves, PartitionSpec, Traffic, Wish, WorkerSpec, explain, rebalance,
 };
 
 use crate::{
@@ -61,6 +61,7 @@ fn partition(at: u32, workers: usize, most: u64) -> impl Strategy<Value = Partit
             worker: home.map(|home| name(&format!("w{home}"))),
             requires,
             rests,
+            wish: Wish::default(),
         },
     )
 }

@@ -68,8 +68,8 @@ fn nobodys_partitions_fill_workers_by_what_they_give() {
         "\
 0: p/0 - -> large: nobody has it
 0: p/1 - -> large: nobody has it
-0: p/2 - -> large: nobody has it
-0: p/3 - -> small: nobody has it
+0: p/2 - -> small: nobody has it
+0: p/3 - -> large: nobody has it
 large=3/50% small=1/50% traffic=0
 "
     );
@@ -293,6 +293,60 @@ fn where_nobody_needs_anything_partitions_are_counted() {
         "\
 0: p/0 - -> a: nobody has it
 0: p/1 - -> b: nobody has it
+0: p/2 - -> a: nobody has it
+0: p/3 - -> b: nobody has it
+a=2/100% b=2/100% traffic=0
+"
+    );
+}
+
+#[test]
+fn a_wish_is_granted_when_it_can_be() {
+    let text = "
+        worker a cpu=100
+        worker b cpu=100 max=2
+        0 cpu=10 to b
+        1 cpu=10 to b
+        2 cpu=10 to b
+        3 cpu=10 to nobody
+        4 cpu=10 avoids a";
+    assert_eq!(
+        run(text),
+        "\
+0: p/0 - -> b: nobody has it
+0: p/1 - -> b: nobody has it
+0: p/2 - -> a: nobody has it
+0: p/3 - -> a: nobody has it
+0: p/4 - -> a: nobody has it
+a=3/30% b=2/20% traffic=0
+"
+    );
+    let text = "worker a cpu=100\nworker b cpu=100\n0 cpu=10 avoids a\n1 cpu=10 avoids a";
+    assert_eq!(
+        run(text),
+        "0: p/0 - -> b: nobody has it\n0: p/1 - -> b: nobody has it\na=0/0% b=2/20% traffic=0\n"
+    );
+}
+
+#[test]
+fn what_nobody_limits_does_not_count() {
+    let text = "
+        worker a cpu=100
+        worker b cpu=100
+        0 cpu=10 gpu=1 on a
+        1 cpu=10 on b";
+    assert_eq!(run(text), "a=1/10% b=1/10% traffic=0\n");
+    // Unless nobody limits anything.
+    let text = "
+        worker a
+        worker b
+        0 cpu=10 on a
+        1 cpu=10 on b
+        2 cpu=10
+        3 cpu=10";
+    assert_eq!(
+        run(text),
+        "\
 0: p/2 - -> a: nobody has it
 0: p/3 - -> b: nobody has it
 a=2/100% b=2/100% traffic=0

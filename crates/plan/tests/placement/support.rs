@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{Name, PartitionId, Resources, Revision, WorkerState};
-use quorate_plan::cluster::{ClusterView, PartitionSpec, Traffic, WorkerSpec};
+use quorate_plan::cluster::{ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -88,6 +88,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
         worker: None,
         requires: BTreeMap::new(),
         rests: false,
+        wish: Wish::default(),
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -98,6 +99,8 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
                 partition.requires.insert(key.to_owned(), value.to_owned());
             }
             ("rests", _) => partition.rests = true,
+            ("to", _) => partition.wish.target = Some(name(words.next().unwrap())),
+            ("avoids", _) => partition.wish.avoid = Some(name(words.next().unwrap())),
             (_, Some((key, value))) => partition.demand.set(name(key), value.parse().unwrap()),
             (other, None) => panic!("{other}"),
         }
