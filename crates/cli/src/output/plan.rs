@@ -30,7 +30,7 @@ const BAR: u64 = 24;
 const LAYOUT: &[Column] =
     &[Left("PARTITION"), Right("PROCESSES"), Right("LOAD NOW"), Right("LOAD THEN"), Left("")];
 const PROCESS_MOVES: &[Column] =
-    &[Left("PROCESS"), Right("FROM"), Right("TO"), Right("GAIN"), Left("WHY")];
+    &[Left("PROCESS"), Left("FROM"), Left("TO"), Right("GAIN"), Left("WHY")];
 const MOVES: &[Column] =
     &[Right("WAVE"), Left("PARTITION"), Left("FROM"), Left("TO"), Right("GAIN"), Left("WHY")];
 const REJECTED: &[Column] = &[Left("NO PLACE FOR"), Left("BECAUSE")];
@@ -65,7 +65,7 @@ pub(crate) fn network_text(plan: &NetworkPlan) -> String {
         for one in moves.iter().take(MOVES_SHOWN) {
             table.push(vec![
                 one.process.to_string(),
-                one.from.map_or_else(|| "-".to_owned(), |from| from.to_string()),
+                one.from.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
                 one.to.to_string(),
                 one.gain.to_string(),
                 one.reason.to_string(),
@@ -228,7 +228,8 @@ fn process_move_json(one: &ProcessMove) -> Value {
         ProcessReason::Balance => "balance",
     };
     json!({
-        "process": one.process.to_string(), "from": one.from, "to": one.to, "reason": reason,
+        "process": one.process.to_string(), "from": one.from.as_ref().map(ToString::to_string),
+        "to": one.to.to_string(), "reason": reason,
         "gain": one.gain, "cost": one.cost,
     })
 }

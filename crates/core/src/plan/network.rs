@@ -48,9 +48,9 @@ pub struct ProcessMove {
     /// The process.
     pub process: Name,
     /// The partition that it is in. None: it is new.
-    pub from: Option<u32>,
+    pub from: Option<PartitionId>,
     /// The partition that it would be in.
-    pub to: u32,
+    pub to: PartitionId,
     /// Why.
     pub reason: ProcessReason,
     /// By how much less of its traffic would cross partitions, bytes per second; negative: more.

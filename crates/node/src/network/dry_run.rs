@@ -120,7 +120,9 @@ fn process_moves(then: &State, name: &Name, before: &Layout, after: &Layout) -> 
         needs.add(&process.needs, process.parallelism.min);
         let share = from.map_or(0, |_| needs.dominant_share_ppm(&total));
         let cost = i64::try_from(share).unwrap_or(i64::MAX);
-        Some(ProcessMove { process: process.id.clone(), from, to, reason, gain, cost })
+        let id = |index| PartitionId { network: name.clone(), index };
+        let (process, from, to) = (process.id.clone(), from.map(id), id(to));
+        Some(ProcessMove { process, from, to, reason, gain, cost })
     });
     moved.collect()
 }

@@ -24,8 +24,8 @@ pub struct Candidate {
     pub room: u64,
 }
 
-/// Grants these partitions, which nobody owns, to workers that have room for them, in the order of a
-/// plan. Those that have no place are left out.
+/// Grants these partitions, which nobody owns, to workers that have room for them now, by id. Those that
+/// have no place, or none before another has left, are left out.
 ///
 /// # Errors
 /// None for a state whose invariants hold.
@@ -53,7 +53,8 @@ pub fn place(
     let view = ClusterView::new(workers, partitions, &traffic(state))?;
     let policy = BalancePolicy { moves: Moves::Needed, ..BalancePolicy::default() };
     let plan = rebalance(&view, &policy);
-    let placed = plan.moves().filter(|one| one.reason == MoveReason::Place);
+    let placed =
+        plan.moves().filter(|one| one.reason == MoveReason::Place && one.waits_for.is_empty());
     let grants = placed.filter_map(|one| {
         let session = candidates.get(&one.to)?.session;
         let owner = Owner { worker: one.to.clone(), session };
@@ -61,5 +62,7 @@ pub fn place(
             .contains_key(&one.partition)
             .then(|| Grant { partition: one.partition.clone(), owner })
     });
-    Ok(grants.collect())
+    let mut grants: Vec<Grant> = grants.collect();
+    grants.sort_by(|a, b| a.partition.cmp(&b.partition));
+    Ok(grants)
 }

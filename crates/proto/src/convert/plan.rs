@@ -290,8 +290,8 @@ impl From<&ProcessMove> for v1::ProcessMove {
         };
         Self {
             process: one.process.to_string(),
-            from: one.from,
-            to: one.to,
+            from: one.from.as_ref().map(ToString::to_string).unwrap_or_default(),
+            to: one.to.to_string(),
             reason: reason.into(),
             gain: one.gain,
             cost: one.cost,
@@ -312,7 +312,11 @@ impl TryFrom<v1::ProcessMove> for ProcessMove {
             v1::ProcessReason::Balance => ProcessReason::Balance,
         };
         let process = name(&one.process, "process")?;
-        let v1::ProcessMove { from, to, gain, cost, .. } = one;
-        Ok(Self { process, from, to, reason, gain, cost })
+        let from = match one.from.as_str() {
+            "" => None,
+            text => Some(partition_id(text, "from")?),
+        };
+        let to = partition_id(&one.to, "to")?;
+        Ok(Self { process, from, to, reason, gain: one.gain, cost: one.cost })
     }
 }
