@@ -11,7 +11,8 @@
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
 //! limit. Must not know about Raft, disks, networks, wire formats or time.
 //!
-//! Beside it, [`place`] says which worker is granted which partition.
+//! Beside it, [`place`] says which worker is granted which partition, and [`scale`] how many instances
+//! of a process there should be.
 //!
 //! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
 //! balance.
@@ -24,6 +25,7 @@ mod multilevel;
 mod placement;
 mod registry;
 mod round_robin;
+mod scale;
 mod strategy;
 mod topology;
 mod view;
@@ -35,6 +37,11 @@ pub use multilevel::{Multilevel, Tolerance};
 pub use placement::{Candidate, Wish, place};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
 pub use round_robin::RoundRobin;
+pub use scale::{
+    Cycles, Fallback, Finding, FlowCounts, InvalidScalePolicy, Limit, Observation, ObservedProcess,
+    ScaleDecision, ScaleError, ScaleHistory, ScalePolicy, ScaleRequest, ScaleRule, Scaling,
+    UpLimit, scale,
+};
 pub use strategy::{
     PartitionPlan, PartitionRequest, PartitionStrategy, PlanError, Seed, StrategyFailure, partition,
 };
