@@ -9,7 +9,7 @@
 //!
 //! Invariants: the same view, partition count and seed give the same plan on every machine;
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
-//! limit. Must not know about Raft, disks, networks, wire formats or time.
+//! limit. Must not know about Raft, disks, networks, wire formats or clocks.
 //!
 //! Beside it, [`place`] says which worker is granted which partition, and [`scale`] how many instances
 //! of a process there should be.

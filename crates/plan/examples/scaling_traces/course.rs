@@ -67,10 +67,10 @@ pub(crate) fn run(trace: &Trace, set: &OptionSet) -> Result<Course, Failed> {
         network.tick(trace.offered_per_s(time_ms));
         meter.add(&needed(trace, set, time_ms), &network.parallelism());
         let now_ms = time_ms + TICK_MS;
-        if now_ms % OBSERVE_MS == 0 {
+        if now_ms.is_multiple_of(OBSERVE_MS) {
             network.observe();
         }
-        if now_ms % ROUND_MS != 0 {
+        if !now_ms.is_multiple_of(ROUND_MS) {
             continue;
         }
         let observed = network.observed();

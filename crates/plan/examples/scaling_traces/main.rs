@@ -7,6 +7,7 @@
 
 mod course;
 mod network;
+mod outcome;
 mod plot;
 mod table;
 mod traces;
@@ -14,25 +15,8 @@ mod verdict;
 
 use std::{error::Error, fs};
 
-use course::{Course, Failed};
-use traces::{OptionSet, TRACES, Trace, option_sets};
-
-/// One trace under one option set.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) trace: &'static Trace,
-    pub(crate) set: OptionSet,
-    pub(crate) course: Course,
-}
-
-/// All traces under all option sets, by trace.
-fn outcomes() -> Result<Vec<Outcome>, Failed> {
-    let pairs =
-        TRACES.iter().flat_map(|trace| option_sets().into_iter().map(move |set| (trace, set)));
-    pairs
-        .map(|(trace, set)| Ok(Outcome { trace, course: course::run(trace, &set)?, set }))
-        .collect()
-}
+use outcome::outcomes;
+use traces::option_sets;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let Some(path) = std::env::args().nth(1) else {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Outcome, course::Round};
+use crate::{course::Round, outcome::Outcome};
 
 const LEFT: u64 = 60;
 const TOP: u64 = 92;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::Outcome;
+use crate::outcome::Outcome;
 
 /// One row for each trace and option set.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {

@@ -1,6 +1,6 @@
 //! What holds of every course, whatever its option set.
 
-use crate::{Outcome, course::Course, network::PARALLELISM_MAX};
+use crate::{course::Course, network::PARALLELISM_MAX, outcome::Outcome};
 
 /// What does not hold, a line each.
 pub(crate) fn violations(outcomes: &[Outcome]) -> Vec<String> {

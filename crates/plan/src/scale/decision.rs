@@ -138,22 +138,26 @@ impl fmt::Display for ScaleDecision {
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (says, load_ppm, target_ppm) = match self {
-            Self::AboveTarget { load_ppm, target_ppm } => ("is above", load_ppm, target_ppm),
-            Self::BelowHalf { load_ppm, target_ppm } => ("is below half of", load_ppm, target_ppm),
+        let (before, load_ppm, after, target_ppm) = match self {
+            Self::AboveTarget { load_ppm, target_ppm } => {
+                ("load", load_ppm, "is above the target", target_ppm)
+            }
+            Self::BelowHalf { load_ppm, target_ppm } => {
+                ("load", load_ppm, "is below half of the target", target_ppm)
+            }
             Self::OnTarget { load_ppm, target_ppm } => {
-                ("is not below half of and not above", load_ppm, target_ppm)
+                ("load", load_ppm, "is between half of the target and the target", target_ppm)
             }
             Self::WithinTolerance { load_ppm, target_ppm } => {
-                ("is within tolerance of", load_ppm, target_ppm)
+                ("load", load_ppm, "is within tolerance of the target", target_ppm)
             }
             Self::Rate { load_ppm, target_ppm } => {
-                ("would be had with all that is offered, against", load_ppm, target_ppm)
+                ("all that is offered is a load of", load_ppm, "for the target", target_ppm)
             }
             Self::NoObservation => return out.write_str("nothing was observed"),
         };
-        let target_ppm = u64::from(*target_ppm);
-        write!(out, "load {} {says} the target {}", Percent(*load_ppm), Percent(target_ppm))
+        let (load, target) = (Percent(*load_ppm), Percent(u64::from(*target_ppm)));
+        write!(out, "{before} {load} {after} {target}")
     }
 }
 

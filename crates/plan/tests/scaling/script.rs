@@ -30,7 +30,7 @@ fn in_between_nothing_changes() {
     let rule = ScalePolicy::rule_only();
     for load in [35, 50, 70] {
         let expected =
-            format!("a stays at 4: load {load}% is not below half of and not above the target 70%");
+            format!("a stays at 4: load {load}% is between half of the target and the target 70%");
         assert_eq!(once("1..99", rule, 4, load), expected);
     }
 }
@@ -48,7 +48,7 @@ fn the_bounds_of_the_process_hold() {
     );
     assert_eq!(
         once("3..8", ScalePolicy::default(), 20, 50),
-        "a 20 -> 8: load 50% is not below half of and not above the target 70%; it has at most 8; \
+        "a 20 -> 8: load 50% is between half of the target and the target 70%; it has at most 8; \
          held at 20 by what was recommended, until 400000 ms; it has at most 8",
         "also what no option would allow"
     );
@@ -133,7 +133,7 @@ fn growth_is_limited_to_twice_or_four_more_in_fifteen_seconds() {
 fn the_least_parallelism_does_not_wait_for_the_up_limit() {
     assert_eq!(
         once("50..99", ScalePolicy::default(), 1, 60),
-        "a 1 -> 50: load 60% is not below half of and not above the target 70%; \
+        "a 1 -> 50: load 60% is between half of the target and the target 70%; \
          it has at least 50; the up limit allows 5; it has at least 50"
     );
 }

@@ -32,9 +32,9 @@ fn what_is_behind_a_saturated_process_is_scaled_in_the_same_round() {
     assert_eq!(
         lines(&scaled(&spec, Cycles::Condense, &observed)),
         "\
-a 1 -> 15: load 1000% would be had with all that is offered, against the target 70%
-b 1 -> 8: load 500% would be had with all that is offered, against the target 70%
-c 2 -> 9: load 300% would be had with all that is offered, against the target 70%
+a 1 -> 15: all that is offered is a load of 1000% for the target 70%
+b 1 -> 8: all that is offered is a load of 500% for the target 70%
+c 2 -> 9: all that is offered is a load of 300% for the target 70%
 "
     );
     let by_load = ScalePolicy::rule_only();
@@ -61,12 +61,12 @@ fn too_many_instances_go_at_once() {
     let idle = [flowing(0, 40, 1_000, 7_000, 1_000, &[])];
     assert_eq!(
         lines(&scaled(&spec, Cycles::Condense, &idle)),
-        "a 40 -> 1: load 1.75% would be had with all that is offered, against the target 70%\n"
+        "a 40 -> 1: all that is offered is a load of 1.75% for the target 70%\n"
     );
     let unused = [flowing(0, 40, 0, 0, 0, &[])];
     assert_eq!(
         lines(&scaled(&spec, Cycles::Condense, &unused)),
-        "a 40 -> 1: load 0% would be had with all that is offered, against the target 70%; \
+        "a 40 -> 1: all that is offered is a load of 0% for the target 70%; \
          it has at least 1\n"
     );
 }
@@ -83,11 +83,11 @@ fn tolerance_is_about_the_load_that_would_be() {
     assert_eq!(decide(7_700), "a stays at 10: load 77% is within tolerance of the target 70%\n");
     assert_eq!(
         decide(7_710),
-        "a 10 -> 12: load 77.1% would be had with all that is offered, against the target 70%\n"
+        "a 10 -> 12: all that is offered is a load of 77.1% for the target 70%\n"
     );
     assert_eq!(
         decide(6_200),
-        "a 10 -> 9: load 62% would be had with all that is offered, against the target 70%\n"
+        "a 10 -> 9: all that is offered is a load of 62% for the target 70%\n"
     );
 }
 
@@ -121,9 +121,9 @@ fn or_falls_back_to_load_and_what_it_feeds_follows_what_it_sends() {
     assert_eq!(
         lines(&scaled(&spec, Cycles::FallBack, &observed)),
         "\
-in 1 -> 10: load 700% would be had with all that is offered, against the target 70%
-loop stays at 2: load 42% is not below half of and not above the target 70% (by load: it is on a cycle)
-out stays at 1: load 63% would be had with all that is offered, against the target 70%
+in 1 -> 10: all that is offered is a load of 700% for the target 70%
+loop stays at 2: load 42% is between half of the target and the target 70% (by load: it is on a cycle)
+out stays at 1: all that is offered is a load of 63% for the target 70%
 retry stays at 1: load 21% is below half of the target 70% (by load: it is on a cycle)
 "
     );
@@ -169,7 +169,7 @@ fn what_depends_on_unknown_rates_is_scaled_by_load() {
     assert_eq!(
         lines(&scaling),
         "\
-a 1 -> 2: load 140% would be had with all that is offered, against the target 70%
+a 1 -> 2: all that is offered is a load of 140% for the target 70%
 b 1 -> 2: load 100% is above the target 70% (by load: the rates of b are not known)
 c 1 -> 2: load 80% is above the target 70% (by load: the rates of b are not known)
 d stays at 3: nothing was observed
