@@ -11,7 +11,7 @@
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
 //! limit. Must not know about Raft, disks, networks, wire formats or clocks.
 //!
-//! Beside it, [`place`] says which worker is granted which partition, and [`scale`] how many instances
+//! Beside it, [`place`] says which worker is granted which partition, and [`scale()`] how many instances
 //! of a process there should be.
 //!
 //! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for

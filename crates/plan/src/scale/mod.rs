@@ -10,6 +10,9 @@
 //! when it is below half of it, and otherwise no change. The rule of true rates looks at the whole
 //! network (`true_rate.rs`). Everything after the rule makes changes rarer, slower or smaller.
 //!
+//! Source of tolerance, down-stabilisation and up limit, and of their defaults: the horizontal pod
+//! autoscaler of Kubernetes, `autoscaling/v2`.
+//!
 //! Invariants: a decision follows from the request alone, the caller's history included. Integers
 //! only; no input makes anything overflow: what does not fit saturates, and then meets the bounds
 //! of the process. Nothing is recursive. O((n + m) log n + observations).
