@@ -59,3 +59,32 @@ pub(super) fn forget(past: &mut Vec<Past>, now_ms: u64, span_ms: u64) {
     let old = past.partition_point(|one| now_ms.saturating_sub(one.time_ms) >= span_ms);
     past.drain(..old);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_still_matter_is_kept() {
+        let (mut high, mut low) = (Vec::new(), Vec::new());
+        for time_ms in 0..1_000 {
+            // 1, 2, 3, 1, 2, 3, ...
+            let parallelism = u32::try_from(time_ms % 3 + 1).unwrap();
+            add_high(&mut high, Past { time_ms, parallelism });
+            add_low(&mut low, Past { time_ms, parallelism });
+        }
+        let entries = |past: &[Past]| -> Vec<_> {
+            past.iter().map(|one| (one.time_ms, one.parallelism)).collect()
+        };
+        assert_eq!(entries(&high), [(998, 3), (999, 1)]);
+        assert_eq!(entries(&low), [(999, 1)]);
+        forget(&mut high, 1_000, 2);
+        assert_eq!(entries(&high), [(999, 1)]);
+        forget(&mut high, 1_000, 0);
+        assert_eq!(entries(&high), []);
+        for time_ms in 0..9 {
+            add_high(&mut high, Past { time_ms, parallelism: 5 });
+        }
+        assert_eq!(entries(&high), [(8, 5)], "as high, and later");
+    }
+}

@@ -110,6 +110,23 @@ fn the_highest_recommendation_counts_down_to_the_next() {
 }
 
 #[test]
+fn what_others_take_away_is_not_given_back_but_kept() {
+    let policy = ScalePolicy { down_stabilisation_ms: 100_000, ..ScalePolicy::rule_only() };
+    let mut script = Script::new("a:1..99", policy, 10);
+    assert_eq!(script.at(0, 140), "a 10 -> 20: load 140% is above the target 70%");
+    script.set(8);
+    assert_eq!(
+        script.at(50, 60),
+        "a stays at 8: load 60% is between half of the target and the target 70%"
+    );
+    assert_eq!(
+        script.at(60, 20),
+        "a stays at 8: load 20% is below half of the target 70%; \
+         held at 8 by what was recommended, until 150000 ms"
+    );
+}
+
+#[test]
 fn growth_is_limited_to_twice_or_four_more_in_fifteen_seconds() {
     let policy = ScalePolicy { up_limit: Some(UpLimit::default()), ..ScalePolicy::rule_only() };
     let mut script = Script::new("a:1..999", policy, 1);

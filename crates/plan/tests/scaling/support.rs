@@ -82,6 +82,11 @@ impl Script {
         Self { spec, policy, history: ScaleHistory::default(), parallelism }
     }
 
+    /// Someone else decides how many instances run.
+    pub(crate) fn set(&mut self, parallelism: u32) {
+        self.parallelism = parallelism;
+    }
+
     /// A round at that second, with that load in percent; what was decided.
     pub(crate) fn at(&mut self, second: u64, load_percent: u64) -> String {
         let now_ms = second * 1000;

@@ -190,3 +190,14 @@ b 2 -> 1: load 0% is below half of the target 70% (by load: the rates of a are n
 "
     );
 }
+
+#[test]
+fn an_interval_without_length_tells_nothing() {
+    let spec = network("a:1..99");
+    let mut observed = [flowing(0, 4, 0, 0, 0, &[])];
+    observed[0].series[0].flow.as_mut().unwrap().interval_ms = 0;
+    let scaling = scaled(&spec, Cycles::Condense, &observed);
+    assert_eq!(wanted(&scaling), [2]);
+    let fallback = Some(Fallback::RatesUnknown { process: name("a") });
+    assert_eq!(scaling.decisions[0].fallback, fallback);
+}
