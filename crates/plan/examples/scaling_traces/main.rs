@@ -1,7 +1,7 @@
 //! Load traces through the options of the scaler: `cargo run -p quorate-plan --example
 //! scaling_traces -- docs/scaling.svg` prints a table and writes a drawing.
 //!
-//! It checks what every option set must do (`check`), and fails when one does not.
+//! It checks what every option set must do (`verdict`), and fails when one does not.
 
 #![expect(clippy::print_stdout, reason = "a program that prints its results")]
 
