@@ -9,9 +9,10 @@
 //!
 //! Invariants: the same view, partition count and seed give the same plan on every machine;
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
-//! limit. Must not know about Raft, disks, networks, wire formats or time.
+//! limit. Must not know about Raft, disks, networks, wire formats or clocks.
 //!
-//! Beside it, [`cluster`] says which worker has which partition, and what should be moved.
+//! Beside it, [`cluster`] says which worker has which partition and what should be moved, and [`scale()`]
+//! how many instances of a process there should be.
 
 mod assignment;
 pub mod cluster;
@@ -21,6 +22,7 @@ mod loads;
 mod multilevel;
 mod registry;
 mod round_robin;
+mod scale;
 mod strategy;
 mod topology;
 mod view;
@@ -31,6 +33,11 @@ pub use load_based::LoadBased;
 pub use multilevel::{Multilevel, Tolerance};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
 pub use round_robin::RoundRobin;
+pub use scale::{
+    Cycles, Fallback, Finding, FlowCounts, InvalidScalePolicy, Limit, Observation, ObservedProcess,
+    ScaleDecision, ScaleError, ScaleHistory, ScalePolicy, ScaleRequest, ScaleRule, Scaling,
+    UpLimit, scale,
+};
 pub use strategy::{
     PartitionPlan, PartitionRequest, PartitionStrategy, PlanError, Seed, StrategyFailure, partition,
 };
