@@ -92,11 +92,8 @@ fn between(draft: &Draft<'_>, from: u32, to: u32) -> Option<u32> {
     if from == to {
         return None;
     }
-    let (usage, view) = (&draft.usage, draft.usage.view);
+    let usage = &draft.usage;
     let had = usage.load(from);
-    let free = |partition: &u32| {
-        !draft.moved[*partition as usize] && !view.partitions[*partition as usize].rests
-    };
     let rank = |partition: u32| {
         let (gets, keeps) = (usage.load_with(to, partition), usage.load_without(from, partition));
         let larger = gets.max(keeps);
@@ -110,6 +107,6 @@ fn between(draft: &Draft<'_>, from: u32, to: u32) -> Option<u32> {
         let price = (i128::from(loses) << 20) / i128::from(brings);
         Some((over, price, Reverse(brings), partition))
     };
-    let members = usage.members(from).iter().copied().filter(free);
+    let members = usage.members(from).iter().copied().filter(|it| draft.is_free(*it));
     members.filter_map(rank).min().map(|(.., partition)| partition)
 }

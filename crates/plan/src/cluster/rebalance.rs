@@ -43,6 +43,7 @@ pub fn rebalance(view: &ClusterView, policy: &BalancePolicy) -> Plan {
     if policy.moves == Moves::Worthwhile {
         balance::balance(&mut draft);
         traffic::bring_together(&mut draft);
+        draft.settle();
     }
     let after = draft.usage.standing();
     let rejected = draft.rejected();
@@ -78,6 +79,7 @@ pub(super) struct Draft<'a> {
     by_load: BTreeSet<(u64, usize, u32)>,
     /// What has found no place yet.
     open: Vec<(u32, MoveReason)>,
+    is_open: Vec<bool>,
 }
 
 impl<'a> Draft<'a> {
@@ -94,6 +96,7 @@ impl<'a> Draft<'a> {
             ceiling,
             by_load,
             open: Vec::new(),
+            is_open: vec![false; view.partitions.len()],
             usage,
         }
     }
@@ -190,8 +193,17 @@ impl<'a> Draft<'a> {
     fn give(&mut self, partition: u32, why: MoveReason) {
         match self.choose(partition) {
             Some(to) => self.shift(partition, to, why),
-            None => self.open.push((partition, why)),
+            None => {
+                self.is_open[partition as usize] = true;
+                self.open.push((partition, why));
+            }
         }
+    }
+
+    /// Whether a partition may be moved that could stay.
+    pub(super) fn is_free(&self, partition: u32) -> bool {
+        let at = partition as usize;
+        !self.moved[at] && !self.is_open[at] && !self.usage.view.partitions[at].rests
     }
 
     /// Tries again what found no place: others have left since. As long as that makes room for more.
@@ -200,7 +212,10 @@ impl<'a> Draft<'a> {
         while self.open.len() < before {
             before = self.open.len();
             for (partition, why) in std::mem::take(&mut self.open) {
-                self.give(partition, why);
+                // One that lacked a label may have left an overloaded worker since.
+                if !self.moved[partition as usize] {
+                    self.give(partition, why);
+                }
             }
         }
     }

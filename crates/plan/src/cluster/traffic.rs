@@ -103,7 +103,7 @@ impl Prices {
     fn best(&self, draft: &Draft<'_>, partition: u32) -> Option<(i64, u32)> {
         let (usage, view) = (&draft.usage, draft.usage.view);
         let from = usage.of(partition)?;
-        if draft.moved[partition as usize] || view.partitions[partition as usize].rests {
+        if !draft.is_free(partition) {
             return None;
         }
         let now = usage.traffic(partition, from);

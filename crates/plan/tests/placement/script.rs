@@ -227,6 +227,25 @@ a=1/66% b=2/90% traffic=0
 }
 
 #[test]
+fn what_finds_its_label_while_an_overloaded_worker_is_relieved_is_moved_once() {
+    // 0 requires rack=y and must leave b; only a has that rack, and room when 1 has left it.
+    let text = "
+        worker a cpu=10 rack=y
+        worker b cpu=5
+        worker c cpu=90
+        0 cpu=8 on b needs rack=y
+        1 cpu=11 on a";
+    assert_eq!(
+        run(text),
+        "\
+0: p/1 a -> c: its worker has too little cpu
+1: p/0 b -> a: its worker has too little cpu, after p/1
+a=1/80% b=0/0% c=1/12% traffic=0
+"
+    );
+}
+
+#[test]
 fn a_move_waits_for_what_must_leave_first() {
     // b has room for what c has only when its own has gone to a, whose label that requires.
     let text = "
