@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
         let but = |worker: &u32| avoid != Some(*worker);
         let best = self.best_of(partition, near.into_iter().filter(but));
         match best {
-            Some((over, ..)) if over == 0 => best,
+            Some((0, ..)) => best,
             _ => self.best_of(partition, self.usage.view.worker_numbers().filter(but)),
         }
         .map(|(.., worker)| worker)

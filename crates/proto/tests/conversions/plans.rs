@@ -10,7 +10,7 @@ use quorate_core::{
 use quorate_proto::{ConvertError, convert::plan::explanation, v1};
 
 fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
+    Name::new(text).expect("a valid name")
 }
 
 fn id(index: u32) -> PartitionId {
