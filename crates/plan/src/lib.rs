@@ -11,11 +11,13 @@
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
 //! limit. Must not know about Raft, disks, networks, wire formats or time.
 //!
-//! Beside it, [`place`] says which worker is granted which partition.
+//! Beside it, [`place`] says which worker is granted which partition, and [`allocate`] who is
+//! granted what of a pool.
 //!
 //! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
 //! balance.
 
+pub mod allocate;
 mod assignment;
 mod facts;
 mod load_based;
