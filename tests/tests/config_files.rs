@@ -37,6 +37,8 @@ fn every_shipped_file_is_loaded() {
             assert_eq!(name, PathBuf::from(format!("node{}.toml", config.node.id)));
             assert_eq!(config.cluster.initial_members.len(), 3, "{}", name.display());
             coordinators.insert(config.node.id);
+        } else if name == Path::new("workers.toml") {
+            // Loaded by a test of the command, which alone reads such files.
         } else {
             panic!("nothing here loads config/{}", name.display());
         }

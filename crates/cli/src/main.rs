@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod signals;
 mod txn;
+mod worker_file;
 
 use std::{
     env,

@@ -24,6 +24,7 @@ pub mod error;
 mod exactly_once;
 pub mod network;
 pub mod network_file;
+pub mod plan;
 mod pool;
 pub mod recipe;
 pub mod records;
@@ -42,6 +43,7 @@ pub use cluster::{Member, MemberState, MemberStatus, Members, Removal, Role};
 pub use config::{Backoff, ClientConfig, Endpoint, FirstEndpoint};
 pub use error::{Error, ErrorKind};
 pub use network::{AppliedNetwork, DeletedNetwork, FoundConnection, FoundNetwork, FoundPartition};
+pub use plan::{PlannedNetwork, SupposedWorker};
 pub use quorate_proto::{
     Reason, WriteOutcome,
     convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},

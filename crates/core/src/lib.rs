@@ -45,6 +45,7 @@ pub mod key;
 pub mod mutation;
 pub mod name;
 pub mod network;
+pub mod plan;
 pub mod record;
 pub mod rejection;
 pub mod reply;

@@ -187,6 +187,13 @@ impl State {
             .take_while(|(key, _)| range.contains(key))
     }
 
+    /// The records of a kind, in key order; none of an internal one.
+    pub fn records_of(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
+        let start = Key { kind, bytes: bytes::Bytes::new() };
+        let range = self.records.range((Bound::Included(start), Bound::Unbounded));
+        range.take_while(move |(key, _)| key.kind == kind)
+    }
+
     /// All records, in key order, without those of internal kinds.
     pub fn records(&self) -> impl Iterator<Item = (&Key, &Arc<Versioned<Record>>)> {
         self.records.iter()

@@ -9,23 +9,21 @@
 //!
 //! Invariants: the same view, partition count and seed give the same plan on every machine;
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
-//! limit. Must not know about Raft, disks, networks, wire formats or time.
+//! limit. Must not know about Raft, disks, networks, wire formats or clocks.
 //!
-//! Beside it, [`place`] says which worker is granted which partition, and [`allocate`] who is
-//! granted what of a pool.
-//!
-//! What it does not do yet: placement looks neither at needs nor at loads, and nothing is moved for
-//! balance.
+//! Beside it, [`cluster`] says which worker has which partition and what should be moved, [`scale()`] how
+//! many instances of a process there should be, and [`allocate`] who is granted what of a pool.
 
 pub mod allocate;
 mod assignment;
+pub mod cluster;
 mod facts;
 mod load_based;
 mod loads;
 mod multilevel;
-mod placement;
 mod registry;
 mod round_robin;
+mod scale;
 mod strategy;
 mod topology;
 mod view;
@@ -34,9 +32,13 @@ pub use assignment::{Assignment, MalformedAssignment};
 pub use facts::{PartitionFacts, PlanFacts, imbalance_ppm};
 pub use load_based::LoadBased;
 pub use multilevel::{Multilevel, Tolerance};
-pub use placement::{Candidate, Wish, place};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
 pub use round_robin::RoundRobin;
+pub use scale::{
+    Cycles, Fallback, Finding, FlowCounts, InvalidScalePolicy, Limit, Observation, ObservedProcess,
+    ScaleDecision, ScaleError, ScaleHistory, ScalePolicy, ScaleRequest, ScaleRule, Scaling,
+    UpLimit, scale,
+};
 pub use strategy::{
     PartitionPlan, PartitionRequest, PartitionStrategy, PlanError, Seed, StrategyFailure, partition,
 };

@@ -18,7 +18,34 @@ use crate::view::NetworkView;
 /// the component is ordered among the others by its lowest number. O((n + m) log n).
 #[must_use]
 pub fn topological_order(view: &NetworkView<'_>) -> Vec<u32> {
-    let components = Components::of(view);
+    Condensed::of(view).order
+}
+
+/// A network whose cycles are condensed: its strongly connected components in topological order.
+pub(crate) struct Condensed {
+    order: Vec<u32>,
+    /// The lowest number of each process's component.
+    lead: Vec<u32>,
+}
+
+impl Condensed {
+    pub(crate) fn of(view: &NetworkView<'_>) -> Self {
+        let components = Components::of(view);
+        Self { order: condensed_order(view, &components), lead: components.lead }
+    }
+
+    /// The members of each component, in order of their numbers. No component is empty.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &[u32]> {
+        self.order.chunk_by(|one, next| self.are_together(*one, *next))
+    }
+
+    /// Whether two processes are the same or on a common cycle.
+    pub(crate) fn are_together(&self, one: u32, other: u32) -> bool {
+        self.lead[one as usize] == self.lead[other as usize]
+    }
+}
+
+fn condensed_order(view: &NetworkView<'_>, components: &Components) -> Vec<u32> {
     let mut waits_for = vec![0_usize; components.lead.len()];
     for edge in view.edges() {
         let (from, to) = (components.lead_of(edge.from), components.lead_of(edge.to));

@@ -29,7 +29,9 @@ pub(crate) use self::{
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
     lock::Lock,
     member::{MemberCommand, Rejoin, Replace},
-    network::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
+    network::{
+        ConnectionCommand, NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand,
+    },
     node::{Dev, LogFormat, Serve},
     session::SessionCommand,
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},

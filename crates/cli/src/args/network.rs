@@ -19,6 +19,17 @@ pub(crate) enum NetworkCommand {
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: Name,
     },
+    /// Show what applying a file would do, and change nothing
+    Plan(NetworkPlan),
+    /// Say how a network is partitioned, and what speaks for it
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// The network's name
+        #[arg(value_name = "NAME", value_parser = values::name)]
+        name: Name,
+    },
+    /// Draw a network, colored by partition
+    Graph(NetworkGraph),
     /// List the networks
     #[command(after_help = LIST_EXAMPLES)]
     List,
@@ -35,6 +46,14 @@ pub(crate) enum NetworkCommand {
 #[derive(Debug, Args)]
 #[command(after_help = APPLY_EXAMPLES)]
 pub(crate) struct NetworkApply {
+    /// What is applied.
+    #[command(flatten)]
+    pub(crate) file: NetworkFile,
+}
+
+/// A file that describes a network, and what it does not say.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkFile {
     /// A network file (.toml), or a workflow in WfFormat (.json)
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -45,6 +64,53 @@ pub(crate) struct NetworkApply {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) partitions: Option<u32>,
 }
+
+/// Shows what applying would do.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub(crate) struct NetworkPlan {
+    /// What would be applied.
+    #[command(flatten)]
+    pub(crate) apply: NetworkFile,
+    /// Workers that there are supposed to be, with nothing but this network; without it, those of the
+    /// cluster
+    #[arg(long, value_name = "FILE")]
+    pub(crate) workers: Option<PathBuf>,
+}
+
+/// Draws a network.
+#[derive(Debug, Args)]
+#[command(after_help = GRAPH_EXAMPLES)]
+pub(crate) struct NetworkGraph {
+    /// The network's name
+    #[arg(value_name = "NAME", value_parser = values::name)]
+    pub(crate) name: Name,
+    /// In the language of Graphviz (without a format, this one)
+    #[arg(long)]
+    pub(crate) dot: bool,
+    /// As a picture
+    #[arg(long, conflicts_with = "dot")]
+    pub(crate) svg: bool,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Shows the partitions before and after with their loads, which processes would move and why, and where
+the partitions would go that then need a worker. The file of workers is TOML; see config/workers.toml.
+
+Examples:
+  quorate network plan config/networks/clickstream.toml --partitions 3
+  quorate network plan config/networks/clickstream.toml --workers config/workers.toml
+  quorate network plan config/networks/clickstream.toml --output json";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  quorate network explain pipeline
+  quorate partition explain pipeline/0    # why it is on its worker";
+
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  quorate network graph pipeline --svg > pipeline.svg
+  quorate network graph pipeline --dot | dot -Tpdf > pipeline.pdf";
 
 const APPLY_EXAMPLES: &str = "\
 The network, its partitions and the connections between them appear at one revision. The same
@@ -80,6 +146,16 @@ pub(crate) enum PartitionCommand {
         #[arg(long, value_name = "NAME", value_parser = values::name)]
         network: Option<Name>,
     },
+    /// Say why a partition is on its worker, and what speaks against the others
+    #[command(after_help = EXPLAIN_PARTITION_EXAMPLES)]
+    Explain {
+        /// The partition, such as net/0
+        #[arg(value_name = "ID", value_parser = values::partition)]
+        id: PartitionId,
+        /// Only why it is not on this worker
+        #[arg(long, value_name = "NAME", value_parser = values::name)]
+        not_on: Option<Name>,
+    },
     /// Ask the owners of partitions to release them, for another worker
     #[command(after_help = MOVE_EXAMPLES)]
     Move {
@@ -91,6 +167,15 @@ pub(crate) enum PartitionCommand {
         to: Option<Name>,
     },
 }
+
+const EXPLAIN_PARTITION_EXAMPLES: &str = "\
+Loads are what partitions declare to need, over what workers give. Traffic counts bytes per second times
+distance: 0 on the same worker, 1 on another one, 2 in another rack, 3 in another zone (the labels rack
+and zone of workers).
+
+Examples:
+  quorate partition explain pipeline/0
+  quorate partition explain pipeline/0 --not-on w2";
 
 const MOVE_EXAMPLES: &str = "\
 Returns when the owners are asked. Each releases when it has stopped what runs: no wait for a

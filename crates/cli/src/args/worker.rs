@@ -29,6 +29,13 @@ pub(crate) enum WorkerCommand {
         #[arg(value_name = "NAME", value_parser = values::name)]
         name: Name,
     },
+    /// Show where a worker's partitions would go if it were lost now, and change nothing
+    #[command(after_help = LOST_EXAMPLES)]
+    WhatIfLost {
+        /// The worker's name
+        #[arg(value_name = "NAME", value_parser = values::name)]
+        name: Name,
+    },
     /// Remove a worker that is down
     #[command(after_help = LEAVE_EXAMPLES)]
     Leave {
@@ -86,6 +93,13 @@ Examples:
 const UNDRAIN_EXAMPLES: &str = "\
 Examples:
   quorate worker undrain w1";
+
+const LOST_EXAMPLES: &str = "\
+Looks at what partitions declare to need and at what they exchange.
+
+Examples:
+  quorate worker what-if-lost w1
+  quorate worker what-if-lost w1 --output json";
 
 const LEAVE_EXAMPLES: &str = "\
 One that lives leaves by itself when it is stopped.

@@ -12,6 +12,7 @@ mod kv;
 mod lock;
 mod member;
 mod network;
+mod plan;
 mod serve;
 mod session;
 mod snapshot;

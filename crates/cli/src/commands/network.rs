@@ -7,13 +7,13 @@ use quorate_client::{
     NetworkNumbers,
     network_file::{self, FileError},
 };
-use quorate_core::{ApplyOutcome, Name, PartitionId};
+use quorate_core::{ApplyOutcome, Name, NetworkSpec, PartitionId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, plan};
 use crate::{
-    args::{ConnectionCommand, NetworkApply, NetworkCommand, PartitionCommand},
+    args::{ConnectionCommand, NetworkCommand, NetworkFile, PartitionCommand},
     failure::{Exit, Failure},
     output::{
         Row, Table,
@@ -25,7 +25,10 @@ use crate::{
 /// Runs a command on networks.
 pub(super) async fn run(context: &Context, command: NetworkCommand) -> Result<()> {
     match command {
-        NetworkCommand::Apply(args) => apply(context, args).await,
+        NetworkCommand::Apply(args) => apply(context, args.file).await,
+        NetworkCommand::Plan(args) => plan::plan_network(context, args).await,
+        NetworkCommand::Explain { name } => plan::explain_network(context, &name).await,
+        NetworkCommand::Graph(args) => plan::graph(context, args).await,
         NetworkCommand::Get { name } => get(context, &name).await,
         NetworkCommand::List => list(context).await,
         NetworkCommand::Delete { name } => delete(context, &name).await,
@@ -36,6 +39,9 @@ pub(super) async fn run(context: &Context, command: NetworkCommand) -> Result<()
 pub(super) async fn run_partition(context: &Context, command: PartitionCommand) -> Result<()> {
     let network = match command {
         PartitionCommand::List { network } => network,
+        PartitionCommand::Explain { id, not_on } => {
+            return plan::explain_partition(context, &id, not_on.as_ref()).await;
+        }
         PartitionCommand::Move { ids, to } => return move_partitions(context, ids, to).await,
     };
     let call = context.client()?.list_partitions(network.as_ref());
@@ -78,7 +84,8 @@ struct ApplyRow {
     revision: u64,
 }
 
-async fn apply(context: &Context, args: NetworkApply) -> Result<()> {
+/// The network of a file, with its name.
+pub(super) fn read(args: NetworkFile) -> Result<(Name, NetworkSpec)> {
     let name = match args.name {
         Some(name) => name,
         None => name_of(&args.file)?,
@@ -87,6 +94,11 @@ async fn apply(context: &Context, args: NetworkApply) -> Result<()> {
     if let Some(partitions) = args.partitions {
         spec.policy.partitions = partitions;
     }
+    Ok((name, spec))
+}
+
+async fn apply(context: &Context, args: NetworkFile) -> Result<()> {
+    let (name, spec) = read(args)?;
     let call = context.client()?.apply_network(&name, spec);
     let applied = call.await.map_err(|error| context.explain(&error))?;
     let outcome = match applied.value.outcome {
@@ -160,7 +172,7 @@ async fn get(context: &Context, name: &Name) -> Result<()> {
 }
 
 /// Adds the fields of one JSON object to another.
-fn merge(into: &mut Value, from: Value) {
+pub(super) fn merge(into: &mut Value, from: Value) {
     if let (Value::Object(into), Value::Object(from)) = (into, from) {
         into.extend(from);
     }
@@ -196,7 +208,7 @@ async fn delete(context: &Context, name: &Name) -> Result<()> {
     context.output.one(&line, &row)
 }
 
-fn row(numbers: NetworkNumbers) -> NetworkRow {
+pub(super) fn row(numbers: NetworkNumbers) -> NetworkRow {
     NetworkRow {
         name: numbers.name.to_string(),
         generation: numbers.generation.get(),

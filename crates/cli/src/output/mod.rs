@@ -7,6 +7,8 @@
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod events;
+pub(crate) mod graph;
+pub(crate) mod plan;
 pub(crate) mod records;
 pub(crate) mod sessions;
 pub(crate) mod snapshot;

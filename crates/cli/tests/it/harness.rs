@@ -171,6 +171,8 @@ pub(crate) struct Cluster {
     /// The line that says that it serves.
     pub(crate) ready: Value,
     pub(crate) endpoints: String,
+    /// Where it has its temporary directory, which it cannot remove when it is killed. Dropped last.
+    _temporary: tempfile::TempDir,
 }
 
 impl Cluster {
@@ -180,12 +182,15 @@ impl Cluster {
     }
 
     pub(crate) fn start_with(args: &[&str]) -> Self {
-        let running = Running::start(command().args(["--output", "json", "dev"]).args(args));
+        let temporary = tempfile::tempdir().expect("a directory");
+        let mut command = command();
+        command.env("TMPDIR", temporary.path()).args(["--output", "json", "dev"]).args(args);
+        let running = Running::start(&mut command);
         let ready = running.json_where(|line| line["event"] == "ready");
         let endpoints = ready["endpoints"].as_array().expect("a list");
         let endpoints: Vec<_> = endpoints.iter().filter_map(Value::as_str).collect();
         let endpoints = endpoints.join(",");
-        Self { running, ready, endpoints }
+        Self { running, ready, endpoints, _temporary: temporary }
     }
 
     /// Runs the command against it.

@@ -11,6 +11,7 @@ mod lock;
 mod member;
 mod network;
 mod offline;
+mod plan;
 mod serve;
 mod session;
 mod watch;

@@ -85,9 +85,25 @@ impl Assigner {
             }
             None => self.ledger.insert(Ledger::of(&view.state)),
         };
-        let grants = ledger.grants(&view.state, self.batch);
+        let max = view.state.settings().command_changes_max;
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(GRANTS_MAX);
+        let grants = ledger.grants(&view.state);
         drop(view);
-        if grants.is_empty() { Next::Wait } else { self.propose(grants).await }
+        self.propose_all(grants, max).await
+    }
+
+    /// Proposes the grants of one plan, command by command. Those that do not fit any more when they are
+    /// applied are left out there.
+    async fn propose_all(&mut self, mut grants: Vec<Grant>, max: usize) -> Next {
+        let mut next = Next::Wait;
+        while !grants.is_empty() {
+            let count = self.batch.min(max).min(grants.len()).max(1);
+            next = self.propose(grants.drain(..count).collect()).await;
+            if !matches!(next, Next::Again) {
+                break;
+            }
+        }
+        next
     }
 
     async fn propose(&mut self, grants: Vec<Grant>) -> Next {

@@ -10,10 +10,10 @@ use quorate_core::{
     Change, Grant, Key, KeyRange, Kind, Name, Partition, PartitionId, PartitionState, Record,
     Revision, SessionId, State, WorkerState,
 };
-use quorate_plan::{Candidate, Wish, place};
+use quorate_plan::cluster::{Candidate, Wish, place};
 
 /// See the module.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     /// Everything up to this revision is in it.
     seen: Revision,
@@ -23,6 +23,9 @@ pub(super) struct Ledger {
     active: BTreeMap<Name, SessionId>,
     /// How many partitions each worker owns; those that are to be released too.
     owned: BTreeMap<Name, u64>,
+    /// Who could have been granted more when something had no place. None: what is waiting, or who is
+    /// there, has changed since.
+    tried: Option<BTreeMap<Name, Candidate>>,
 }
 
 impl Ledger {
@@ -33,6 +36,7 @@ impl Ledger {
             waiting: BTreeMap::new(),
             active: BTreeMap::new(),
             owned: BTreeMap::new(),
+            tried: None,
         };
         for kind in [Kind::Worker, Kind::Partition] {
             for (key, record) in state.range(&KeyRange::Prefix(kind, bytes::Bytes::new())) {
@@ -58,13 +62,37 @@ impl Ledger {
         self.seen = state.revision();
     }
 
-    /// What should be granted next, at most `max` partitions.
-    pub(super) fn grants(&self, state: &State, max: usize) -> Vec<Grant> {
-        if self.waiting.is_empty() {
+    /// What should be granted next. Costs what there is when something waits, and a glance when that was
+    /// in vain and nothing has changed.
+    pub(super) fn grants(&mut self, state: &State) -> Vec<Grant> {
+        if self.waiting.is_empty() || self.active.is_empty() {
             return Vec::new();
         }
+        let all = self.candidates(state);
+        if self.tried.as_ref() == Some(&all) {
+            return Vec::new();
+        }
+        let mut candidates = all.clone();
+        loop {
+            let placed = place(state, &self.waiting, &candidates).unwrap_or_else(|error| {
+                tracing::error!(%error, "the state contradicts itself");
+                Vec::new()
+            });
+            let (fit, too_large) = by_bytes(state, placed);
+            if !fit.is_empty() {
+                return fit;
+            }
+            if too_large.is_empty() {
+                self.tried = Some(all);
+                return fit;
+            }
+            // Another worker may have room for them.
+            too_large.iter().for_each(|grant| _ = candidates.remove(&grant.owner.worker));
+        }
+    }
+
+    fn candidates(&self, state: &State) -> BTreeMap<Name, Candidate> {
         let settings = state.settings();
-        let max = max.min(usize::try_from(settings.command_changes_max).unwrap_or(usize::MAX));
         let candidates = self.active.iter().map(|(name, session)| {
             let owned = self.owned.get(name).copied().unwrap_or(0);
             // A session ends at one revision, so what it may hold, of all kinds, is bounded.
@@ -73,19 +101,13 @@ impl Ledger {
             let room = room.min(settings.session_records_max.saturating_sub(held));
             (name.clone(), Candidate { session: *session, owned, room })
         });
-        let mut candidates: BTreeMap<_, _> = candidates.collect();
-        loop {
-            let placed = place(&self.waiting, &candidates, max);
-            let (fit, too_large) = by_bytes(state, placed);
-            if !fit.is_empty() || too_large.is_empty() {
-                return fit;
-            }
-            // Another worker may have room for them.
-            too_large.iter().for_each(|grant| _ = candidates.remove(&grant.owner.worker));
-        }
+        candidates.collect()
     }
 
     fn add(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
+        if matches!(key.kind, Kind::Worker | Kind::Partition) {
+            self.tried = None;
+        }
         match key.kind {
             Kind::Worker => self.worker(key, after),
             Kind::Partition => self.partition(key, before, after),
@@ -132,6 +154,15 @@ impl Ledger {
                 self.waiting.insert(id, Wish { target: partition.target.clone(), avoid });
             }
         }
+    }
+}
+
+/// What was tried follows from nothing.
+#[cfg(test)]
+impl PartialEq for Ledger {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |it: &Self| (it.seen, it.waiting.clone(), it.active.clone(), it.owned.clone());
+        parts(self) == parts(other)
     }
 }
 

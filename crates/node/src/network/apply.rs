@@ -113,7 +113,16 @@ async fn plan_aside(
     spec: NetworkSpec,
 ) -> Result<Planned, Rejection> {
     let (strategies, name) = (strategies.clone(), name.clone());
-    let plan = move || plan_apply(&view.state, &strategies, &name, spec);
+    aside(move || plan_apply(&view.state, &strategies, &name, spec)).await
+}
+
+/// Plans on a thread of its own. A strategy that panics is a rejection.
+///
+/// # Errors
+/// What the plan is refused for.
+pub async fn aside<T: Send + 'static>(
+    plan: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+) -> Result<T, Rejection> {
     tokio::task::spawn_blocking(plan).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a strategy panicked");
         Err(Rejection::new(Reason::PreconditionFailed, "the strategy panicked".to_owned()))

@@ -15,12 +15,14 @@
 //! committed.
 
 mod apply;
+mod dry_run;
 mod planned;
 mod summary;
 
 #[cfg(test)]
 mod tests;
 
-pub use apply::{AppliedNetwork, ApplyError, PLANS_MAX, apply_network};
+pub use apply::{AppliedNetwork, ApplyError, PLANS_MAX, apply_network, aside};
+pub use dry_run::{DryRun, dry_run};
 pub use planned::{PARTITIONS_DEFAULT, Planned, choose_policy, plan_apply};
 pub use summary::{summaries, summary};

@@ -16,6 +16,7 @@ use quorate_proto::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
+    plans,
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
@@ -74,6 +75,28 @@ impl PartitionService for Partitions {
         let command = Command::ReleasePartition { id, epoch };
         let (header, _) = self.writer.commit(command, &sender).await?;
         Ok(Response::new(v1::ReleasePartitionResponse { header: Some(header.into()) }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainPartitionRequest>,
+    ) -> Result<Response<v1::ExplainPartitionResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let id = partition_id(&request.partition, "partition")?;
+        let only = match request.worker.as_str() {
+            "" => None,
+            text => Some(convert::name(text, "worker")?),
+        };
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let explained = plans::explain_partition(view, id, only).await?;
+        Ok(Response::new(v1::ExplainPartitionResponse {
+            header: Some(header.into()),
+            worker: explained.worker.map(String::from).unwrap_or_default(),
+            traffic: explained.traffic,
+            load_ppm: explained.load_ppm,
+            fair_ppm: explained.fair_ppm,
+            others: explained.others.iter().map(Into::into).collect(),
+        }))
     }
 }
 

@@ -17,6 +17,7 @@ mod health;
 mod layer;
 mod lists;
 mod network;
+mod plans;
 mod read;
 mod routes;
 mod sessions;

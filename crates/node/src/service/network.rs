@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use quorate_core::{Command, Key, Name, NetworkSpec, Reply, State};
-use quorate_plan::Strategies;
+use quorate_core::{Command, Key, Name, NetworkSpec, Reply, Revision, State, WorkerState};
+use quorate_plan::{Strategies, cluster::WorkerSpec};
 use quorate_proto::{
-    ErrorDetails, Reason,
+    ConvertError, ErrorDetails, Reason,
     convert::{
         self,
-        network::{NetworkNumbers, apply_network_response},
-        record::record,
+        network::{NetworkNumbers, apply_network_response, network_spec},
+        record::{record, resources},
     },
     v1::{self, network_service_server::NetworkService},
 };
@@ -20,7 +20,9 @@ use super::{
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
-use crate::network::{AppliedNetwork, ApplyError, apply_network, summaries, summary};
+use crate::network::{
+    AppliedNetwork, ApplyError, apply_network, aside, dry_run, summaries, summary,
+};
 
 /// `NetworkService`.
 pub(super) struct Networks {
@@ -97,6 +99,51 @@ impl NetworkService for Networks {
             (_, reply) => Err(wrong_reply(&reply)),
         }
     }
+
+    async fn plan(
+        &self,
+        request: Request<v1::PlanNetworkRequest>,
+    ) -> Result<Response<v1::PlanNetworkResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let name = convert::name(&request.name, "name")?;
+        let spec = network_spec(request.spec)?;
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let partitions_max = view.state.settings().worker_partitions_max;
+        let workers = supposed_workers(request.workers, partitions_max)?;
+        let workers = (!workers.is_empty()).then_some(workers);
+        let strategies = self.strategies.clone();
+        let plan = move || dry_run(&view.state, &strategies, &name, spec, workers);
+        let planned = aside(plan).await.map_err(ErrorDetails::from)?;
+        let plan = &planned.plan;
+        Ok(Response::new(v1::PlanNetworkResponse {
+            header: Some(header.into()),
+            outcome: v1::ApplyOutcome::from(plan.outcome).into(),
+            network: Some((&planned.numbers).into()),
+            before: Some((&plan.before).into()),
+            after: Some((&plan.after).into()),
+            moves: plan.moves.iter().map(Into::into).collect(),
+            placement: Some((&plan.placement).into()),
+        }))
+    }
+}
+
+/// The workers that there are supposed to be: active, each with room for as many partitions as any.
+fn supposed_workers(
+    workers: Vec<v1::SupposedWorker>,
+    partitions_max: u64,
+) -> Result<Vec<WorkerSpec>, ConvertError> {
+    let worker = |(at, worker): (usize, v1::SupposedWorker)| {
+        let field = |name: &str| format!("workers[{at}].{name}");
+        Ok(WorkerSpec {
+            name: convert::name(&worker.name, &field("name"))?,
+            version: Revision(0),
+            capacity: resources(worker.capacity, &field("capacity"))?,
+            labels: worker.labels,
+            partitions_max,
+            state: WorkerState::Active,
+        })
+    };
+    workers.into_iter().enumerate().map(worker).collect()
 }
 
 fn status(error: ApplyError<Status>) -> Status {

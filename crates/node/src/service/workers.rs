@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    error, header,
+    error, header, plans,
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
@@ -120,6 +120,18 @@ impl WorkerService for Workers {
         let (view, header) = self.reader.view(request.read, deadline).await?;
         let workers = summaries(&view.state);
         Ok(Response::new(v1::ListWorkersResponse { header: Some(header.into()), workers }))
+    }
+
+    async fn what_if_lost(
+        &self,
+        request: Request<v1::WhatIfLostRequest>,
+    ) -> Result<Response<v1::WhatIfLostResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let name = convert::name(&request.name, "name")?;
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let plan = plans::worker_lost(view, name).await?;
+        let (header, plan) = (Some(header.into()), Some((&plan).into()));
+        Ok(Response::new(v1::WhatIfLostResponse { header, plan }))
     }
 }
 

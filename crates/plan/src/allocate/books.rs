@@ -34,6 +34,10 @@ pub(super) struct Account<'a> {
     limit: Vec<Option<u64>>,
     /// All its grants.
     pub(super) used: Vec<u64>,
+    /// What is granted as soon as what is revoked for it is gone.
+    promised: Vec<u64>,
+    /// The first request to which something is promised.
+    promised_to: Option<RequestId>,
 }
 
 /// A request, with its amounts by resource number where the pool has them all.
@@ -90,6 +94,8 @@ impl<'a> Books<'a> {
                 guarantee: self.dense(&tenant.guarantee),
                 limit: self.names.iter().map(|name| tenant.limit.get(*name).copied()).collect(),
                 used: vec![0; self.names.len()],
+                promised: vec![0; self.names.len()],
+                promised_to: None,
             };
             self.accounts.push(account);
         }
@@ -170,7 +176,29 @@ impl<'a> Books<'a> {
 
     /// Why a request cannot be granted now.
     pub(super) fn obstacle(&self, asked: &Asked<'_>) -> Option<WaitReason> {
-        self.over_limit(asked).or_else(|| self.shortage(asked))
+        let over = self.over_limit(asked).or_else(|| self.behind_guaranteed(asked));
+        over.or_else(|| self.shortage(asked))
+    }
+
+    /// Whether what is promised to its tenant would be beyond the guarantee if this were granted.
+    fn behind_guaranteed(&self, asked: &Asked<'_>) -> Option<WaitReason> {
+        let account = &self.accounts[asked.account];
+        let request = account.promised_to?;
+        let used_up = (0..self.names.len()).any(|at| {
+            let (amount, promised) = (asked.amount[at], account.promised[at]);
+            let after = u128::from(account.used[at]) + u128::from(amount) + u128::from(promised);
+            amount > 0 && promised > 0 && after > u128::from(account.guarantee[at])
+        });
+        used_up.then_some(WaitReason::BehindGuaranteed { request })
+    }
+
+    /// Promises a request that it is granted when what is revoked is gone.
+    pub(super) fn promise(&mut self, asked: &Asked<'_>) {
+        let account = &mut self.accounts[asked.account];
+        for (promised, amount) in account.promised.iter_mut().zip(&asked.amount) {
+            *promised = promised.saturating_add(*amount);
+        }
+        account.promised_to = account.promised_to.or(Some(asked.request.id));
     }
 
     fn over_limit(&self, asked: &Asked<'_>) -> Option<WaitReason> {

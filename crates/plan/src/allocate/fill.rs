@@ -145,7 +145,10 @@ pub(super) fn serve_fairly(
         match books.obstacle(&asked) {
             None => decisions.grant(books, &asked, GrantBasis::FairShare),
             Some(reason) => {
-                let limited = matches!(reason, WaitReason::OverLimit { .. });
+                let limited = matches!(
+                    reason,
+                    WaitReason::OverLimit { .. } | WaitReason::BehindGuaranteed { .. }
+                );
                 let mut holds = Resources::default();
                 if !reserved && !limited && view.starves(asked.request) {
                     holds = books.hold(&asked);

@@ -19,7 +19,8 @@
 //!    priority first, then lowest priority of the grant, then newest. Nothing is taken that does
 //!    not make room, and nothing at all if there would not be enough. What is free is held for the
 //!    request meanwhile.
-//! 3. The rest, in turns. The first starving request that does not fit reserves what it can use of
+//! 3. The rest, in turns, but for what would use up a guarantee on which another request of its tenant
+//!    waits. The first starving request that does not fit reserves what it can use of
 //!    what is free, and those after it do without. Only one does so in a plan.
 //!
 //! The priority of a request counts only among its tenant's own: nobody gains on others by asking

@@ -117,6 +117,11 @@ pub enum WaitReason {
         /// A request for which it is held.
         request: RequestId,
     },
+    /// It would use up the guarantee on which another request of its tenant waits.
+    BehindGuaranteed {
+        /// That request.
+        request: RequestId,
+    },
     /// It is within its tenant's guarantee, and grants are being revoked that make room for it.
     AwaitsRevocation {
         /// When the last of them ends, milliseconds.

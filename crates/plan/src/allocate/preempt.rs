@@ -67,6 +67,7 @@ pub(super) fn make_room<'a>(
         add(&mut promised[asked.account], &asked.amount);
         if preemption.serve(books, &asked) {
             let holds = books.hold(&asked);
+            books.promise(&asked);
             served.push((asked, holds));
         } else if let Some(reason) = books.shortage(&asked) {
             let starves = view.starves(asked.request);

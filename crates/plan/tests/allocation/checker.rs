@@ -118,7 +118,7 @@ pub(crate) fn check(case: &Case, plan: &AllocationPlan) {
             } else {
                 let mut room = replay.free.clone();
                 add(&mut room, &held, -1);
-                replay.within_limit(other) && fits(&other.amount, &room)
+                replay.within_limit(other) && fits(&other.amount, &room) && !behind(plan, other)
             };
             assert!(!may || !replay.before(other, request), "{other:?} is before {grant:?}");
             let first = !guaranteed && replay.guaranteed(other);
@@ -131,6 +131,14 @@ pub(crate) fn check(case: &Case, plan: &AllocationPlan) {
     check_result(&replay, plan, &held);
     check_waiting(&replay, plan, &held);
     check_revocations(&replay, plan);
+}
+
+/// Whether a request waits because it would use up what another waits on; that it would is checked
+/// with the reasons.
+fn behind(plan: &AllocationPlan, request: &WaitingRequest) -> bool {
+    let waits = |waiting: &&quorate_plan::allocate::Waiting| waiting.request == request.id;
+    let waiting = plan.waiting.iter().find(waits);
+    waiting.is_some_and(|it| matches!(it.reason, WaitReason::BehindGuaranteed { .. }))
 }
 
 fn held(plan: &AllocationPlan) -> Resources {
@@ -181,6 +189,24 @@ fn check_waiting(replay: &Replay<'_>, plan: &AllocationPlan, held: &Resources) {
                 assert!(want(resource) > room, "{waiting:?} fits");
                 let holder = plan.waiting.iter().find(|other| other.request == *request).unwrap();
                 assert!(holder.holds.get(resource) > 0, "{holder:?} holds nothing");
+            }
+            WaitReason::BehindGuaranteed { request: first } => {
+                let awaits = |it: &&quorate_plan::allocate::Waiting| {
+                    it.tenant == waiting.tenant
+                        && matches!(it.reason, WaitReason::AwaitsRevocation { .. })
+                };
+                let mut promised = Sums::new();
+                for it in plan.waiting.iter().filter(awaits) {
+                    add(&mut promised, &replay.open[&it.request].amount, 1);
+                }
+                assert!(plan.waiting.iter().filter(awaits).any(|it| it.request == *first));
+                let guarantee = &replay.tenant(&request.tenant).guarantee;
+                let used_up = |name: &Name| {
+                    let promised = of(&promised, name);
+                    let after = replay.used(&request.tenant, name) + want(name) + promised;
+                    promised > 0 && after > i128::from(guarantee.get(name))
+                };
+                assert!(request.amount.iter().any(|(name, _)| used_up(name)), "{waiting:?}");
             }
             WaitReason::AwaitsRevocation { .. } => assert!(replay.guaranteed(request)),
         }

@@ -110,9 +110,16 @@ impl TryFrom<v1::ApplyNetworkRequest> for (Name, NetworkSpec) {
     type Error = ConvertError;
 
     fn try_from(request: v1::ApplyNetworkRequest) -> Result<Self, ConvertError> {
-        let network = name(&request.name, "name")?;
-        Ok((network, required(request.spec, "spec")?.try_into().within("spec")?))
+        Ok((name(&request.name, "name")?, network_spec(request.spec)?))
     }
+}
+
+/// Reads the specification in the field `spec` of a request.
+///
+/// # Errors
+/// [`ConvertError`] when it is absent, or not one.
+pub fn network_spec(spec: Option<v1::NetworkSpec>) -> Result<NetworkSpec, ConvertError> {
+    required(spec, "spec")?.try_into().within("spec")
 }
 
 impl From<ApplyOutcome> for v1::ApplyOutcome {

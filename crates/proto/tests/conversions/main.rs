@@ -6,5 +6,6 @@ mod encoded;
 mod errors;
 mod fuzz;
 mod hostile;
+mod plans;
 mod rejected;
 mod round_trip;

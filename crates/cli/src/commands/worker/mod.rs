@@ -6,7 +6,7 @@ use anyhow::Result;
 use quorate_core::Name;
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, plan};
 use crate::{args::WorkerCommand, output::workers::WorkerRow};
 
 /// Runs a command on workers.
@@ -16,6 +16,7 @@ pub(super) async fn run(context: &Context, command: WorkerCommand) -> Result<()>
         WorkerCommand::List => list(context).await,
         WorkerCommand::Drain { name } => drain(context, &name, true).await,
         WorkerCommand::Undrain { name } => drain(context, &name, false).await,
+        WorkerCommand::WhatIfLost { name } => plan::what_if_lost(context, &name).await,
         WorkerCommand::Leave { name } => leave(context, &name).await,
     }
 }

@@ -1,0 +1,93 @@
+//! The cluster of a state.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{
+    ConnectionId, Kind, Name, PartitionId, PartitionState, Record, State, Versioned,
+};
+
+use super::view::{ClusterError, ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
+
+impl ClusterView {
+    /// One network's partitions, on none of these workers.
+    ///
+    /// # Errors
+    /// When a worker occurs twice.
+    pub fn of_network(
+        state: &State,
+        network: &Name,
+        workers: Vec<WorkerSpec>,
+    ) -> Result<Self, ClusterError> {
+        let mut partitions = partitions(state);
+        partitions.retain(|it| it.id.network == *network);
+        let homeless = |it| PartitionSpec { worker: None, rests: false, ..it };
+        let partitions = partitions.into_iter().map(homeless).collect();
+        let mut traffic = traffic(state);
+        traffic.retain(|it| it.from.network == *network);
+        Self::new(workers, partitions, &traffic)
+    }
+
+    /// All workers and partitions of a state. A partition that is on its way to a worker counts as
+    /// being there; one that its network does not have any more is left out. O(all log all).
+    ///
+    /// # Errors
+    /// None for a state whose invariants hold.
+    pub fn of(state: &State) -> Result<Self, ClusterError> {
+        Self::new(workers(state), partitions(state), &traffic(state))
+    }
+}
+
+pub(super) fn workers(state: &State) -> Vec<WorkerSpec> {
+    let partitions_max = state.settings().worker_partitions_max;
+    let workers = records(state, Kind::Worker).filter_map(|(text, record)| {
+        let Record::Worker(worker) = &record.value else { return None };
+        Some(WorkerSpec {
+            name: Name::new(text).ok()?,
+            version: record.modified,
+            capacity: worker.capacity.clone(),
+            labels: worker.labels.clone(),
+            partitions_max,
+            state: worker.state,
+        })
+    });
+    workers.collect()
+}
+
+pub(super) fn partitions(state: &State) -> Vec<PartitionSpec> {
+    let partitions = records(state, Kind::Partition).filter_map(|(text, record)| {
+        let Record::Partition(partition) = &record.value else { return None };
+        if partition.state == PartitionState::Deleted {
+            return None;
+        }
+        let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
+        let moving = partition.state == PartitionState::Releasing;
+        Some(PartitionSpec {
+            id: PartitionId::parse(text)?,
+            version: record.modified,
+            demand: partition.demand.clone(),
+            worker: partition.target.clone().filter(|_| moving).or(owner),
+            requires: BTreeMap::new(),
+            rests: moving,
+            wish: Wish::default(),
+        })
+    });
+    partitions.collect()
+}
+
+pub(super) fn traffic(state: &State) -> Vec<Traffic> {
+    let traffic = records(state, Kind::Connection).filter_map(|(text, record)| {
+        let Record::Connection(connection) = &record.value else { return None };
+        let id = ConnectionId::parse(text)?;
+        let end = |index| PartitionId { network: id.network.clone(), index };
+        let rates = connection.edges.iter().map(|edge| edge.rate);
+        let rate = rates.fold(0, u64::saturating_add);
+        Some(Traffic { from: end(id.from), to: end(id.to), rate })
+    });
+    traffic.collect()
+}
+
+/// The records of a kind, by the text of their keys.
+fn records(state: &State, kind: Kind) -> impl Iterator<Item = (&str, &Versioned<Record>)> {
+    let records = state.records_of(kind);
+    records.filter_map(|(key, record)| Some((std::str::from_utf8(&key.bytes).ok()?, &**record)))
+}

@@ -1,0 +1,44 @@
+//! What placement is to keep to.
+
+use crate::multilevel::Tolerance;
+
+/// What placement is to keep to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BalancePolicy {
+    /// How far loads of workers may be from their fair share before anything is moved for balance.
+    /// Once something is, until they are within four fifths of it, so that the next small change
+    /// moves nothing.
+    pub tolerance: Tolerance,
+    /// How many of all partitions may be moved in one plan, parts per million; at least one.
+    /// Partitions that must leave their worker, or have none, do not count.
+    pub moved_ppm_max: u32,
+    /// How much of all load may be moved in one plan, parts per million; at least one partition.
+    pub moved_load_ppm_max: u32,
+    /// Nothing is moved for traffic whose gain is below this share of all traffic, parts per million.
+    pub gain_ppm_min: u32,
+    /// Whether anything is moved that could stay.
+    pub moves: Moves,
+}
+
+/// What may be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// What has no worker, or must leave it.
+    Needed,
+    /// That, and what is worth it for balance and traffic.
+    Worthwhile,
+}
+
+impl Default for BalancePolicy {
+    /// 5% above and 10% below; 5% of partitions and 9% of load in one plan; gains from a ten-thousandth
+    /// of all traffic on.
+    fn default() -> Self {
+        Self {
+            tolerance: Tolerance::default(),
+            moved_ppm_max: 50_000,
+            moved_load_ppm_max: 90_000,
+            gain_ppm_min: 100,
+            moves: Moves::Worthwhile,
+        }
+    }
+}

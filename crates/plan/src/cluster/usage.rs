@@ -1,0 +1,253 @@
+//! Who has what, and what that means for loads and traffic.
+//!
+//! Invariant: what workers use is what their partitions need, whatever was moved. Loads are on one scale:
+//! a worker's load is the largest share that its partitions need of what it gives, parts per million;
+//! where one gives without limit what others limit, their mean counts. What nobody limits does not count,
+//! unless nobody limits anything: then equal shares of what is needed do.
+
+use quorate_core::plan::{Blocked, Standing, WorkerStanding};
+
+use super::view::{ClusterView, UNLIMITED};
+use crate::facts::imbalance_ppm;
+
+/// Partitions on workers.
+#[derive(Debug, Clone)]
+pub(super) struct Usage<'a> {
+    pub(super) view: &'a ClusterView,
+    /// Where each partition is.
+    of: Vec<Option<u32>>,
+    /// By worker.
+    members: Vec<Vec<u32>>,
+    /// Where each partition is among the members of its worker.
+    place: Vec<usize>,
+    /// By worker, then by resource.
+    used: Vec<u128>,
+    /// What counts as what a worker gives: by worker, then by resource. Never 0.
+    weight: Vec<u128>,
+}
+
+const PPM: u128 = 1_000_000;
+
+impl<'a> Usage<'a> {
+    /// Everybody at home.
+    pub(super) fn new(view: &'a ClusterView) -> Self {
+        let (workers, resources) = (view.workers.len(), view.resources.len());
+        let mut usage = Self {
+            view,
+            of: vec![None; view.partitions.len()],
+            members: vec![Vec::new(); workers],
+            place: vec![0; view.partitions.len()],
+            used: vec![0; workers * resources],
+            weight: weights(view),
+        };
+        for partition in view.partition_numbers() {
+            if let Some(worker) = view.home[partition as usize] {
+                usage.put(partition, worker);
+            }
+        }
+        usage
+    }
+
+    /// Where a partition is.
+    pub(super) fn of(&self, partition: u32) -> Option<u32> {
+        self.of[partition as usize]
+    }
+
+    /// The partitions of a worker, in no order that means anything.
+    pub(super) fn members(&self, worker: u32) -> &[u32] {
+        &self.members[worker as usize]
+    }
+
+    /// Moves a partition.
+    pub(super) fn shift(&mut self, partition: u32, to: u32) {
+        if let Some(from) = self.of[partition as usize] {
+            let (members, place) =
+                (&mut self.members[from as usize], self.place[partition as usize]);
+            members.swap_remove(place);
+            if let Some(last) = members.get(place) {
+                self.place[*last as usize] = place;
+            }
+            for (resource, need) in self.view.needs(partition).iter().enumerate() {
+                self.used[from as usize * self.view.resources.len() + resource] -=
+                    u128::from(*need);
+            }
+        }
+        self.put(partition, to);
+    }
+
+    fn put(&mut self, partition: u32, to: u32) {
+        self.of[partition as usize] = Some(to);
+        self.place[partition as usize] = self.members[to as usize].len();
+        self.members[to as usize].push(partition);
+        let start = to as usize * self.view.resources.len();
+        for (used, need) in self.used[start..].iter_mut().zip(self.view.needs(partition)) {
+            *used += u128::from(*need);
+        }
+    }
+
+    /// Adds a partition to a worker without taking it from where it is. Whether it fits there.
+    pub(super) fn adds_up(&mut self, partition: u32, to: u32) -> bool {
+        let fits = self.blocked(partition, to).is_none();
+        self.put(partition, to);
+        fits
+    }
+
+    pub(super) fn used(&self, worker: u32) -> &[u128] {
+        let count = self.view.resources.len();
+        &self.used[worker as usize * count..(worker as usize + 1) * count]
+    }
+
+    fn weight(&self, worker: u32) -> &[u128] {
+        let count = self.view.resources.len();
+        &self.weight[worker as usize * count..(worker as usize + 1) * count]
+    }
+
+    /// What keeps a partition from a worker that it is not on: the first of the rules, in the order
+    /// in which [`Blocked`] names them.
+    pub(super) fn blocked(&self, partition: u32, worker: u32) -> Option<Blocked> {
+        let view = self.view;
+        if !view.takes(worker) {
+            return Some(Blocked::NotActive);
+        }
+        if let Some(label) = view.lacks(partition, worker) {
+            return Some(Blocked::Label { label });
+        }
+        let partitions_max = view.workers[worker as usize].partitions_max;
+        if self.members(worker).len() as u64 >= partitions_max {
+            return Some(Blocked::Full { partitions_max });
+        }
+        let needs = view.needs(partition).iter().zip(self.used(worker)).zip(view.capacity(worker));
+        for (resource, ((need, used), capacity)) in needs.enumerate() {
+            let sum = used + u128::from(*need);
+            if *need > 0 && sum > *capacity {
+                let missing = u64::try_from(sum - capacity).unwrap_or(u64::MAX);
+                let resource = view.resources[resource].clone();
+                return Some(Blocked::Capacity { resource, missing });
+            }
+        }
+        None
+    }
+
+    /// The first resource of which a worker's partitions need more than it gives.
+    pub(super) fn overloaded(&self, worker: u32) -> Option<usize> {
+        let pairs = self.used(worker).iter().zip(self.view.capacity(worker));
+        pairs.into_iter().position(|(used, gives)| used > gives)
+    }
+
+    /// A worker's load.
+    pub(super) fn load(&self, worker: u32) -> u64 {
+        share(self.used(worker).iter().copied().zip(self.weight(worker)))
+    }
+
+    /// A worker's load with one partition more.
+    pub(super) fn load_with(&self, worker: u32, partition: u32) -> u64 {
+        let needs = self.view.needs(partition).iter().map(|need| u128::from(*need));
+        let sums = self.used(worker).iter().zip(needs).map(|(used, need)| used + need);
+        share(sums.zip(self.weight(worker)))
+    }
+
+    /// A worker's load with one of its partitions less.
+    pub(super) fn load_without(&self, worker: u32, partition: u32) -> u64 {
+        let needs = self.view.needs(partition).iter().map(|need| u128::from(*need));
+        let rests = self.used(worker).iter().zip(needs).map(|(used, need)| used - need);
+        share(rests.zip(self.weight(worker)))
+    }
+
+    /// The load that every worker would have if all could be divided: the largest share that all
+    /// partitions need of what the workers that take any give.
+    pub(super) fn fair(&self) -> u64 {
+        let count = self.view.resources.len();
+        let sum_of = |of: &mut dyn Iterator<Item = u128>| of.fold(0, u128::saturating_add);
+        let shares = (0..count).map(|resource| {
+            let mut needs = self.view.needs[resource..].iter().step_by(count);
+            let mut needs = needs.by_ref().map(|need| u128::from(*need));
+            let takers = self.view.worker_numbers().filter(|worker| self.view.takes(*worker));
+            let mut gives = takers.map(|worker| self.weight(worker)[resource]);
+            (sum_of(&mut needs), sum_of(&mut gives).max(1))
+        });
+        let shares: Vec<(u128, u128)> = shares.collect();
+        share(shares.iter().map(|(need, gives)| (*need, gives)))
+    }
+
+    /// What a partition would cost on a worker: what it exchanges with each other partition times how
+    /// far that one is. What has no place does not count.
+    pub(super) fn traffic(&self, partition: u32, worker: u32) -> i64 {
+        let mut sum = 0_i64;
+        for (neighbor, rate) in self.view.neighbors(partition) {
+            if let Some(there) = self.of(*neighbor) {
+                let distance = i64::from(self.view.distance(worker, there));
+                sum = sum.saturating_add(rate.saturating_mul(distance));
+            }
+        }
+        sum
+    }
+
+    /// What all traffic costs; each pair counts once.
+    pub(super) fn all_traffic(&self) -> u64 {
+        let placed = self.view.partition_numbers().filter_map(|it| Some((it, self.of(it)?)));
+        let sum: u128 =
+            placed.map(|(it, worker)| u128::from(self.traffic(it, worker).unsigned_abs())).sum();
+        u64::try_from(sum / 2).unwrap_or(u64::MAX)
+    }
+
+    /// A partition's largest share of what all need, parts per million.
+    pub(super) fn size(&self, partition: u32, totals: &[u128]) -> u64 {
+        let needs = self.view.needs(partition).iter().map(|need| u128::from(*need));
+        share(needs.zip(totals))
+    }
+
+    /// What all partitions need, by resource; at least 1.
+    pub(super) fn totals(&self) -> Vec<u128> {
+        let count = self.view.resources.len();
+        let total = |resource: usize| {
+            let needs = self.view.needs[resource..].iter().step_by(count);
+            needs.map(|need| u128::from(*need)).sum::<u128>().max(1)
+        };
+        (0..count).map(total).collect()
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let takers = self.view.worker_numbers().filter(|worker| self.view.takes(*worker));
+        let workers: Vec<WorkerStanding> = takers
+            .map(|worker| WorkerStanding {
+                worker: self.view.workers[worker as usize].name.clone(),
+                partitions: u32::try_from(self.members(worker).len()).unwrap_or(u32::MAX),
+                load_ppm: self.load(worker),
+            })
+            .collect();
+        let loads: Vec<u64> = workers.iter().map(|worker| worker.load_ppm).collect();
+        let deviation_ppm = imbalance_ppm(&loads);
+        Standing { workers, deviation_ppm, traffic: self.all_traffic() }
+    }
+}
+
+/// The largest of some parts of their wholes, parts per million.
+fn share<'b>(of: impl Iterator<Item = (u128, &'b u128)>) -> u64 {
+    let shares = of.map(|(part, whole)| part.saturating_mul(PPM) / (*whole).max(1));
+    u64::try_from(shares.max().unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
+fn weights(view: &ClusterView) -> Vec<u128> {
+    let count = view.resources.len();
+    let takers: Vec<u32> = view.worker_numbers().filter(|worker| view.takes(*worker)).collect();
+    let limits = |resource: usize| -> Vec<u128> {
+        let gives = takers.iter().map(|worker| view.capacity(*worker)[resource]);
+        gives.filter(|it| *it != UNLIMITED).collect()
+    };
+    let limits: Vec<Vec<u128>> = (0..count).map(limits).collect();
+    let any = limits.iter().any(|limits| !limits.is_empty());
+    let usual = |resource: usize| match limits[resource].as_slice() {
+        [] if any => UNLIMITED,
+        [] => {
+            let needs = view.needs[resource..].iter().step_by(count);
+            needs.map(|need| u128::from(*need)).sum::<u128>() / (takers.len().max(1) as u128)
+        }
+        limits => limits.iter().sum::<u128>() / (limits.len() as u128),
+    };
+    let usual: Vec<u128> = (0..count).map(usual).collect();
+    let weight = |worker: u32| {
+        let gives = view.capacity(worker).iter().zip(&usual);
+        gives.map(|(gives, usual)| if *gives == UNLIMITED { *usual } else { *gives })
+    };
+    view.worker_numbers().flat_map(weight).map(|weight| weight.max(1)).collect()
+}

@@ -1,0 +1,7 @@
+//! Where partitions are placed and what is moved: by example and by rule.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+mod checker;
+mod properties;
+mod script;
+mod support;
