@@ -176,8 +176,8 @@ impl<'a> Books<'a> {
 
     /// Why a request cannot be granted now.
     pub(super) fn obstacle(&self, asked: &Asked<'_>) -> Option<WaitReason> {
-        let over = self.over_limit(asked).or_else(|| self.behind_guaranteed(asked));
-        over.or_else(|| self.shortage(asked))
+        let full = self.over_limit(asked).or_else(|| self.shortage(asked));
+        full.or_else(|| self.behind_guaranteed(asked))
     }
 
     /// Whether what is promised to its tenant would be beyond the guarantee if this were granted.

@@ -26,6 +26,7 @@ fn why(reason: &WaitReason) -> String {
         WaitReason::Reserved { resource, request } => {
             format!("{resource} is held for {}", request.0)
         }
+        WaitReason::BehindGuaranteed { request } => format!("behind {}", request.0),
         WaitReason::AwaitsRevocation { until_ms } => format!("revocation until {until_ms}"),
     }
 }
@@ -162,6 +163,22 @@ fn nothing_is_taken_from_a_fair_share_or_a_guarantee_or_in_vain() {
         request A cpu=2,gpu=1";
     let answer = run(in_vain);
     assert!(answer.contains("revoke: B1 at 0 for A1 (cpu)"), "{answer}");
+}
+
+#[test]
+fn what_waits_for_a_revocation_keeps_its_guarantee() {
+    // A's gpu is on its way. More cpu now would use up the guarantee on which that waits.
+    let text = "pool cpu=10,gpu=1
+        tenant A guarantee:cpu=2,gpu=1
+        tenant B
+        grant B gpu=1
+        request A cpu=2,gpu=1
+        request A cpu=3";
+    assert_eq!(
+        run(text),
+        "grant: \nrevoke: B1 at 0 for A1 (gpu)\nwait: A1 revocation until 0, holds cpu=2\n\
+         wait: A2 behind 1\nshares: A=0 B=1000000; free: cpu=10\n"
+    );
 }
 
 #[test]
