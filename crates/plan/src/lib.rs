@@ -11,9 +11,10 @@
 //! integers only; ties go to the lower number; no recursion, so the depth of a network is no
 //! limit. Must not know about Raft, disks, networks, wire formats or clocks.
 //!
-//! Beside it, [`cluster`] says which worker has which partition and what should be moved, and [`scale()`]
-//! how many instances of a process there should be.
+//! Beside it, [`cluster`] says which worker has which partition and what should be moved, [`scale()`] how
+//! many instances of a process there should be, and [`allocate`] who is granted what of a pool.
 
+pub mod allocate;
 mod assignment;
 pub mod cluster;
 mod facts;
