@@ -389,6 +389,14 @@ impl network::NetworkService for Script {
         let header = Some(self.answer(Asked::Other, &request).await?);
         Ok(Response::new(v1::DeleteNetworkResponse { header, partitions: 2, connections: 1 }))
     }
+
+    async fn plan(
+        &self,
+        request: Request<v1::PlanNetworkRequest>,
+    ) -> Result<Response<v1::PlanNetworkResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::PlanNetworkResponse { header, ..Default::default() }))
+    }
 }
 
 #[async_trait]
@@ -429,6 +437,14 @@ impl partition::PartitionService for Script {
     ) -> Result<Response<v1::ReleasePartitionResponse>, Status> {
         let header = Some(self.answer(Asked::Other, &request).await?);
         Ok(Response::new(v1::ReleasePartitionResponse { header }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainPartitionRequest>,
+    ) -> Result<Response<v1::ExplainPartitionResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::ExplainPartitionResponse { header, ..Default::default() }))
     }
 }
 
