@@ -14,7 +14,10 @@ use quorate_storage::{
     Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Published,
     SimulatedBarrier, Started, Storage,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -38,6 +41,9 @@ use crate::{
     session::{self, Sessions},
     transport::{Peer, Transport},
 };
+
+/// How long consensus, and then the tasks, may take to end when a coordinator stops.
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// What a coordinator needs of the world.
 #[derive(Clone)]
@@ -358,17 +364,28 @@ impl Replica {
         raft.initialize(members).await.map_err(|error| StartError::Consensus(error.to_string()))
     }
 
-    /// Stops everything in order; what was acknowledged stays. Idempotent.
+    /// Stops everything in order; what was acknowledged stays. What does not end in time is left, and
+    /// finds its storage closed. Idempotent.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.close();
-        if let Some(raft) = self.raft.get()
-            && let Err(error) = raft.shutdown().await
-        {
-            tracing::warn!(%error, "consensus did not stop cleanly");
+        if let Some(raft) = self.raft.get() {
+            match timeout(END_MAX, raft.shutdown()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "consensus did not stop cleanly"),
+                Err(_) => tracing::warn!("consensus does not end; it is left"),
+            }
         }
-        self.tasks.wait().await;
+        if timeout(END_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "some tasks do not end; they are left");
+        }
         self.storage.close().await;
+    }
+
+    /// Something that never ends by itself.
+    #[cfg(test)]
+    pub(crate) fn hang(&self) {
+        self.tasks.spawn(std::future::pending::<()>());
     }
 
     /// What a test breaks.

@@ -178,17 +178,19 @@ impl Fault {
                 node.may_end(self.id);
             }
             let log = node.strace_log();
-            troubled.push((node, Troubled::attach(pid, trouble, &log).await?));
+            troubled.push((node, pid, Troubled::attach(pid, trouble, &log).await?));
         }
         self.span.pass().await;
         let mut failed = Vec::new();
-        for (node, barriers) in troubled {
+        for (node, pid, barriers) in troubled {
             if barriers.release().await? {
-                failed.push(node.host);
+                failed.push((node, pid));
             }
         }
-        self.await_ends(&failed).await;
-        for node in self.world.cluster.on(&failed).filter(|node| node.runs()) {
+        // One that ended may have been started again by another fault.
+        let goes_on = |node: &Node, pid| node.pid() == Some(pid);
+        self.await_while(|| failed.iter().any(|(node, pid)| goes_on(node, *pid))).await;
+        for (node, _) in failed.into_iter().filter(|(node, pid)| goes_on(node, *pid)) {
             self.world.accuse(node, format!("went on for {END_WITHIN:?} after a failed fsync"));
         }
         self.nodes().try_for_each(|node| node.must_go_on(self.id))
@@ -196,8 +198,11 @@ impl Fault {
 
     /// Waits for those that their disk has failed; they may be about to end, or not know of it.
     async fn await_ends(&self, hosts: &[MemberId]) {
+        self.await_while(|| self.world.cluster.on(hosts).any(Node::runs)).await;
+    }
+
+    async fn await_while(&self, any: impl Fn() -> bool) {
         let until = Instant::now() + END_WITHIN;
-        let any = || self.world.cluster.on(hosts).any(Node::runs);
         while any() && Instant::now() < until && !self.span.abandon.is_cancelled() {
             sleep(LOOK_EVERY).await;
             self.world.look();

@@ -1,4 +1,4 @@
-//! A coordinator whose consensus has ended does not stay up.
+//! A coordinator whose consensus has ended does not stay up, and one that is asked to stop does.
 
 use quorate_core::MemberId;
 use tokio::{net::TcpStream, time::timeout};
@@ -41,4 +41,14 @@ async fn consensus_that_ended_by_itself_is_a_failure() {
     let node = node(&dir).await;
     node.replica.raft().shutdown().await.unwrap();
     fails(node).await;
+}
+
+/// Whatever hangs, a stop ends, and the data can be opened again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_what_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let hanging = node(&dir).await;
+    hanging.replica.hang();
+    timeout(PATIENCE, hanging.shutdown()).await.expect("it stops");
+    timeout(PATIENCE, node(&dir).await.shutdown()).await.expect("it stops, too");
 }
