@@ -34,7 +34,8 @@ pub(super) struct Account<'a> {
     limit: Vec<Option<u64>>,
     /// All its grants.
     pub(super) used: Vec<u64>,
-    /// What is granted as soon as what is revoked for it is gone.
+    /// What is granted within its guarantee as soon as there is room: what waits for a revocation, or
+    /// reserves.
     promised: Vec<u64>,
     /// The first request to which something is promised.
     promised_to: Option<RequestId>,
@@ -192,7 +193,7 @@ impl<'a> Books<'a> {
         used_up.then_some(WaitReason::BehindGuaranteed { request })
     }
 
-    /// Promises a request that it is granted when what is revoked is gone.
+    /// Promises a request what its tenant's guarantee still has.
     pub(super) fn promise(&mut self, asked: &Asked<'_>) {
         let account = &mut self.accounts[asked.account];
         for (promised, amount) in account.promised.iter_mut().zip(&asked.amount) {

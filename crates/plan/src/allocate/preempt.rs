@@ -70,8 +70,11 @@ pub(super) fn make_room<'a>(
             books.promise(&asked);
             served.push((asked, holds));
         } else if let Some(reason) = books.shortage(&asked) {
-            let starves = view.starves(asked.request);
-            let holds = if starves { books.hold(&asked) } else { Resources::default() };
+            let mut holds = Resources::default();
+            if view.starves(asked.request) {
+                holds = books.hold(&asked);
+                books.promise(&asked);
+            }
             decisions.wait(&asked, reason, holds);
         } else {
             back.push(asked);

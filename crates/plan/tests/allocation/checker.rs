@@ -192,8 +192,10 @@ fn check_waiting(replay: &Replay<'_>, plan: &AllocationPlan, held: &Resources) {
             }
             WaitReason::BehindGuaranteed { request: first } => {
                 let awaits = |it: &&quorate_plan::allocate::Waiting| {
+                    let reserves =
+                        !it.holds.is_empty() && replay.guaranteed(replay.open[&it.request]);
                     it.tenant == waiting.tenant
-                        && matches!(it.reason, WaitReason::AwaitsRevocation { .. })
+                        && (reserves || matches!(it.reason, WaitReason::AwaitsRevocation { .. }))
                 };
                 let mut promised = Sums::new();
                 for it in plan.waiting.iter().filter(awaits) {
