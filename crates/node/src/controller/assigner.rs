@@ -95,15 +95,18 @@ impl Assigner {
     /// Proposes the grants of one plan, command by command. Those that do not fit any more when they are
     /// applied are left out there.
     async fn propose_all(&mut self, mut grants: Vec<Grant>, max: usize) -> Next {
-        let mut next = Next::Wait;
+        let (mut next, mut refused) = (Next::Wait, false);
         while !grants.is_empty() {
             let count = self.batch.min(max).min(grants.len()).max(1);
             next = self.propose(grants.drain(..count).collect()).await;
-            if !matches!(next, Next::Again) {
-                break;
+            // One grant that is refused keeps no other back; without an answer, all is planned again.
+            match next {
+                Next::Retry if self.ledger.is_some() => refused = true,
+                Next::Retry => return next,
+                Next::Again | Next::Wait => {}
             }
         }
-        next
+        if refused { Next::Retry } else { next }
     }
 
     async fn propose(&mut self, grants: Vec<Grant>) -> Next {

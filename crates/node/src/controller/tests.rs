@@ -276,3 +276,23 @@ proptest! {
         prop_assert!(!waits || !ledger.has_takers());
     }
 }
+
+/// What a worker still runs takes its room, though it is to be released or its network has it no more.
+#[test]
+fn what_is_to_be_released_still_takes_room() {
+    let mut state = empty();
+    let mut ledger = Ledger::of(&state);
+    run(&mut state, &set("worker_partitions_max", "4")).unwrap();
+    worker(&mut state, "a");
+    apply_network(&mut state, 4);
+    settle(&mut state, &mut ledger, 100);
+    worker(&mut state, "b");
+    let moves = vec![(id(0), Some(name("b")))];
+    run(&mut state, &Command::MovePartitions { moves }).unwrap();
+    apply_network(&mut state, 3);
+    apply_network(&mut state, 12);
+    settle(&mut state, &mut ledger, 100);
+    let owners = owners(&state);
+    assert_eq!(owners["a"], 4, "{owners:?}");
+    assert_eq!(owners["b"], 4, "{owners:?}");
+}

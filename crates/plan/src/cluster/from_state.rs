@@ -18,7 +18,7 @@ impl ClusterView {
         network: &Name,
         workers: Vec<WorkerSpec>,
     ) -> Result<Self, ClusterError> {
-        let mut partitions = partitions(state);
+        let mut partitions = partitions(state, At::Target);
         partitions.retain(|it| it.id.network == *network);
         let homeless = |it| PartitionSpec { worker: None, rests: false, ..it };
         let partitions = partitions.into_iter().map(homeless).collect();
@@ -33,7 +33,7 @@ impl ClusterView {
     /// # Errors
     /// None for a state whose invariants hold.
     pub fn of(state: &State) -> Result<Self, ClusterError> {
-        Self::new(workers(state), partitions(state), &traffic(state))
+        Self::new(workers(state), partitions(state, At::Target), &traffic(state))
     }
 }
 
@@ -53,10 +53,20 @@ pub(super) fn workers(state: &State) -> Vec<WorkerSpec> {
     workers.collect()
 }
 
-pub(super) fn partitions(state: &State) -> Vec<PartitionSpec> {
+/// Where a partition counts that is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// Where it goes.
+    Target,
+    /// Where it still runs; one that its network does not have any more, too.
+    Owner,
+}
+
+pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
     let partitions = records(state, Kind::Partition).filter_map(|(text, record)| {
         let Record::Partition(partition) = &record.value else { return None };
-        if partition.state == PartitionState::Deleted {
+        let deleted = partition.state == PartitionState::Deleted;
+        if deleted && at == At::Target {
             return None;
         }
         let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
@@ -65,9 +75,9 @@ pub(super) fn partitions(state: &State) -> Vec<PartitionSpec> {
             id: PartitionId::parse(text)?,
             version: record.modified,
             demand: partition.demand.clone(),
-            worker: partition.target.clone().filter(|_| moving).or(owner),
+            worker: partition.target.clone().filter(|_| moving && at == At::Target).or(owner),
             requires: BTreeMap::new(),
-            rests: moving,
+            rests: moving || deleted,
             wish: Wish::default(),
         })
     });

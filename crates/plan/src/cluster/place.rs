@@ -7,7 +7,7 @@ use quorate_core::{
 };
 
 use super::{
-    from_state::{partitions, traffic, workers},
+    from_state::{At, partitions, traffic, workers},
     policy::{BalancePolicy, Moves},
     rebalance::rebalance,
     view::{ClusterError, ClusterView, Wish},
@@ -34,7 +34,7 @@ pub fn place(
     waiting: &BTreeMap<PartitionId, Wish>,
     candidates: &BTreeMap<Name, Candidate>,
 ) -> Result<Vec<Grant>, ClusterError> {
-    let (mut workers, mut partitions) = (workers(state), partitions(state));
+    let (mut workers, mut partitions) = (workers(state), partitions(state, At::Owner));
     for worker in &mut workers {
         match candidates.get(&worker.name) {
             Some(Candidate { owned, room, .. }) => {
