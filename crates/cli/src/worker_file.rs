@@ -49,6 +49,11 @@ fn parse(text: &str) -> Result<Vec<SupposedWorker>, String> {
         if let Some(first) = workers.iter().position(|other| other.name == name) {
             return Err(format!("workers[{at}].name: {name} is already workers[{first}]"));
         }
+        if let Some((resource, _)) = capacity.iter().find(|(_, amount)| **amount == 0) {
+            return Err(format!(
+                "workers[{at}].capacity.{resource}: must not be 0; absent: no limit"
+            ));
+        }
         workers.push(SupposedWorker { name, capacity: Resources::from(capacity), labels });
     }
     Ok(workers)
@@ -74,6 +79,8 @@ mod tests {
         assert_eq!(error("workers = []"), "workers: must not be empty");
         let twice = "[[workers]]\nname = \"a\"\n[[workers]]\nname = \"a\"";
         assert_eq!(error(twice), "workers[1].name: a is already workers[0]");
+        let none = "[[workers]]\nname = \"a\"\ncapacity = { gpu = 0 }";
+        assert_eq!(error(none), "workers[0].capacity.gpu: must not be 0; absent: no limit");
         assert!(error("[[workers]]\nname = \"a b\"").contains("name"));
         assert!(error("[[workers]]\nname = \"a\"\ncpu = 1").contains("unknown field `cpu`"));
         assert!(error("[[workers]]\nname = \"a\"\ncapacity = { cpu = -1 }").contains("-1"));

@@ -15,13 +15,13 @@
 //!
 //! 1. Guarantees: requests with which the tenant stays within its guarantee, in turns.
 //! 2. Preemption, for those of 1 that did not fit, in that order. Taken are grants of other tenants
-//!    above their fair share that are not what their own guarantee gives: of the tenant of lowest
-//!    priority first, then lowest priority of the grant, then newest. Nothing is taken that does
-//!    not make room, and nothing at all if there would not be enough. What is free is held for the
-//!    request meanwhile.
+//!    above their fair share that are beyond their own guarantee in something that the grant has: of the
+//!    tenant of lowest priority first, then lowest priority of the grant, then newest. Nothing is taken
+//!    that does not make room, and nothing at all if there would not be enough. What is free is held for
+//!    the request meanwhile, and for one that starves even if no room can be made.
 //! 3. The rest, in turns, but for what would use up a guarantee on which another request of its tenant
-//!    waits. The first starving request that does not fit reserves what it can use of
-//!    what is free, and those after it do without. Only one does so in a plan.
+//!    waits. The first starving request of these that does not fit reserves what it can use of what is
+//!    free, and those after it do without.
 //!
 //! The priority of a request counts only among its tenant's own: nobody gains on others by asking
 //! with a high one. The fair share of a tenant is its weight over the weights of all tenants that

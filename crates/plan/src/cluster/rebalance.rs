@@ -181,8 +181,7 @@ impl<'a> Draft<'a> {
         let sized = homeless.map(|(it, why)| (self.usage.size(it, &self.totals), it, why));
         let mut homeless: Vec<_> = sized.collect();
         homeless.sort_by(|a, b| (b.0, a.1).cmp(&(a.0, b.1)));
-        // Evacuations come first: what runs nowhere is worse off than what has yet to move, but a
-        // worker that is down has run nothing for longer.
+        // What had a worker comes before what never had one.
         homeless.sort_by_key(|(_, _, why)| *why == MoveReason::Place);
         for (_, partition, why) in homeless {
             self.give(partition, why);
