@@ -1,10 +1,10 @@
 //! Pure planners of Quorate: from a specification to a decision, without a side effect.
 //!
-//! Owns the [`PartitionStrategy`] interface, the strategies that come with Quorate, their
+//! Owns the [`BalanceStrategy`] interface, the strategies that come with Quorate, their
 //! [`Strategies`] registry, and the numbers by which their results are compared.
 //!
 //! ```text
-//! NetworkSpec -> NetworkView -> PartitionStrategy -> Assignment -> PartitionPlan { facts }
+//! NetworkSpec -> NetworkView -> BalanceStrategy -> Assignment -> PartitionPlan { facts }
 //! ```
 //!
 //! Invariants: the same view, partition count and seed give the same plan on every machine;
@@ -40,7 +40,7 @@ pub use scale::{
     UpLimit, scale,
 };
 pub use strategy::{
-    PartitionPlan, PartitionRequest, PartitionStrategy, PlanError, Seed, StrategyFailure, partition,
+    BalanceStrategy, PartitionPlan, PartitionRequest, PlanError, Seed, StrategyFailure, partition,
 };
 pub use topology::topological_order;
 pub use view::{Edge, NetworkView, ViewError};

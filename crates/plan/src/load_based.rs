@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use crate::{
     loads::Loads,
-    strategy::{PartitionRequest, PartitionStrategy, StrategyFailure},
+    strategy::{BalanceStrategy, PartitionRequest, StrategyFailure},
 };
 
 /// Fills the emptiest partition. See the module.
@@ -21,7 +21,7 @@ impl LoadBased {
     pub const NAME: &'static str = "load-based";
 }
 
-impl PartitionStrategy for LoadBased {
+impl BalanceStrategy for LoadBased {
     fn name(&self) -> &str {
         Self::NAME
     }

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     load_based::LoadBased, multilevel::Multilevel, round_robin::RoundRobin,
-    strategy::PartitionStrategy,
+    strategy::BalanceStrategy,
 };
 
 /// The strategies that networks may ask for. A clone shares them.
 #[derive(Clone, Default)]
 pub struct Strategies {
-    by_name: BTreeMap<String, Arc<dyn PartitionStrategy>>,
+    by_name: BTreeMap<String, Arc<dyn BalanceStrategy>>,
 }
 
 /// No strategy has that name.
@@ -44,7 +44,7 @@ impl Strategies {
     /// The strategies that come with Quorate.
     #[must_use]
     pub fn builtin() -> Self {
-        let strategies: [Arc<dyn PartitionStrategy>; 3] =
+        let strategies: [Arc<dyn BalanceStrategy>; 3] =
             [Arc::new(LoadBased), Arc::new(Multilevel::default()), Arc::new(RoundRobin)];
         let by_name = strategies.map(|strategy| (strategy.name().to_owned(), strategy));
         Self { by_name: by_name.into() }
@@ -56,7 +56,7 @@ impl Strategies {
     /// [`DuplicateStrategy`] when the name is taken.
     pub fn register(
         &mut self,
-        strategy: Arc<dyn PartitionStrategy>,
+        strategy: Arc<dyn BalanceStrategy>,
     ) -> Result<(), DuplicateStrategy> {
         let name = strategy.name().to_owned();
         if self.by_name.contains_key(&name) {
@@ -70,7 +70,7 @@ impl Strategies {
     ///
     /// # Errors
     /// [`UnknownStrategy`], which lists the names that there are.
-    pub fn get(&self, name: &str) -> Result<&dyn PartitionStrategy, UnknownStrategy> {
+    pub fn get(&self, name: &str) -> Result<&dyn BalanceStrategy, UnknownStrategy> {
         let found = self.by_name.get(name).map(AsRef::as_ref);
         found.ok_or_else(|| UnknownStrategy {
             name: name.to_owned(),

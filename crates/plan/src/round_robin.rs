@@ -5,7 +5,7 @@
 //! traffic. It is the strategy to compare others with.
 
 use crate::{
-    strategy::{PartitionRequest, PartitionStrategy, StrategyFailure},
+    strategy::{BalanceStrategy, PartitionRequest, StrategyFailure},
     topology::topological_order,
 };
 
@@ -18,7 +18,7 @@ impl RoundRobin {
     pub const NAME: &'static str = "round-robin";
 }
 
-impl PartitionStrategy for RoundRobin {
+impl BalanceStrategy for RoundRobin {
     fn name(&self) -> &str {
         Self::NAME
     }

@@ -7,13 +7,13 @@
 //! ```
 //! use quorate_core::{Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources};
 //! use quorate_plan::{
-//!     NetworkView, PartitionRequest, PartitionStrategy, Seed, StrategyFailure, partition,
+//!     NetworkView, PartitionRequest, BalanceStrategy, Seed, StrategyFailure, partition,
 //! };
 //!
 //! /// The first processes go into the first partition, and so on.
 //! struct Blocks;
 //!
-//! impl PartitionStrategy for Blocks {
+//! impl BalanceStrategy for Blocks {
 //!     fn name(&self) -> &str {
 //!         "blocks"
 //!     }
@@ -56,7 +56,7 @@ use crate::{
 ///
 /// An implementation is pure: the same request gives the same answer, whenever and wherever it
 /// is asked. All randomness comes from the request's seed.
-pub trait PartitionStrategy: Send + Sync {
+pub trait BalanceStrategy: Send + Sync {
     /// The name by which a network's policy asks for it; a valid [`Name`].
     fn name(&self) -> &str;
 
@@ -169,7 +169,7 @@ pub enum PlanError {
 /// [`PlanError`] when the partition count is not within 1 and the number of processes, or the
 /// strategy fails.
 pub fn partition(
-    strategy: &dyn PartitionStrategy,
+    strategy: &dyn BalanceStrategy,
     request: &PartitionRequest<'_>,
 ) -> Result<PartitionPlan, PlanError> {
     let (partitions, processes) = (request.partitions, request.view.len());

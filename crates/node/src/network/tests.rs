@@ -12,7 +12,7 @@ use quorate_core::{
     NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Record, Rejection, Resources,
     RestoreEpoch, Revision, Stamp, State, Term, apply, rejection::Reason,
 };
-use quorate_plan::{PartitionRequest, PartitionStrategy, Strategies, StrategyFailure};
+use quorate_plan::{BalanceStrategy, PartitionRequest, Strategies, StrategyFailure};
 use quorate_storage::View;
 
 use super::*;
@@ -300,7 +300,7 @@ async fn no_answer_is_passed_on_as_it_is() {
 /// An embedder's strategy with a bug.
 struct Panics;
 
-impl PartitionStrategy for Panics {
+impl BalanceStrategy for Panics {
     fn name(&self) -> &'static str {
         "panics"
     }

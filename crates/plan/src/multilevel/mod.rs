@@ -39,7 +39,7 @@ use self::{
     refine::{Effort, refine},
     repair::repair,
 };
-use crate::strategy::{PartitionRequest, PartitionStrategy, StrategyFailure};
+use crate::strategy::{BalanceStrategy, PartitionRequest, StrategyFailure};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,7 +75,7 @@ impl Multilevel {
     }
 }
 
-impl PartitionStrategy for Multilevel {
+impl BalanceStrategy for Multilevel {
     fn name(&self) -> &str {
         Self::NAME
     }

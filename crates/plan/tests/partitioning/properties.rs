@@ -6,9 +6,9 @@ use crate::support::{edge, network, numbered, process};
 use proptest::prelude::*;
 use quorate_core::NetworkSpec;
 use quorate_plan::{
-    Assignment, MalformedAssignment, NetworkView, PartitionPlan, PartitionRequest,
-    PartitionStrategy, PlanError, RoundRobin, Seed, Strategies, StrategyFailure, ViewError,
-    imbalance_ppm, partition, topological_order,
+    Assignment, BalanceStrategy, MalformedAssignment, NetworkView, PartitionPlan, PartitionRequest,
+    PlanError, RoundRobin, Seed, Strategies, StrategyFailure, ViewError, imbalance_ppm, partition,
+    topological_order,
 };
 
 fn round_robin(spec: &NetworkSpec, partitions: u32, seed: Seed) -> PartitionPlan {
@@ -200,7 +200,7 @@ fn a_view_refuses_what_is_not_canonical() {
 /// Answers what it is told to.
 struct Scripted(Result<Vec<u32>, StrategyFailure>);
 
-impl PartitionStrategy for Scripted {
+impl BalanceStrategy for Scripted {
     fn name(&self) -> &str {
         "scripted"
     }
@@ -248,7 +248,7 @@ fn strategies_are_found_by_name_and_names_are_taken_once() {
     strategies.register(Arc::new(Scripted(Ok(vec![])))).unwrap();
     let taken = strategies.register(Arc::new(RoundRobin)).unwrap_err();
     assert_eq!(taken.name, "round-robin");
-    assert_eq!(strategies.get("scripted").map(PartitionStrategy::name), Ok("scripted"));
+    assert_eq!(strategies.get("scripted").map(BalanceStrategy::name), Ok("scripted"));
     let Err(unknown) = strategies.get("psychic") else { panic!("found a psychic") };
     assert_eq!(unknown.known, ["load-based", "multilevel", "round-robin", "scripted"]);
 }

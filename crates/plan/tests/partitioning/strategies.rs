@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, prelude::*};
 use quorate_core::{Name, NetworkSpec};
 use quorate_plan::{
-    LoadBased, Multilevel, NetworkView, PartitionPlan, PartitionRequest, PartitionStrategy,
+    BalanceStrategy, LoadBased, Multilevel, NetworkView, PartitionPlan, PartitionRequest,
     RoundRobin, Seed, Strategies, imbalance_ppm, partition,
 };
 
 use crate::support::{edge, name, network, numbered, process};
 
-fn plan(strategy: &dyn PartitionStrategy, spec: &NetworkSpec, partitions: u32) -> PartitionPlan {
+fn plan(strategy: &dyn BalanceStrategy, spec: &NetworkSpec, partitions: u32) -> PartitionPlan {
     let view = NetworkView::new(spec).unwrap();
     partition(strategy, &PartitionRequest { view: &view, partitions, seed: Seed(7), current: None })
         .unwrap()
