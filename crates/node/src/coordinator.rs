@@ -24,6 +24,7 @@ use crate::{
         transfer,
     },
     members::{MemberChange, MemberInfo},
+    planner::Planner,
     session::Sessions,
     transport::Transport,
 };
@@ -166,6 +167,7 @@ pub(crate) struct Parts {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) members: Members,
     pub(crate) sessions: Sessions,
+    pub(crate) planner: Planner,
     /// The largest election timeout: how long a call waits for a leader.
     pub(crate) election_max: Duration,
 }
@@ -186,6 +188,12 @@ impl Coordinator {
     #[must_use]
     pub fn member_id(&self) -> MemberId {
         self.parts.me
+    }
+
+    /// Where its plans are made.
+    #[must_use]
+    pub fn planner(&self) -> &Planner {
+        &self.parts.planner
     }
 
     /// Its cluster.

@@ -18,6 +18,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use quorate_plan::Strategies;
 use quorate_storage::{Executor, Fatal, SimulatedBarrier, SledDisk, SledOptions};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -82,8 +83,8 @@ impl Node {
         Self::start_followed(config, listeners, environment).await
     }
 
-    /// Like [`Node::start_on`], with a disk, a transport or a clock of one's own: for tests that
-    /// make faults. Begin with [`Environment::of_machine`].
+    /// Like [`Node::start_on`], with strategies of one's own, or, for tests that make faults, with a disk,
+    /// a transport or a clock. Begin with [`Environment::of_machine`].
     ///
     /// # Errors
     /// [`StartError`].
@@ -240,6 +241,7 @@ impl Environment {
             transport: Arc::new(GrpcTransport::new(Timing::of(config.raft.election_max()))),
             clock: Arc::new(SystemClock),
             draw_cluster_id: rand::random,
+            strategies: Strategies::builtin(),
         })
     }
 }

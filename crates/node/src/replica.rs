@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::{SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use quorate_core::{ClusterId, MemberId};
+use quorate_plan::Strategies;
 use quorate_storage::{
     Checkpoints, Disk, Executor, Fatal, MemberAddress, OpenError, Options, Published,
     SimulatedBarrier, Started, Storage,
@@ -38,6 +39,7 @@ use crate::{
     },
     controller,
     coordinator::{Coordinator, Parts},
+    planner::Planner,
     session::{self, Sessions},
     transport::{Peer, Transport},
 };
@@ -60,6 +62,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Draws the id of a new cluster.
     pub draw_cluster_id: fn() -> u64,
+    /// How networks may be partitioned. The same on every member: the one that is asked plans.
+    pub strategies: Strategies,
 }
 
 /// Why a coordinator did not start.
@@ -263,8 +267,14 @@ impl Replica {
             transport,
             members,
             sessions,
+            planner: self.planner(),
             election_max,
         }
+    }
+
+    fn planner(&self) -> Planner {
+        let strategies = self.environment.strategies.clone();
+        Planner::new(strategies, self.environment.executor, self.config.limits.plans_max)
     }
 
     /// Sees to it that this coordinator becomes a member, where it is none, and stops when it was

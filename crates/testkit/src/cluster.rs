@@ -13,6 +13,7 @@ use quorate_node::{
     coordinator::Role,
     core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
     metrics::Metrics,
+    plan,
     storage::{Executor, MemoryDisk, SimulatedBarrier, runtime},
     watch::{WatchServer, Watches},
 };
@@ -361,6 +362,7 @@ impl SimMember {
             transport: network.begin_life(id),
             clock: Arc::new(self.clock.clone()),
             draw_cluster_id: || 0x5EED,
+            strategies: plan::Strategies::builtin(),
         };
         let replica = Replica::open(self.config.clone(), environment)?;
         network.serve(id, replica.peer());

@@ -160,7 +160,7 @@ fn workers_text(before: &Standing, after: &Standing) -> Table {
 
 /// Why a partition is where it is.
 pub(crate) fn explanation_text(explained: &Explanation) -> String {
-    let Explanation { partition, worker, traffic, load_ppm, fair_ppm, others } = explained;
+    let Explanation { partition, worker, leaving, traffic, load_ppm, fair_ppm, others } = explained;
     let mut out = match worker {
         None => format!("Partition {partition} is on no worker.\n"),
         Some(worker) => format!(
@@ -170,6 +170,10 @@ pub(crate) fn explanation_text(explained: &Explanation) -> String {
             percent(*fair_ppm)
         ),
     };
+    if let Some(leaving) = leaving {
+        writeln!(out, "It is on its way: {leaving} still runs it, and was asked to give it up.")
+            .expect("a String takes everything");
+    }
     if !others.is_empty() {
         let mut table = Table::new(OTHERS);
         others.iter().for_each(|other| table.push(other_cells(other)));
@@ -306,6 +310,7 @@ pub(crate) fn explanation_json(explained: &Explanation) -> Value {
     json!({
         "partition": explained.partition.to_string(),
         "worker": explained.worker.as_ref().map(ToString::to_string),
+        "leaving": explained.leaving.as_ref().map(ToString::to_string),
         "traffic": explained.traffic,
         "load_ppm": explained.load_ppm,
         "fair_ppm": explained.fair_ppm,

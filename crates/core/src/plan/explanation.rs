@@ -8,8 +8,10 @@ use crate::{key::PartitionId, name::Name};
 pub struct Explanation {
     /// The partition.
     pub partition: PartitionId,
-    /// The worker that has it. None: nobody.
+    /// The worker that has it, or gets it next. None: nobody.
     pub worker: Option<Name>,
+    /// The worker that still runs it, and was asked to give it up. None: it is not on its way.
+    pub leaving: Option<Name>,
     /// What its traffic costs where it is, bytes per second times distance.
     pub traffic: i64,
     /// The load of its worker, parts per million.

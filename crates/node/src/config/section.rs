@@ -188,6 +188,9 @@ pub struct Limits {
     pub snapshots_max: usize,
     /// Give up a backup when nothing of it was taken for so long, milliseconds.
     pub snapshot_idle_ms_max: u64,
+    /// Plans and questions about placement that this member works on at a time; further ones wait until
+    /// their deadline, and are then refused as OVERLOADED.
+    pub plans_max: usize,
     /// Concurrent calls on one client connection; further ones wait.
     pub connection_streams_max: u32,
     /// Concurrent client connections; further ones are closed.
@@ -207,6 +210,7 @@ impl Default for Limits {
             watchers_max: 20_000,
             snapshots_max: 2,
             snapshot_idle_ms_max: 30_000,
+            plans_max: 4,
             connection_streams_max: 2_048,
             connections_max: 20_000,
             deadline_ms_default: 5_000,

@@ -167,6 +167,7 @@ fn limits(config: &Config, check: &mut Check) {
     check.within("limits.snapshots_max", wide(limits.snapshots_max), 0..=1_000);
     let idle = limits.snapshot_idle_ms_max;
     check.within("limits.snapshot_idle_ms_max", idle, 100..=3_600_000);
+    check.within("limits.plans_max", wide(limits.plans_max), 1..=1_000);
     let streams = u64::from(limits.connection_streams_max);
     check.within("limits.connection_streams_max", streams, 1..=1_000_000);
     check.within("limits.connections_max", wide(limits.connections_max), 1..=1_000_000);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use quorate_core::{Command, Grant, Origin, Reply, Request};
+use quorate_storage::View;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -78,17 +79,14 @@ impl Assigner {
             self.ledger = None;
             return Next::Wait;
         }
-        let ledger = match &mut self.ledger {
-            Some(ledger) => {
-                ledger.follow(&view.state);
-                ledger
-            }
-            None => self.ledger.insert(Ledger::of(&view.state)),
-        };
         let max = view.state.settings().command_changes_max;
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(GRANTS_MAX);
-        let grants = ledger.grants(&view.state);
-        drop(view);
+        let known = self.ledger.take();
+        let Ok((ledger, grants)) = self.coordinator.planner().run(move || plan(&view, known)).await
+        else {
+            return Next::Retry;
+        };
+        self.ledger = Some(ledger);
         self.propose_all(grants, max).await
     }
 
@@ -137,6 +135,14 @@ impl Assigner {
             }
         }
     }
+}
+
+/// What should be granted next. With many partitions it takes a while.
+fn plan(view: &View, known: Option<Ledger>) -> (Ledger, Vec<Grant>) {
+    let mut ledger = known.unwrap_or_else(|| Ledger::of(&view.state));
+    ledger.follow(&view.state);
+    let grants = ledger.grants(&view.state);
+    (ledger, grants)
 }
 
 fn report(unanswered: &Unanswered) {

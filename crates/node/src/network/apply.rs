@@ -5,12 +5,15 @@ use std::sync::Arc;
 use quorate_core::{
     ApplyOutcome, Call, Command, Name, NetworkSpec, Rejection, Reply, rejection::Reason,
 };
-use quorate_plan::Strategies;
 use quorate_proto::convert::NetworkNumbers;
 use quorate_storage::View;
+use tokio::time::Instant;
 
 use super::planned::{Planned, plan_apply};
-use crate::coordinator::Committed;
+use crate::{
+    coordinator::Committed,
+    planner::{NoPlan, Planner},
+};
 
 /// How often a plan is made before its staleness is the answer.
 pub const PLANS_MAX: usize = 4;
@@ -42,22 +45,35 @@ pub enum ApplyError<E> {
     /// It never will be: it breaks a rule, or others changed it each time while it was planned.
     #[error(transparent)]
     Rejected(Rejection),
+    /// It was not planned: there was no time for it, or the strategy has a bug.
+    #[error(transparent)]
+    NoPlan(#[from] NoPlan),
     /// No answer to a read or a proposal; that error says what became of it.
     #[error("no answer: {0}")]
     Unanswered(E),
 }
 
+/// A network as somebody wants it.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: Name,
+    /// What it should be.
+    pub spec: NetworkSpec,
+    /// The request, if it may be a repeat: what came of it then is the answer.
+    pub call: Option<&'a Call>,
+    /// Until when it may wait to be planned.
+    pub deadline: Instant,
+}
+
 /// Applies a network: plans on what `read` gives, which must be linearizable, and hands the
-/// command to `propose`. When the plan is stale, plans again; at most [`PLANS_MAX`] times. `call`: the
-/// request, if it may be a repeat: what came of it then is the answer.
+/// command to `propose`. When the plan is stale, plans again; at most [`PLANS_MAX`] times.
 ///
 /// # Errors
-/// [`ApplyError`]. Nothing was changed if it is a rejection, or came from `read`.
+/// [`ApplyError`]. Nothing was changed unless it came from `propose`.
 pub async fn apply_network<E, R, P>(
-    strategies: &Strategies,
-    name: &Name,
-    spec: NetworkSpec,
-    call: Option<&Call>,
+    planner: &Planner,
+    wanted: Wanted<'_>,
     read: impl Fn() -> R,
     propose: impl Fn(Command) -> P,
 ) -> Result<AppliedNetwork, ApplyError<E>>
@@ -65,10 +81,16 @@ where
     R: Future<Output = Result<Arc<View>, E>>,
     P: Future<Output = Result<Committed, E>>,
 {
+    let Wanted { name, spec, call, deadline } = wanted;
     let mut plans = 1;
     loop {
         let view = read().await.map_err(ApplyError::Unanswered)?;
-        let planned = plan_aside(view.clone(), strategies, name, spec.clone()).await;
+        let plan = {
+            let (view, strategies) = (view.clone(), planner.strategies());
+            let (name, spec) = (name.clone(), spec.clone());
+            move || plan_apply(&view.state, &strategies, &name, spec)
+        };
+        let planned = planner.ask(deadline, plan).await?;
         let (command, mut numbers) = match planned.map_err(ApplyError::Rejected)? {
             Planned::Unchanged(numbers) => {
                 let outcome = call.and_then(|call| view.state.kept_reply(call)).cloned();
@@ -103,28 +125,4 @@ where
             Err(rejection) => return Err(ApplyError::Rejected(rejection.clone())),
         }
     }
-}
-
-/// Plans on a thread of its own: a large network takes seconds, and consensus must not wait for it.
-async fn plan_aside(
-    view: Arc<View>,
-    strategies: &Strategies,
-    name: &Name,
-    spec: NetworkSpec,
-) -> Result<Planned, Rejection> {
-    let (strategies, name) = (strategies.clone(), name.clone());
-    aside(move || plan_apply(&view.state, &strategies, &name, spec)).await
-}
-
-/// Plans on a thread of its own. A strategy that panics is a rejection.
-///
-/// # Errors
-/// What the plan is refused for.
-pub async fn aside<T: Send + 'static>(
-    plan: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
-) -> Result<T, Rejection> {
-    tokio::task::spawn_blocking(plan).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a strategy panicked");
-        Err(Rejection::new(Reason::PreconditionFailed, "the strategy panicked".to_owned()))
-    })
 }

@@ -1,10 +1,13 @@
 //! What applying a network would do: it is applied, to a copy of the state. Pure.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::{max, min},
+    collections::BTreeMap,
+};
 
 use quorate_core::{
-    ApplyOutcome, KeyRange, Kind, Name, NetworkSpec, PartitionId, PartitionState, Record,
-    Rejection, Reply, Stamp, State, apply,
+    ApplyOutcome, KeyRange, Kind, Name, NetworkSpec, PartitionId, PartitionState, ProcessEdge,
+    Record, Rejection, Reply, Stamp, State, apply,
     plan::{LaidOut, Layout, NetworkPlan, Plan, ProcessMove, ProcessReason},
     rejection::Reason,
 };
@@ -86,21 +89,7 @@ fn process_moves(then: &State, name: &Name, before: &Layout, after: &Layout) -> 
             .collect()
     };
     let (was, is) = (places(before), places(after));
-    let mut gains: BTreeMap<&Name, i64> = BTreeMap::new();
-    for edge in &network.spec.connections {
-        let rate = i64::try_from(edge.rate).unwrap_or(i64::MAX);
-        for (end, other) in [(&edge.from, &edge.to), (&edge.to, &edge.from)] {
-            let (Some(from), to, other) = (was.get(end), is.get(end), is.get(other)) else {
-                continue;
-            };
-            let gain = gains.entry(end).or_default();
-            *gain = match (other == to, other == Some(from)) {
-                (true, false) => gain.saturating_add(rate),
-                (false, true) => gain.saturating_sub(rate),
-                _ => *gain,
-            };
-        }
-    }
+    let gains = gains(&network.spec.connections, &was, &is);
     let partitions = u32::try_from(after.partitions.len()).unwrap_or(u32::MAX);
     let total = after.partitions.iter().fold(quorate_core::Resources::default(), |mut sum, it| {
         sum.add(&it.demand, 1);
@@ -125,6 +114,31 @@ fn process_moves(then: &State, name: &Name, before: &Layout, after: &Layout) -> 
         Some(ProcessMove { process, from, to, reason, gain, cost })
     });
     moved.collect()
+}
+
+/// By how much less crosses partitions, at the processes that move. What two that move exchange counts
+/// at the first of them, so that all gains together are what the cut of old edges gets smaller by.
+fn gains<'a>(
+    edges: &'a [ProcessEdge],
+    was: &BTreeMap<Name, u32>,
+    is: &BTreeMap<Name, u32>,
+) -> BTreeMap<&'a Name, i64> {
+    let mut gains: BTreeMap<&Name, i64> = BTreeMap::new();
+    for edge in edges {
+        let (one, other) = (min(&edge.from, &edge.to), max(&edge.from, &edge.to));
+        let places =
+            |places: &BTreeMap<Name, u32>| places.get(one).copied().zip(places.get(other).copied());
+        let (Some(before), Some(after)) = (places(was), places(is)) else { continue };
+        let mover = if before.0 == after.0 { other } else { one };
+        let rate = i64::try_from(edge.rate).unwrap_or(i64::MAX);
+        let gain = gains.entry(mover).or_default();
+        *gain = match (before.0 == before.1, after.0 == after.1) {
+            (false, true) => gain.saturating_add(rate),
+            (true, false) => gain.saturating_sub(rate),
+            _ => *gain,
+        };
+    }
+    gains
 }
 
 /// Where what then needs a worker would go.

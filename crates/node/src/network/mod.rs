@@ -22,7 +22,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{AppliedNetwork, ApplyError, PLANS_MAX, apply_network, aside};
+pub use apply::{AppliedNetwork, ApplyError, PLANS_MAX, Wanted, apply_network};
 pub use dry_run::{DryRun, dry_run};
 pub use planned::{PARTITIONS_DEFAULT, Planned, choose_policy, plan_apply};
 pub use summary::{summaries, summary};

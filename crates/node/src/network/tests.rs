@@ -5,18 +5,23 @@ use std::{
     convert::Infallible,
     future::ready,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use quorate_core::{
     ApplyOutcome, ClusterId, Command, Generation, Identity, Key, KeyRange, Kind, LogIndex, Name,
     NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Record, Rejection, Resources,
-    RestoreEpoch, Revision, Stamp, State, Term, apply, rejection::Reason,
+    RestoreEpoch, Revision, Stamp, State, Term, apply, plan::Layout, rejection::Reason,
 };
 use quorate_plan::{BalanceStrategy, PartitionRequest, Strategies, StrategyFailure};
-use quorate_storage::View;
+use quorate_storage::{Executor, View};
+use tokio::time::Instant;
 
 use super::*;
-use crate::coordinator::Committed;
+use crate::{
+    coordinator::Committed,
+    planner::{NoPlan, Planner},
+};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -81,7 +86,7 @@ impl Store {
     ) -> Result<AppliedNetwork, ApplyError<Infallible>> {
         let read = || ready(Ok(self.view()));
         let propose = |command: Command| ready(Ok(self.commit(&command)));
-        apply_network(&Strategies::builtin(), &name(network), spec, None, read, propose).await
+        apply_network(&planner(Strategies::builtin()), wanted(network, spec), read, propose).await
     }
 
     /// The processes of each partition.
@@ -96,6 +101,15 @@ impl Store {
         });
         processes.collect()
     }
+}
+
+fn planner(strategies: Strategies) -> Planner {
+    Planner::new(strategies, Executor::Threads, 1)
+}
+
+fn wanted(network: &str, spec: NetworkSpec) -> Wanted<'static> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    Wanted { name: name(network), spec, call: None, deadline }
 }
 
 fn outcome(applied: &AppliedNetwork) -> (ApplyOutcome, u64) {
@@ -252,9 +266,9 @@ async fn against(
         *proposals += 1;
         ready(Ok(store.commit(&command)))
     };
-    let strategies = Strategies::builtin();
     let spec = chain(3, policy(3));
-    let applied = apply_network(&strategies, &name("net"), spec, None, read, propose).await;
+    let planner = planner(Strategies::builtin());
+    let applied = apply_network(&planner, wanted("net", spec), read, propose).await;
     let proposals = *proposals.lock().unwrap();
     (store, proposals, applied)
 }
@@ -286,14 +300,14 @@ async fn planning_again_has_an_end() {
 #[tokio::test]
 async fn no_answer_is_passed_on_as_it_is() {
     let store = Store::new();
-    let strategies = Strategies::builtin();
+    let planner = planner(Strategies::builtin());
     let read = || ready(Err::<Arc<View>, _>("no quorum"));
     let propose = |_: Command| ready(Err::<Committed, _>("unreachable"));
-    let spec = || chain(3, policy(1));
-    let unread = apply_network(&strategies, &name("net"), spec(), None, read, propose).await;
+    let wanted = || wanted("net", chain(3, policy(1)));
+    let unread = apply_network(&planner, wanted(), read, propose).await;
     assert_eq!(unread.unwrap_err(), ApplyError::Unanswered("no quorum"));
     let read = || ready(Ok(store.view()));
-    let unsent = apply_network(&strategies, &name("net"), spec(), None, read, propose).await;
+    let unsent = apply_network(&planner, wanted(), read, propose).await;
     assert_eq!(unsent.unwrap_err(), ApplyError::Unanswered("unreachable"));
 }
 
@@ -311,14 +325,58 @@ impl BalanceStrategy for Panics {
 }
 
 #[tokio::test]
-async fn a_strategy_that_panics_is_a_rejection() {
+async fn a_strategy_that_panics_changes_nothing() {
     let store = Store::new();
     let mut strategies = Strategies::builtin();
     strategies.register(Arc::new(Panics)).unwrap();
     let read = || ready(Ok::<_, Infallible>(store.view()));
     let propose = |command: Command| ready(Ok(store.commit(&command)));
     let spec = chain(3, PartitionPolicy { partitions: 2, strategy: name("panics") });
-    let applied = apply_network(&strategies, &name("net"), spec, None, read, propose).await;
-    assert_eq!(rejected(applied).reason, Reason::PreconditionFailed);
+    let applied = apply_network(&planner(strategies), wanted("net", spec), read, propose).await;
+    assert_eq!(applied.unwrap_err(), ApplyError::NoPlan(NoPlan::Panicked));
     assert_eq!(store.state().revision(), Revision(0));
+}
+
+/// What crosses partitions of the old edges.
+fn crossing(spec: &NetworkSpec, layout: &Layout) -> i64 {
+    let place = |id: &Name| layout.partitions.iter().position(|it| it.processes.contains(id));
+    let ends = spec.connections.iter().map(|e| (place(&e.from), place(&e.to), e.rate));
+    let rates = ends.filter(|(from, to, _)| from != to).map(|(.., rate)| rate);
+    i64::try_from(rates.sum::<u64>()).unwrap()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever moves, and whoever moves together.
+    #[test]
+    fn gains_add_up_to_what_does_not_cross_any_more(
+        partitions in 1_u32..6,
+        then in 1_u32..6,
+        pairs in proptest::collection::btree_map((0_usize..12, 0_usize..12), 1_u64..100, 0..30),
+    ) {
+        let store = Store::new();
+        let edge = |((from, to), rate): (&(usize, usize), &u64)| ProcessEdge {
+            from: name(&format!("p{from:03}")),
+            to: name(&format!("p{to:03}")),
+            rate: *rate,
+        };
+        let spec = |partitions, strategy: &str| NetworkSpec {
+            connections: pairs.iter().map(edge).collect(),
+            ..chain(12, PartitionPolicy { strategy: name(strategy), ..policy(partitions) })
+        };
+        let planned = plan_apply(
+            &store.state(),
+            &Strategies::builtin(),
+            &name("net"),
+            spec(partitions, "round-robin"),
+        );
+        let Ok(Planned::Change(command, _)) = planned else { panic!("{planned:?}") };
+        store.commit(&command).outcome.result.unwrap();
+        let to = spec(then, "load-based");
+        let run = dry_run(&store.state(), &Strategies::builtin(), &name("net"), to.clone(), None);
+        let plan = run.unwrap().plan;
+        let gains: i64 = plan.moves.iter().map(|one| one.gain).sum();
+        proptest::prop_assert_eq!(gains, crossing(&to, &plan.before) - crossing(&to, &plan.after));
+    }
 }

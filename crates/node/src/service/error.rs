@@ -1,9 +1,17 @@
 //! What a caller is told when a read or write has no answer, or was rejected.
 
+use std::time::Duration;
+
 use quorate_proto::{ErrorDetails, Reason, WriteOutcome};
 use tonic::{Code, Status};
 
-use crate::coordinator::{Fate, Unanswered};
+use crate::{
+    coordinator::{Fate, Unanswered},
+    planner::NoPlan,
+};
+
+/// When to ask again who found no place to have something planned.
+const PLAN_AGAIN: Duration = Duration::from_secs(1);
 
 /// The status of a read without an answer. It applied nothing, whatever happened.
 pub(crate) fn read(unanswered: &Unanswered) -> Status {
@@ -13,6 +21,17 @@ pub(crate) fn read(unanswered: &Unanswered) -> Status {
 /// The status of a write without an outcome: says whether it was applied.
 pub(crate) fn write(unanswered: &Unanswered) -> Status {
     details(unanswered).into()
+}
+
+/// The status when nothing was planned. Nothing was applied.
+pub(crate) fn plan(no_plan: NoPlan) -> Status {
+    let details = |reason| ErrorDetails::new(reason, no_plan.to_string());
+    match no_plan {
+        NoPlan::Busy { .. } => details(Reason::Overloaded).with_retry_after(PLAN_AGAIN),
+        NoPlan::Panicked => details(Reason::PreconditionFailed),
+    }
+    .with_outcome(WriteOutcome::NotApplied)
+    .into()
 }
 
 /// The reason, as counted in metrics.
@@ -52,8 +71,6 @@ fn outcome(fate: Fate) -> WriteOutcome {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use quorate_core::{MemberId, Revision};
 
     use super::*;
@@ -89,6 +106,15 @@ mod tests {
         assert_eq!(details.outcome, WriteOutcome::NotApplied);
         assert_eq!(details.retry_after, Some(Duration::from_millis(20)));
         assert_eq!(reason(&full), "OVERLOADED");
+    }
+
+    #[test]
+    fn what_was_not_planned_was_not_applied() {
+        let (code, details) = sent(&plan(NoPlan::Busy { max: 4 }));
+        assert_eq!((code, details.reason), (Code::ResourceExhausted, Some(Reason::Overloaded)));
+        assert_eq!(details.outcome, WriteOutcome::NotApplied);
+        assert!(details.message.starts_with("4 plans"), "{details:?}");
+        assert_eq!(sent(&plan(NoPlan::Panicked)).1.reason, Some(Reason::PreconditionFailed));
     }
 
     #[test]

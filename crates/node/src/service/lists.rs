@@ -16,7 +16,7 @@ use quorate_proto::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    plans,
+    plans::Question,
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
@@ -88,10 +88,12 @@ impl PartitionService for Partitions {
             text => Some(convert::name(text, "worker")?),
         };
         let (view, header) = self.reader.view(request.read, deadline).await?;
-        let explained = plans::explain_partition(view, id, only).await?;
+        let question = Question { reader: &self.reader, view, deadline };
+        let explained = question.explain(id, only).await?;
         Ok(Response::new(v1::ExplainPartitionResponse {
             header: Some(header.into()),
             worker: explained.worker.map(String::from).unwrap_or_default(),
+            leaving: explained.leaving.map(String::from).unwrap_or_default(),
             traffic: explained.traffic,
             load_ppm: explained.load_ppm,
             fair_ppm: explained.fair_ppm,

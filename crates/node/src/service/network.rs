@@ -1,9 +1,7 @@
 //! `NetworkService`: networks of processes.
 
-use std::sync::Arc;
-
 use quorate_core::{Command, Key, Name, NetworkSpec, Reply, Revision, State, WorkerState};
-use quorate_plan::{Strategies, cluster::WorkerSpec};
+use quorate_plan::cluster::WorkerSpec;
 use quorate_proto::{
     ConvertError, ErrorDetails, Reason,
     convert::{
@@ -16,19 +14,18 @@ use quorate_proto::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    header,
+    error, header,
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
 use crate::network::{
-    AppliedNetwork, ApplyError, apply_network, aside, dry_run, summaries, summary,
+    AppliedNetwork, ApplyError, Wanted, apply_network, dry_run, summaries, summary,
 };
 
 /// `NetworkService`.
 pub(super) struct Networks {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    pub(super) strategies: Arc<Strategies>,
 }
 
 #[async_trait]
@@ -45,7 +42,9 @@ impl NetworkService for Networks {
         let read = async || self.reader.view(None, deadline).await.map(|(view, _)| view);
         let propose = async |command| self.writer.propose(command, &sender).await;
         let call = sender.call.as_ref();
-        let applied = apply_network(&self.strategies, &name, spec, call, read, propose).await;
+        let planner = self.writer.coordinator().planner();
+        let wanted = Wanted { name, spec, call, deadline };
+        let applied = apply_network(planner, wanted, read, propose).await;
         let response = match applied.map_err(status)? {
             AppliedNetwork::Committed { outcome, committed, numbers } => {
                 let header = header::of_write(self.writer.coordinator(), &committed);
@@ -111,9 +110,11 @@ impl NetworkService for Networks {
         let partitions_max = view.state.settings().worker_partitions_max;
         let workers = supposed_workers(request.workers, partitions_max)?;
         let workers = (!workers.is_empty()).then_some(workers);
-        let strategies = self.strategies.clone();
+        let planner = self.reader.coordinator().planner();
+        let strategies = planner.strategies();
         let plan = move || dry_run(&view.state, &strategies, &name, spec, workers);
-        let planned = aside(plan).await.map_err(ErrorDetails::from)?;
+        let planned = planner.ask(deadline, plan).await.map_err(error::plan)?;
+        let planned = planned.map_err(ErrorDetails::from)?;
         let plan = &planned.plan;
         Ok(Response::new(v1::PlanNetworkResponse {
             header: Some(header.into()),
@@ -127,11 +128,17 @@ impl NetworkService for Networks {
     }
 }
 
+/// So many workers may be supposed.
+const SUPPOSED_MAX: usize = 10_000;
+
 /// The workers that there are supposed to be: active, each with room for as many partitions as any.
 fn supposed_workers(
     workers: Vec<v1::SupposedWorker>,
     partitions_max: u64,
 ) -> Result<Vec<WorkerSpec>, ConvertError> {
+    if workers.len() > SUPPOSED_MAX {
+        return Err(ConvertError::new("workers", format!("at most {SUPPOSED_MAX}")));
+    }
     let worker = |(at, worker): (usize, v1::SupposedWorker)| {
         let field = |name: &str| format!("workers[{at}].{name}");
         Ok(WorkerSpec {
@@ -149,6 +156,7 @@ fn supposed_workers(
 fn status(error: ApplyError<Status>) -> Status {
     match error {
         ApplyError::Rejected(rejection) => ErrorDetails::from(rejection).into(),
+        ApplyError::NoPlan(no_plan) => error::plan(no_plan),
         ApplyError::Unanswered(status) => status,
     }
 }

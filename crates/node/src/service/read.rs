@@ -29,6 +29,10 @@ impl Reader {
         Self { coordinator, limits }
     }
 
+    pub(super) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+
     /// Takes a request apart into its message and its deadline.
     pub(super) fn open<M>(&self, request: Request<M>) -> (M, Instant) {
         let deadline = deadline::of(request.metadata().as_ref(), &self.limits);

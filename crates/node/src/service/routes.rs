@@ -1,8 +1,5 @@
 //! Everything that is served on the client address.
 
-use std::sync::Arc;
-
-use quorate_plan::Strategies;
 use quorate_proto::{
     DESCRIPTORS,
     v1::{
@@ -87,8 +84,7 @@ pub fn client_routes(context: &Context) -> Routes {
         metrics: metrics.sessions.clone(),
         shutdown: shutdown.clone(),
     };
-    let strategies = Arc::new(Strategies::builtin());
-    let networks = Networks { reader: reader.clone(), writer: writer.clone(), strategies };
+    let networks = Networks { reader: reader.clone(), writer: writer.clone() };
     let loads = Loads::start(coordinator.clone(), tasks, shutdown.clone());
     let workers = Workers { reader: reader.clone(), writer: writer.clone(), loads };
     let partitions = Partitions { reader: reader.clone(), writer };

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    error, header, plans,
+    error, header,
+    plans::Question,
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
@@ -129,7 +130,8 @@ impl WorkerService for Workers {
         let (request, deadline) = self.reader.open(request);
         let name = convert::name(&request.name, "name")?;
         let (view, header) = self.reader.view(request.read, deadline).await?;
-        let plan = plans::worker_lost(view, name).await?;
+        let question = Question { reader: &self.reader, view, deadline };
+        let plan = question.worker_lost(name).await?;
         let (header, plan) = (Some(header.into()), Some((&plan).into()));
         Ok(Response::new(v1::WhatIfLostResponse { header, plan }))
     }

@@ -14,6 +14,7 @@ mod http;
 mod interface;
 mod membership;
 mod ownership;
+mod plans;
 mod sessions;
 mod stream_ends;
 mod streams;

@@ -26,7 +26,7 @@ pub(crate) async fn propose(
     coordinator.propose(command, deadline()).await.unwrap().outcome.result
 }
 
-async fn done(coordinator: &Coordinator, command: Command) -> Reply {
+pub(crate) async fn done(coordinator: &Coordinator, command: Command) -> Reply {
     propose(coordinator, command).await.unwrap()
 }
 
@@ -90,7 +90,7 @@ async fn register(
     propose(coordinator, Command::RegisterWorker(command)).await
 }
 
-async fn worker(coordinator: &Coordinator, worker: &str) -> SessionId {
+pub(crate) async fn worker(coordinator: &Coordinator, worker: &str) -> SessionId {
     let session = open(coordinator).await;
     assert_eq!(register(coordinator, worker, session).await, Ok(Reply::Done));
     session

@@ -12,7 +12,8 @@ use super::{
     view::ClusterView,
 };
 
-/// Why a partition is where it is. None: there is no such partition.
+/// Why a partition is where it is. None: there is no such partition. A view does not know who is still
+/// `leaving`.
 #[must_use]
 pub fn explain(
     view: &ClusterView,
@@ -39,6 +40,7 @@ pub fn explain(
     Some(Explanation {
         partition: id.clone(),
         worker: home.map(|worker| view.workers()[worker as usize].name.clone()),
+        leaving: None,
         traffic: home.map_or(0, |worker| usage.traffic(partition, worker)),
         load_ppm: home.map_or(0, |worker| usage.load(worker)),
         fair_ppm: usage.fair(),

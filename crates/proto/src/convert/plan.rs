@@ -241,6 +241,7 @@ pub fn explanation(
     Ok(Explanation {
         partition,
         worker: worker(&answer.worker, "worker")?,
+        leaving: worker(&answer.leaving, "leaving")?,
         traffic: answer.traffic,
         load_ppm: answer.load_ppm,
         fair_ppm: answer.fair_ppm,

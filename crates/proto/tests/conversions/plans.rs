@@ -101,14 +101,23 @@ fn explanations_come_back() {
         let answer = v1::ExplainPartitionResponse {
             header: None,
             worker: worker.clone().map(String::from).unwrap_or_default(),
+            leaving: "old".into(),
             traffic: 1,
             load_ppm: 2,
             fair_ppm: 3,
             others: others.iter().map(Into::into).collect(),
         };
         let others = others.clone();
-        let (traffic, load_ppm, fair_ppm) = (1, 2, 3);
-        let told = Explanation { partition: id(0), worker, traffic, load_ppm, fair_ppm, others };
+        let leaving = Some(name("old"));
+        let told = Explanation {
+            partition: id(0),
+            worker,
+            leaving,
+            traffic: 1,
+            load_ppm: 2,
+            fair_ppm: 3,
+            others,
+        };
         assert_eq!(explanation(id(0), answer), Ok(told));
     }
 }
