@@ -16,6 +16,7 @@
 //!
 //! Owns endpoints, retries and what was seen. Must not know how coordinators work.
 
+pub mod balance;
 pub mod call;
 pub mod client;
 pub mod cluster;
@@ -37,6 +38,7 @@ pub mod transaction;
 pub mod watch;
 pub mod workers;
 
+pub use balance::Balanced;
 pub use call::{Call, Response};
 pub use client::Client;
 pub use cluster::{Member, MemberState, MemberStatus, Members, Removal, Role};

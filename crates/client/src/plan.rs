@@ -174,7 +174,7 @@ impl Operation for WhatIfLost {
 }
 
 /// Reads a part of an answer that must be there.
-fn part<M, T: TryFrom<M, Error = ConvertError>>(
+pub(crate) fn part<M, T: TryFrom<M, Error = ConvertError>>(
     message: Option<M>,
     field: &str,
 ) -> Result<T, ConvertError> {

@@ -13,6 +13,7 @@ use crate::{
     id::{Epoch, MemberId, Serial, SessionId, Term},
     key::{Key, KeyRange, LoadId, PartitionId},
     name::Name,
+    plan::Basis,
     record::{Load, NetworkSpec, Owner, Record},
     resources::Resources,
     text,
@@ -86,6 +87,8 @@ pub enum Command {
     MovePartitions {
         /// The partitions with the worker that is to have each next. None: whoever is chosen.
         moves: Vec<(PartitionId, Option<Name>)>,
+        /// What the moves were planned on: when it has changed, the command is rejected. Empty: nothing.
+        basis: Basis,
     },
     /// Notes that a coordinator joins, so that its id is not used again.
     AddMember {

@@ -93,6 +93,22 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 settings! {
+    /// How far a worker's load may be above its fair share before anything is moved, parts per million.
+    balance_above_ppm = 50_000, 1_000..=10_000_000;
+    /// How far a worker's load may be below its fair share before anything is moved, parts per million.
+    balance_below_ppm = 100_000, 1_000..=1_000_000;
+    /// How long a partition stays once it was granted, unless it must leave, milliseconds.
+    balance_cooldown_ms = 300_000, 0..=30 * 24 * 3_600_000;
+    /// Whether partitions are moved for balance and traffic, and from overloaded workers: 1, or 0.
+    balance_enabled = 1, 0..=1;
+    /// Nothing is moved for traffic whose gain is below this share of all traffic, parts per million.
+    balance_gain_ppm_min = 100, 0..=1_000_000;
+    /// How often it is looked for something to move, milliseconds.
+    balance_interval_ms = 10_000, 100..=24 * 3_600_000;
+    /// Most of all load that may be on its way at a time for balance and traffic, parts per million.
+    balance_moved_load_ppm_max = 90_000, 1..=1_000_000;
+    /// Most of all partitions that may be on their way at a time for balance and traffic, parts per million.
+    balance_moved_ppm_max = 50_000, 1..=1_000_000;
     /// Most bytes that the changes of one command may have, as they were before and after.
     command_bytes_max = 64 * MIB, KIB..=128 * MIB;
     /// Most changes that one command may make.
@@ -105,6 +121,8 @@ settings! {
     key_bytes_max = 4 * KIB, 1..=64 * KIB;
     /// How often observed loads are written, milliseconds.
     load_report_interval_ms = 5_000, 10..=3_600_000;
+    /// Whether nothing is moved that could stay, as during work on the machines: 1, or 0.
+    maintenance = 0, 0..=1;
     /// Most connections between processes in a network.
     network_connections_max = 500_000, 1..=4_000_000;
     /// Most processes in a network.

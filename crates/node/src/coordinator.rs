@@ -23,6 +23,7 @@ use crate::{
         reads::Reads,
         transfer,
     },
+    controller::Activity,
     members::{MemberChange, MemberInfo},
     planner::Planner,
     session::Sessions,
@@ -168,6 +169,7 @@ pub(crate) struct Parts {
     pub(crate) members: Members,
     pub(crate) sessions: Sessions,
     pub(crate) planner: Planner,
+    pub(crate) activity: Activity,
     /// The largest election timeout: how long a call waits for a leader.
     pub(crate) election_max: Duration,
 }
@@ -194,6 +196,12 @@ impl Coordinator {
     #[must_use]
     pub fn planner(&self) -> &Planner {
         &self.parts.planner
+    }
+
+    /// What its controllers did.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.parts.activity
     }
 
     /// Its cluster.

@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod coordinator;
 pub mod http;
 pub mod members;
@@ -25,7 +26,6 @@ pub mod watch;
 mod bootstrap;
 mod compaction;
 mod consensus;
-mod controller;
 mod frontend;
 mod loads;
 mod node;

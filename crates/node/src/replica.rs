@@ -37,7 +37,7 @@ use crate::{
         reads::{self, Reads},
         removal::Removal,
     },
-    controller,
+    controller::{self, Activity},
     coordinator::{Coordinator, Parts},
     planner::Planner,
     session::{self, Sessions},
@@ -198,7 +198,8 @@ impl Replica {
         }
         tracing::info!(member = %me, %cluster, "consensus started");
         let coordinator = Coordinator::new(parts, started.published);
-        controller::start(&coordinator, &self.tasks, &self.stop);
+        let clock = self.environment.clock.clone();
+        controller::start(&coordinator, clock, &self.tasks, &self.stop);
         Ok(coordinator)
     }
 
@@ -268,6 +269,7 @@ impl Replica {
             members,
             sessions,
             planner: self.planner(),
+            activity: Activity::default(),
             election_max,
         }
     }

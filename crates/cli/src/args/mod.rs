@@ -12,6 +12,7 @@ mod member;
 mod network;
 mod node;
 mod session;
+mod settings;
 mod snapshot;
 mod values;
 mod watch;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     },
     node::{Dev, LogFormat, Serve},
     session::SessionCommand,
+    settings::{Balance, SettingsCommand, Switch},
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
     watch::Watch,
     worker::{WorkerCommand, WorkerRegister},
@@ -180,6 +182,17 @@ pub(crate) enum Command {
     /// Be a worker, list workers, drain and remove them
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Move partitions that should be elsewhere, or show what would be moved
+    Balance(Balance),
+    /// Show and change the settings of the cluster
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Keep every partition where it is, unless it must leave
+    #[command(after_help = settings::MAINTENANCE_EXAMPLES)]
+    Maintenance {
+        /// On or off
+        switch: Switch,
+    },
     /// Save, check and restore backups
     #[command(subcommand)]
     Snapshot(SnapshotCommand),

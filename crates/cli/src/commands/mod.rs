@@ -3,6 +3,7 @@
 //! A command asks the client library and hands what it gets to the output layer. It owns neither
 //! parsing nor formatting.
 
+mod balance;
 mod bench;
 mod completions;
 mod context;
@@ -15,6 +16,7 @@ mod network;
 mod plan;
 mod serve;
 mod session;
+mod settings;
 mod snapshot;
 pub(crate) mod status;
 mod txn;
@@ -57,6 +59,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Partition(command) => network::run_partition(context, command).await,
         Command::Connection(command) => network::run_connection(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
+        Command::Balance(args) => balance::run(context, args).await,
+        Command::Settings(command) => settings::run(context, command).await,
+        Command::Maintenance { switch } => settings::maintenance(context, switch).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,
         Command::Session(command) => session::run(context, command).await,
         Command::Bench(command) => bench::run(context, command).await,

@@ -11,6 +11,7 @@ pub(crate) mod graph;
 pub(crate) mod plan;
 pub(crate) mod records;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod snapshot;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -14,5 +14,6 @@ mod offline;
 mod plan;
 mod serve;
 mod session;
+mod settings;
 mod watch;
 mod worker;

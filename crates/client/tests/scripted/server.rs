@@ -446,6 +446,22 @@ impl partition::PartitionService for Script {
         let header = Some(self.answer(Asked::Other, &request).await?);
         Ok(Response::new(v1::ExplainPartitionResponse { header, ..Default::default() }))
     }
+
+    async fn plan_balance(
+        &self,
+        request: Request<v1::PlanBalanceRequest>,
+    ) -> Result<Response<v1::PlanBalanceResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::PlanBalanceResponse { header, plan: Some(empty_plan()) }))
+    }
+
+    async fn balance(
+        &self,
+        request: Request<v1::BalanceRequest>,
+    ) -> Result<Response<v1::BalanceResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::BalanceResponse { header, plan: Some(empty_plan()), changed: 0 }))
+    }
 }
 
 #[async_trait]
@@ -551,4 +567,9 @@ impl session::SessionService for Script {
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         Ok(Response::new(v1::ListSessionsResponse { header: Some(header(1)), sessions: vec![] }))
     }
+}
+
+fn empty_plan() -> v1::Plan {
+    let standing = || Some(v1::Standing::default());
+    v1::Plan { before: standing(), after: standing(), ..v1::Plan::default() }
 }

@@ -145,7 +145,7 @@ fn evaluate(
         Command::ReportLoads { loads } => worker::report(&mut draft, loads),
         Command::AssignPartitions { grants } => ownership::assign(&mut draft, grants)?,
         Command::ReleasePartition { id, epoch } => ownership::release(&mut draft, id, *epoch)?,
-        Command::MovePartitions { moves } => ownership::move_away(&mut draft, moves)?,
+        Command::MovePartitions { moves, basis } => ownership::move_away(&mut draft, moves, basis)?,
         Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
         Command::RetireMember { id } => member::retire(&mut draft, *id),
     };

@@ -26,10 +26,11 @@ use super::{
 };
 use crate::{
     command::Grant,
-    id::{Epoch, SessionId},
+    id::{Epoch, Revision, SessionId},
     key::{Key, KeyRange, Kind, LoadId, PartitionId},
     mutation::{Mutation, planted},
     name::Name,
+    plan::Basis,
     record::{Partition, PartitionState, Record, WorkerState},
     rejection::{Reason, Rejection},
     reply::Reply,
@@ -118,7 +119,9 @@ pub(super) fn guard(draft: &Draft<'_>, id: &PartitionId, epoch: Epoch) -> Result
 pub(super) fn move_away(
     draft: &mut Draft<'_>,
     moves: &[(PartitionId, Option<Name>)],
+    basis: &Basis,
 ) -> Result<Reply, Rejection> {
+    not_stale(draft, basis)?;
     let mut changed = 0;
     let mut targets = BTreeSet::new();
     for (id, target) in moves {
@@ -151,6 +154,14 @@ pub(super) fn move_away(
         fits(draft, target)?;
     }
     Ok(Reply::Changed { changed })
+}
+
+/// Nothing that was planned on may have changed.
+fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
+    let modified = |key: &Key| draft.get(key).map_or(Revision(0), |record| record.modified);
+    let Some(key) = basis.changed_from(modified) else { return Ok(()) };
+    let message = format!("{key} has changed since this was planned");
+    Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
 }
 
 /// The worker that is to have a partition must be there and take partitions.

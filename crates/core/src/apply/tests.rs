@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::{
     ApplyNetwork, Call, ClusterId, Command, Entry, Epoch, Grant, Guard, Identity, Key, MemberId,
     Name, NetworkSpec, Operation, Outcome, Owner, PartitionId, PartitionState, Reason, Record,
-    RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Serial, SessionId, Stamp,
-    State, Term, Transaction, WorkerState, apply, apply_request, digest,
+    RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Revision, Serial,
+    SessionId, Stamp, State, Term, Transaction, WorkerState, apply, apply_request, digest,
     invariant::tests::{key, name, partition, sound},
+    plan::Basis,
 };
 
 fn run(state: &mut State, command: Command) -> Result<Reply, Rejection> {
@@ -128,12 +129,35 @@ fn nobody_else_is_granted_what_somebody_owns() {
     }
     // Moved: asked back, released, granted.
     let moves = vec![(id(0), Some(name("v")))];
-    run(&mut state, Command::MovePartitions { moves }).unwrap();
+    run(&mut state, Command::MovePartitions { moves, basis: Default::default() }).unwrap();
     assert_eq!(partition(&state, "n/0").state, PartitionState::Releasing);
     assert_eq!(release(&mut state, 0, epoch), Ok(Reply::Done));
     assert_eq!(partition(&state, "n/0").target, Some(name("v")));
     assert_eq!(reason(release(&mut state, 0, epoch)), Reason::StaleEpoch);
     assert!(grant(&mut state, 0, "v", other) > epoch);
+}
+
+#[test]
+fn a_move_that_was_planned_on_something_else_is_refused() {
+    let (mut state, _, _) = owned();
+    let other = open(&mut state);
+    register(&mut state, "v", other).unwrap();
+    let keys = [Key::partition(&id(0)), Key::worker(&name("v")), Key::worker(&name("later"))];
+    let basis = Basis::of(&state, keys.clone());
+    let moved = |state: &mut State, basis: Basis| {
+        run(state, Command::MovePartitions { moves: vec![(id(0), Some(name("v")))], basis })
+    };
+    let before = state.hash();
+    for at in 0..keys.len() {
+        let mut stale = basis.clone();
+        stale.records[at].1 = Revision(stale.records[at].1.0 + 1);
+        let refused = moved(&mut state, stale).unwrap_err();
+        assert_eq!((refused.reason, refused.field.as_str()), (Reason::StalePlan, "basis"));
+        assert!(refused.message.ends_with("has changed since this was planned"), "{refused:?}");
+    }
+    assert_eq!(state.hash(), before, "nothing was changed");
+    assert_eq!(moved(&mut state, basis.clone()), Ok(Reply::Changed { changed: 1 }));
+    assert_eq!(reason(moved(&mut state, basis)), Reason::StalePlan, "a repeat finds it moved");
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod network;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use explanation::{Alternative, Explanation, Verdict};
 pub use network::{LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
 
@@ -42,7 +44,7 @@ impl Plan {
 
 /// The records that a plan was made of, each with the revision that changed it last; 0 for one that
 /// was not there. When one of them has changed, the plan is stale.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
     /// By key.
     pub records: Vec<(Key, Revision)>,
@@ -62,7 +64,12 @@ impl Basis {
     /// The first record that has changed since, if any has.
     #[must_use]
     pub fn changed<'a>(&'a self, state: &State) -> Option<&'a Key> {
-        let changed = |(key, at): &&(Key, Revision)| modified(state, key) != *at;
+        self.changed_from(|key| modified(state, key))
+    }
+
+    /// The same, where `modified` tells which revision changed a record last.
+    pub(crate) fn changed_from(&self, modified: impl Fn(&Key) -> Revision) -> Option<&Key> {
+        let changed = |(key, at): &&(Key, Revision)| modified(key) != *at;
         self.records.iter().find(changed).map(|(key, _)| key)
     }
 }

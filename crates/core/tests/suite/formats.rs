@@ -185,6 +185,9 @@ fn session_commands() -> Vec<Command> {
         Command::ReleasePartition { id: partition(), epoch },
         Command::MovePartitions {
             moves: vec![(partition(), Some(name("w2"))), (partition(), None)],
+            basis: quorate_core::plan::Basis {
+                records: vec![(Key::partition(&partition()), Revision(300))],
+            },
         },
         Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },
         Command::RetireMember { id: MemberId(4) },
@@ -348,7 +351,7 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    refused(&[1, 0], "format version 1, this build reads version 2");
+    refused(&[1, 0], "format version 1, this build reads version 3");
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");
     for len in 1..bytes.len() {
         refused(&bytes[..len], "damaged");

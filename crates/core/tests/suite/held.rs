@@ -107,7 +107,7 @@ fn grant(worker: &str, session: SessionId, partitions: std::ops::Range<u32>) -> 
 
 fn move_to(partitions: std::ops::Range<u32>, target: &str) -> Command {
     let moves = partitions.map(|index| (id(index), Some(name(target)))).collect();
-    Command::MovePartitions { moves }
+    Command::MovePartitions { moves, basis: Default::default() }
 }
 
 /// A state in which a worker holds a session.

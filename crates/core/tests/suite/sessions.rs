@@ -106,7 +106,9 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             let epoch = if right { epoch_of(state, &id) } else { Epoch::default() };
             Command::ReleasePartition { id, epoch }
         }
-        SessionAct::Move(id, to) => Command::MovePartitions { moves: vec![(id, to)] },
+        SessionAct::Move(id, to) => {
+            Command::MovePartitions { moves: vec![(id, to)], basis: Default::default() }
+        }
         SessionAct::Bound(key, bytes, guard) => {
             let value = vec![b'v'; bytes].into();
             let record = Record::Entry(Entry { value, session: Some(session) });

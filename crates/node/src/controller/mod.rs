@@ -9,16 +9,31 @@
 //! state, so that a new leader goes on where the old one stopped, and moves nothing because it is
 //! new. Apply checks every decision again: one that the state has overtaken changes nothing.
 
+mod activity;
 mod assigner;
+pub(crate) mod balancer;
 mod ledger;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::coordinator::Coordinator;
+pub use self::{
+    activity::{Activity, Balancer},
+    balancer::{Held, Why},
+};
+use crate::{clock::Clock, coordinator::Coordinator};
 
 /// Starts all controllers of this coordinator; they act while it leads, until `stop`.
-pub(crate) fn start(coordinator: &Coordinator, tasks: &TaskTracker, stop: &CancellationToken) {
+pub(crate) fn start(
+    coordinator: &Coordinator,
+    clock: Arc<dyn Clock>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
     tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
+    let activity = coordinator.activity().clone();
+    tasks.spawn(balancer::run(coordinator.clone(), clock, activity, stop.clone()));
 }

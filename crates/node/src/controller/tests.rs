@@ -176,7 +176,11 @@ fn a_partition_that_is_moved_to_anybody_goes_to_another() {
     worker(&mut state, "b");
     let epoch = |state: &State| state.partition(&id(0)).unwrap().epoch.unwrap();
     for (target, owner) in [(None, "b"), (None, "a"), (Some(name("a")), "a")] {
-        run(&mut state, &Command::MovePartitions { moves: vec![(id(0), target)] }).unwrap();
+        run(
+            &mut state,
+            &Command::MovePartitions { moves: vec![(id(0), target)], basis: Default::default() },
+        )
+        .unwrap();
         ledger.follow(&state);
         assert_eq!(ledger.grants(&state), [], "not before it is released");
         let release = Command::ReleasePartition { id: id(0), epoch: epoch(&state) };
@@ -244,9 +248,10 @@ fn take(state: &mut State, ledger: &mut Ledger, step: Step) {
         }
         Step::Apply(partitions) => network(state, partitions.into()),
         Step::Delete => Command::DeleteNetwork { name: name("net") },
-        Step::Move(index, to) => {
-            Command::MovePartitions { moves: vec![(id(index.into()), to.map(worker))] }
-        }
+        Step::Move(index, to) => Command::MovePartitions {
+            moves: vec![(id(index.into()), to.map(worker))],
+            basis: Default::default(),
+        },
         Step::Release(index) => {
             let partition = state.partition(&id(index.into()));
             let epoch = partition.and_then(|it| it.epoch).unwrap_or_default();
@@ -288,7 +293,7 @@ fn what_is_to_be_released_still_takes_room() {
     settle(&mut state, &mut ledger, 100);
     worker(&mut state, "b");
     let moves = vec![(id(0), Some(name("b")))];
-    run(&mut state, &Command::MovePartitions { moves }).unwrap();
+    run(&mut state, &Command::MovePartitions { moves, basis: Default::default() }).unwrap();
     apply_network(&mut state, 3);
     apply_network(&mut state, 12);
     settle(&mut state, &mut ledger, 100);

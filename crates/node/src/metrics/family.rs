@@ -48,6 +48,22 @@ pub(super) fn counter(name: &str, help: &str, value: u64) -> MetricFamily {
     family(name, help, MetricType::COUNTER, vec![metric])
 }
 
+/// A counter with labels: one sample for each.
+pub(super) fn counters<'a>(
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels<'a>, u64)>,
+) -> MetricFamily {
+    let sample = |(labels, value)| {
+        let mut counter = Counter::default();
+        counter.set_value(float(value));
+        let mut metric = Metric::from_label(pairs(labels));
+        metric.set_counter(counter);
+        metric
+    };
+    family(name, help, MetricType::COUNTER, samples.into_iter().map(sample).collect())
+}
+
 /// A histogram without labels. `counts`: observations per bucket, not cumulative, one for each
 /// bound and one for what lies above all.
 pub(super) fn histogram(

@@ -7,6 +7,7 @@
 //! Must not know about HTTP.
 
 mod connections;
+mod controllers;
 mod family;
 mod leaders;
 mod rpc;

@@ -19,7 +19,10 @@ use quorate_core::{
     State, WorkerState,
 };
 
-use super::family::{counter, desc, float, gauge, gauge_sample, gauges};
+use super::{
+    controllers,
+    family::{counter, desc, float, gauge, gauge_sample, gauges},
+};
 use crate::coordinator::{Coordinator, Role, Status};
 
 const NETWORKS_MAX: usize = 200;
@@ -73,6 +76,7 @@ impl Collector for StateCollector {
             "Batches of keep-alives that this coordinator, leading, answered.",
             self.coordinator.keep_alive_batches(),
         ));
+        families.extend(controllers::families(&self.coordinator.activity().balancer()));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }

@@ -20,6 +20,7 @@ use super::{
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
+use crate::controller::balancer;
 
 /// `PartitionService`.
 pub(super) struct Partitions {
@@ -55,7 +56,11 @@ impl PartitionService for Partitions {
         });
         let moves = moves.collect::<Result<Vec<_>, ConvertError>>()?;
         let sender = Sender::new(request.context, &moves, deadline)?;
-        match self.writer.commit(Command::MovePartitions { moves }, &sender).await? {
+        match self
+            .writer
+            .commit(Command::MovePartitions { moves, basis: Default::default() }, &sender)
+            .await?
+        {
             (header, Reply::Changed { changed }) => {
                 let header = Some(header.into());
                 Ok(Response::new(v1::MovePartitionsResponse { header, changed }))
@@ -99,6 +104,41 @@ impl PartitionService for Partitions {
             fair_ppm: explained.fair_ppm,
             others: explained.others.iter().map(Into::into).collect(),
         }))
+    }
+
+    async fn plan_balance(
+        &self,
+        request: Request<v1::PlanBalanceRequest>,
+    ) -> Result<Response<v1::PlanBalanceResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let question = Question { reader: &self.reader, view, deadline };
+        let plan = Some((&question.balance().await?).into());
+        Ok(Response::new(v1::PlanBalanceResponse { header: Some(header.into()), plan }))
+    }
+
+    async fn balance(
+        &self,
+        request: Request<v1::BalanceRequest>,
+    ) -> Result<Response<v1::BalanceResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let sender = Sender::new(request.context, &"balance", deadline)?;
+        let (view, header) = self.reader.view(None, deadline).await?;
+        let plan = Question { reader: &self.reader, view, deadline }.balance().await?;
+        let moves = balancer::asked(&plan).map(|(id, to, _)| (id, Some(to)));
+        let moves: Vec<_> = moves.collect();
+        let (header, changed) = if moves.is_empty() {
+            (header, 0)
+        } else {
+            let basis = plan.basis.clone();
+            let moved = Command::MovePartitions { moves, basis };
+            match self.writer.commit(moved, &sender).await? {
+                (header, Reply::Changed { changed }) => (header, changed),
+                (_, reply) => return Err(wrong_reply(&reply)),
+            }
+        };
+        let (header, plan) = (Some(header.into()), Some((&plan).into()));
+        Ok(Response::new(v1::BalanceResponse { header, plan, changed }))
     }
 }
 

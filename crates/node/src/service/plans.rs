@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{error, read::Reader};
+use crate::controller::balancer;
 
 /// A question is put to this view, and has an answer until the deadline or none.
 pub(super) struct Question<'a> {
@@ -54,6 +55,11 @@ impl Question<'_> {
         .await
     }
 
+    /// What should be elsewhere.
+    pub(super) async fn balance(self) -> Result<Plan, Status> {
+        self.ask(|state| balancer::plan_now(state).map_err(|error| contradiction(&error))).await
+    }
+
     async fn ask<T: Send + 'static>(
         self,
         answer: impl FnOnce(&State) -> Result<T, Status> + Send + 'static,
@@ -80,8 +86,10 @@ fn missing(field: &str, message: &str) -> Status {
 }
 
 fn cluster(state: &State) -> Result<ClusterView, Status> {
-    ClusterView::of(state).map_err(|error: ClusterError| {
-        tracing::error!(%error, "the state contradicts itself");
-        Status::internal(error.to_string())
-    })
+    ClusterView::of(state).map_err(|error| contradiction(&error))
+}
+
+fn contradiction(error: &ClusterError) -> Status {
+    tracing::error!(%error, "the state contradicts itself");
+    Status::internal(error.to_string())
 }

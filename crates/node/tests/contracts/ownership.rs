@@ -1,13 +1,16 @@
 //! 19 and 20: grants, releases and what ends them, as the leader's assigner drives them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use quorate_core::{
     ApplyNetwork, Command, Entry, Epoch, Guard, Key, KeyRange, Kind, Name, NetworkSpec, Operation,
     Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, Process, Reason, Record,
     RegisterWorker, Rejection, Reply, Resources, SessionId, State, Transaction, WorkerState,
 };
-use quorate_node::Coordinator;
+use quorate_node::{
+    Coordinator,
+    coordinator::{Freshness, Role},
+};
 
 use crate::common::{PATIENCE, TestCluster, deadline};
 
@@ -172,7 +175,7 @@ async fn a_planned_move_and_a_drain_wait_for_releases_only() {
     worker(one, "b").await;
     let before = epoch(&one.view().state, 1);
     let moves = vec![(id(1), Some(name("b")))];
-    done(one, Command::MovePartitions { moves }).await;
+    done(one, Command::MovePartitions { moves, basis: Default::default() }).await;
     let asked = partition(&one.view().state, 1);
     assert_eq!((asked.state, asked.target), (PartitionState::Releasing, Some(name("b"))));
     release_all(one).await;
@@ -181,7 +184,8 @@ async fn a_planned_move_and_a_drain_wait_for_releases_only() {
     assert_eq!((moved.state, moved.target), (PartitionState::Assigned, None));
     assert!(moved.epoch.unwrap() > before);
     // To anybody: to another than the one that had it.
-    done(one, Command::MovePartitions { moves: vec![(id(1), None)] }).await;
+    done(one, Command::MovePartitions { moves: vec![(id(1), None)], basis: Default::default() })
+        .await;
     release_all(one).await;
     until(one, |state| owned(state, [("a", 3)])).await;
     // Drained: nothing stays, nothing new comes.
@@ -282,5 +286,50 @@ async fn a_new_leader_goes_on_and_moves_nothing() {
     let history = one.view();
     let changed = history.state.history().from(settled.next());
     assert_eq!(changed.count(), 2, "the end of the session, and one grant");
+    cluster.shutdown().await;
+}
+
+/// Waits until the balancer here has looked twice more and found nothing in its way.
+async fn looked_twice(coordinator: &Coordinator) {
+    let since = coordinator.activity().balancer().looks;
+    let looked = async {
+        loop {
+            let balancer = coordinator.activity().balancer();
+            if balancer.looks >= since + 2 && balancer.held.is_none() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.expect("it looks in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_leader_move_nothing_in_a_balanced_cluster() {
+    let cluster = TestCluster::start(3).await;
+    let one = cluster.node(1).coordinator();
+    for (setting, value) in [("balance_interval_ms", "100"), ("balance_cooldown_ms", "0")] {
+        let record = Record::Setting(value.into());
+        let key = Key::setting(&name(setting));
+        let put = Operation::Put { key, record, return_previous: false };
+        let success = vec![put];
+        done(one, Command::Transaction(Transaction { success, ..Default::default() })).await;
+    }
+    for text in ["a", "b", "c"] {
+        worker(one, text).await;
+    }
+    network(one, 12).await;
+    until(one, |state| owned(state, [("a", 4), ("b", 4), ("c", 4)])).await;
+    let epochs = |state: &State| (0..12).map(|index| epoch(state, index)).collect::<Vec<_>>();
+    let before = epochs(&one.view().state);
+    let rounds = std::env::var("QUORATE_LEADER_CHANGES").map_or(10, |text| text.parse().unwrap());
+    for round in 0..rounds {
+        let to = cluster.node(round % 3 + 1).coordinator();
+        one.transfer_leader(Some(to.member_id()), deadline()).await.ok();
+        until(to, |_| to.status().role == Role::Leader).await;
+        looked_twice(to).await;
+    }
+    let view = one.read(Freshness::Linearizable, deadline()).await.unwrap();
+    assert_eq!(epochs(&view.state), before, "nothing was granted anew");
     cluster.shutdown().await;
 }

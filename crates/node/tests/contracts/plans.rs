@@ -117,7 +117,7 @@ async fn an_explanation_tells_who_still_runs_what_is_on_its_way() {
     };
     assert_eq!(explain().await, ("old".into(), String::new()));
     let moves = vec![(id(0), Some(name("new")))];
-    done(one, Command::MovePartitions { moves }).await;
+    done(one, Command::MovePartitions { moves, basis: Default::default() }).await;
     assert_eq!(explain().await, ("new".into(), "old".into()));
     cluster.shutdown().await;
 }

@@ -181,6 +181,15 @@ impl ClusterView {
         Self { distance: labels, ..self }
     }
 
+    /// With some partitions that stay where they are unless they must leave, beside those that do already.
+    #[must_use]
+    pub fn resting(mut self, mut rests: impl FnMut(&PartitionId) -> bool) -> Self {
+        for partition in &mut self.partitions {
+            partition.rests = partition.rests || rests(&partition.id);
+        }
+        self
+    }
+
     /// The workers, by name.
     #[must_use]
     pub fn workers(&self) -> &[WorkerSpec] {

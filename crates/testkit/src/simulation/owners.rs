@@ -97,7 +97,10 @@ pub(super) async fn move_about(
         };
         let chosen = worker(CALLERS + random.random_range(0..HOLDERS));
         let target = chosen.filter(|_| random.random_range(0..2) == 0);
-        let moves = Command::MovePartitions { moves: vec![(id.clone(), target)] };
+        let moves = Command::MovePartitions {
+            moves: vec![(id.clone(), target)],
+            basis: Default::default(),
+        };
         // Rejected while the worker is down, and nobody minds.
         drop(member.coordinator.propose(moves, Instant::now() + CALL_MAX).await);
     }

@@ -1,0 +1,40 @@
+//! What the leader's controllers did, and what holds them back.
+
+use prometheus::proto::MetricFamily;
+
+use super::family::{counter, counters, gauge_sample, gauges};
+use crate::controller::{Balancer, Held, Why};
+
+/// The balancer in numbers.
+pub(super) fn families(balancer: &Balancer) -> Vec<MetricFamily> {
+    let held = |why: Held| {
+        let is = f64::from(u8::from(balancer.held == Some(why)));
+        gauge_sample(&[("reason", why.as_str())], is)
+    };
+    let labels = Why::ALL.map(|why| [("reason", why.as_str())]);
+    let moves = Why::ALL.iter().zip(&labels);
+    let moves = moves
+        .map(|(why, labels)| (labels.as_slice(), balancer.moves.get(why).copied().unwrap_or(0)));
+    vec![
+        counter(
+            "quorate_balancer_looks_total",
+            "Times that this coordinator looked for partitions that should be elsewhere.",
+            balancer.looks,
+        ),
+        counters(
+            "quorate_balancer_moves_total",
+            "Partitions that this coordinator, leading, asked their owners for, by reason.",
+            moves,
+        ),
+        counter(
+            "quorate_balancer_refused_total",
+            "Moves that were refused, because something had changed meanwhile or by a limit.",
+            balancer.refused,
+        ),
+        gauges(
+            "quorate_balancer_held",
+            "1 for what held the balancer back at its last look.",
+            Held::ALL.map(held).to_vec(),
+        ),
+    ]
+}
