@@ -104,6 +104,11 @@ pub enum MoveReason {
         /// The label: name=value.
         label: String,
     },
+    /// The worker that has it has another of a group that must be on different workers.
+    AntiAffinity {
+        /// The group.
+        group: Name,
+    },
     /// The worker that has it gives less of a resource than its partitions need.
     Overload {
         /// The resource.
@@ -131,6 +136,9 @@ impl fmt::Display for MoveReason {
             Self::Evacuate(Leaving::Draining) => f.write_str("its worker is being drained"),
             Self::Evacuate(Leaving::Down) => f.write_str("its worker is down"),
             Self::Label { label } => write!(f, "its worker is not {label}"),
+            Self::AntiAffinity { group } => {
+                write!(f, "its worker has another of the group {group}")
+            }
             Self::Overload { resource } => write!(f, "its worker has too little {resource}"),
             Self::Balance => f.write_str("its worker has more than its share"),
             Self::Traffic => f.write_str("what it exchanges is nearer there"),
@@ -159,6 +167,13 @@ pub enum Blocked {
         /// The label: name=value.
         label: String,
     },
+    /// The worker has another partition of a group that must be on different workers.
+    AntiAffinity {
+        /// The group.
+        group: Name,
+        /// The partition that is there; of several, the first by id.
+        partition: PartitionId,
+    },
     /// The worker may have no more partitions.
     Full {
         /// How many it may have.
@@ -179,6 +194,9 @@ impl fmt::Display for Blocked {
             Self::NoWorker => f.write_str("no worker takes partitions"),
             Self::NotActive => f.write_str("the worker takes no partitions"),
             Self::Label { label } => write!(f, "the worker is not {label}"),
+            Self::AntiAffinity { group, partition } => {
+                write!(f, "the worker has {partition} of the group {group}")
+            }
             Self::Full { partitions_max } => {
                 write!(f, "the worker has as many partitions as it may, {partitions_max}")
             }

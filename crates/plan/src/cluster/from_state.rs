@@ -1,6 +1,6 @@
 //! The cluster of a state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
     ConnectionId, Kind, Name, PartitionId, PartitionState, Record, State, Versioned,
@@ -77,6 +77,7 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
             demand: partition.demand.clone(),
             worker: partition.target.clone().filter(|_| moving && at == At::Target).or(owner),
             requires: BTreeMap::new(),
+            apart: BTreeSet::new(),
             rests: moving || deleted,
             wish: Wish::default(),
         })
