@@ -3,25 +3,22 @@
 //! Invariants: moves are in an order in which each prefix of them can be carried out; a partition is
 //! moved at most once. Must not know how a plan is made or carried out.
 
+mod basis;
 mod explanation;
 mod network;
 
 use std::fmt;
 
+pub use basis::{Basis, Occupancy, counts_on};
 pub use explanation::{Alternative, Explanation, Verdict};
 pub use network::{LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
 
-use crate::{
-    id::Revision,
-    key::{Key, PartitionId},
-    name::Name,
-    state::State,
-};
+use crate::{key::PartitionId, name::Name};
 
 /// Where partitions go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What it was made of.
+    /// What it relies on.
     pub basis: Basis,
     /// How the workers stand before the first move.
     pub before: Standing,
@@ -38,37 +35,6 @@ impl Plan {
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.waves.iter().flatten()
     }
-}
-
-/// The records that a plan was made of, each with the revision that changed it last; 0 for one that
-/// was not there. When one of them has changed, the plan is stale.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Basis {
-    /// By key.
-    pub records: Vec<(Key, Revision)>,
-}
-
-impl Basis {
-    /// The records of these keys as they are now.
-    #[must_use]
-    pub fn of(state: &State, keys: impl IntoIterator<Item = Key>) -> Self {
-        let mut records: Vec<_> =
-            keys.into_iter().map(|key| (key.clone(), modified(state, &key))).collect();
-        records.sort();
-        records.dedup();
-        Self { records }
-    }
-
-    /// The first record that has changed since, if any has.
-    #[must_use]
-    pub fn changed<'a>(&'a self, state: &State) -> Option<&'a Key> {
-        let changed = |(key, at): &&(Key, Revision)| modified(state, key) != *at;
-        self.records.iter().find(changed).map(|(key, _)| key)
-    }
-}
-
-fn modified(state: &State, key: &Key) -> Revision {
-    state.get(key).map_or(Revision(0), |record| record.modified)
 }
 
 /// One partition goes to a worker.

@@ -127,7 +127,7 @@ fn process_moves(then: &State, name: &Name, before: &Layout, after: &Layout) -> 
     moved.collect()
 }
 
-/// Where what then needs a worker would go.
+/// Where what nobody has then would go: all that is granted without being asked for.
 fn placement(
     then: &State,
     name: &Name,
@@ -138,6 +138,6 @@ fn placement(
         Some(workers) => ClusterView::of_network(then, name, workers),
     };
     let view = view.map_err(|error| Rejection::invalid("workers", error.to_string()))?;
-    let policy = BalancePolicy { moves: Moves::Needed, ..BalancePolicy::default() };
+    let policy = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::default() };
     Ok(rebalance(&view, &policy))
 }

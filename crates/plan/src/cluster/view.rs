@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::{Name, PartitionId, Resources, Revision, WorkerState};
+use quorate_core::{Key, Name, PartitionId, Resources, Revision, WorkerState};
 
 use super::{apart::Groups, near::Nearness};
 
@@ -119,6 +119,10 @@ pub struct ClusterView {
     pub(super) groups: Groups,
     /// What records may take. None: as much as they need.
     pub(super) bytes: Option<Bytes>,
+    /// The revisions that changed the networks last, as far as they are known.
+    pub(super) networks: BTreeMap<Name, Revision>,
+    /// The settings that bound what workers may have, likewise.
+    pub(super) settings: Vec<(Key, Revision)>,
 }
 
 /// How many bytes the records of what is granted take, and may take.
@@ -194,6 +198,8 @@ impl ClusterView {
             nearness,
             groups,
             bytes: None,
+            networks: BTreeMap::new(),
+            settings: Vec::new(),
         })
     }
 

@@ -5,4 +5,5 @@ mod checker;
 mod groups;
 mod properties;
 mod script;
+mod state;
 mod support;
