@@ -9,7 +9,10 @@
 #![expect(clippy::print_stdout, reason = "it is a command")]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time")]
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use quorate_core::{
     Name, PartitionId, Resources, Revision, WorkerState,
@@ -65,6 +68,7 @@ impl Cluster {
             demand: [(cpu.clone(), 50 + draw.below(101))].into_iter().collect(),
             worker: None,
             requires: BTreeMap::new(),
+            apart: BTreeSet::new(),
             rests: false,
             wish: Wish::default(),
         };

@@ -276,6 +276,7 @@ fn blocked_json(blocked: &Blocked) -> Value {
         Blocked::Capacity { resource, missing } => {
             ("capacity", Some(resource.to_string()), Some(*missing))
         }
+        Blocked::AntiAffinity { group, .. } => ("anti_affinity", Some(group.to_string()), None),
     };
     json!({ "rule": rule, "subject": subject, "amount": amount, "text": blocked.to_string() })
 }

@@ -30,6 +30,11 @@ impl<'a> Draft<'a> {
         Self { state, revision, changes: Vec::new(), index: BTreeMap::new() }
     }
 
+    /// The state as it was before.
+    pub(super) fn state(&self) -> &'a State {
+        self.state
+    }
+
     pub(super) fn settings(&self) -> &'a Settings {
         self.state.settings()
     }

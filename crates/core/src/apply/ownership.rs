@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     command::Grant,
-    id::{Epoch, Revision, SessionId},
+    id::{Epoch, SessionId},
     key::{Key, KeyRange, Kind, LoadId, PartitionId},
     mutation::{Mutation, planted},
     name::Name,
@@ -156,10 +156,9 @@ pub(super) fn move_away(
     Ok(Reply::Changed { changed })
 }
 
-/// Nothing that was planned on may have changed.
+/// Nothing that was planned on may have changed. Nothing was drafted yet.
 fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
-    let modified = |key: &Key| draft.get(key).map_or(Revision(0), |record| record.modified);
-    let Some(key) = basis.changed_from(modified) else { return Ok(()) };
+    let Some(key) = basis.changed(draft.state()) else { return Ok(()) };
     let message = format!("{key} has changed since this was planned");
     Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
 }

@@ -8,7 +8,7 @@ use crate::{
     RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Revision, Serial,
     SessionId, Stamp, State, Term, Transaction, WorkerState, apply, apply_request, digest,
     invariant::tests::{key, name, partition, sound},
-    plan::Basis,
+    plan::{Basis, Occupancy},
 };
 
 fn run(state: &mut State, command: Command) -> Result<Reply, Rejection> {
@@ -147,7 +147,11 @@ fn a_move_that_was_planned_on_something_else_is_refused() {
     let moved = |state: &mut State, basis: Basis| {
         run(state, Command::MovePartitions { moves: vec![(id(0), Some(name("v")))], basis })
     };
+    let mut crowded = basis.clone();
+    crowded.targets =
+        vec![Occupancy { worker: name("v"), partitions: 1, newest: state.revision() }];
     let before = state.hash();
+    assert_eq!(reason(moved(&mut state, crowded)), Reason::StalePlan, "it has nothing");
     for at in 0..keys.len() {
         let mut stale = basis.clone();
         stale.records[at].1 = Revision(stale.records[at].1.0 + 1);

@@ -3,27 +3,22 @@
 //! Invariants: moves are in an order in which each prefix of them can be carried out; a partition is
 //! moved at most once. Must not know how a plan is made or carried out.
 
+mod basis;
 mod explanation;
 mod network;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
+pub use basis::{Basis, Occupancy, counts_on};
 pub use explanation::{Alternative, Explanation, Verdict};
 pub use network::{LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
 
-use crate::{
-    id::Revision,
-    key::{Key, PartitionId},
-    name::Name,
-    state::State,
-};
+use crate::{key::PartitionId, name::Name};
 
 /// Where partitions go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What it was made of.
+    /// What it relies on.
     pub basis: Basis,
     /// How the workers stand before the first move.
     pub before: Standing,
@@ -40,42 +35,6 @@ impl Plan {
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.waves.iter().flatten()
     }
-}
-
-/// The records that a plan was made of, each with the revision that changed it last; 0 for one that
-/// was not there. When one of them has changed, the plan is stale.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Basis {
-    /// By key.
-    pub records: Vec<(Key, Revision)>,
-}
-
-impl Basis {
-    /// The records of these keys as they are now.
-    #[must_use]
-    pub fn of(state: &State, keys: impl IntoIterator<Item = Key>) -> Self {
-        let mut records: Vec<_> =
-            keys.into_iter().map(|key| (key.clone(), modified(state, &key))).collect();
-        records.sort();
-        records.dedup();
-        Self { records }
-    }
-
-    /// The first record that has changed since, if any has.
-    #[must_use]
-    pub fn changed<'a>(&'a self, state: &State) -> Option<&'a Key> {
-        self.changed_from(|key| modified(state, key))
-    }
-
-    /// The same, where `modified` tells which revision changed a record last.
-    pub(crate) fn changed_from(&self, modified: impl Fn(&Key) -> Revision) -> Option<&Key> {
-        let changed = |(key, at): &&(Key, Revision)| modified(key) != *at;
-        self.records.iter().find(changed).map(|(key, _)| key)
-    }
-}
-
-fn modified(state: &State, key: &Key) -> Revision {
-    state.get(key).map_or(Revision(0), |record| record.modified)
 }
 
 /// One partition goes to a worker.
@@ -111,6 +70,11 @@ pub enum MoveReason {
         /// The label: name=value.
         label: String,
     },
+    /// The worker that has it has another of a group that must be on different workers.
+    AntiAffinity {
+        /// The group.
+        group: Name,
+    },
     /// The worker that has it gives less of a resource than its partitions need.
     Overload {
         /// The resource.
@@ -138,6 +102,9 @@ impl fmt::Display for MoveReason {
             Self::Evacuate(Leaving::Draining) => f.write_str("its worker is being drained"),
             Self::Evacuate(Leaving::Down) => f.write_str("its worker is down"),
             Self::Label { label } => write!(f, "its worker is not {label}"),
+            Self::AntiAffinity { group } => {
+                write!(f, "its worker has another of the group {group}")
+            }
             Self::Overload { resource } => write!(f, "its worker has too little {resource}"),
             Self::Balance => f.write_str("its worker has more than its share"),
             Self::Traffic => f.write_str("what it exchanges is nearer there"),
@@ -166,6 +133,13 @@ pub enum Blocked {
         /// The label: name=value.
         label: String,
     },
+    /// The worker has another partition of a group that must be on different workers.
+    AntiAffinity {
+        /// The group.
+        group: Name,
+        /// The partition that is there; of several, the first by id.
+        partition: PartitionId,
+    },
     /// The worker may have no more partitions.
     Full {
         /// How many it may have.
@@ -186,6 +160,9 @@ impl fmt::Display for Blocked {
             Self::NoWorker => f.write_str("no worker takes partitions"),
             Self::NotActive => f.write_str("the worker takes no partitions"),
             Self::Label { label } => write!(f, "the worker is not {label}"),
+            Self::AntiAffinity { group, partition } => {
+                write!(f, "the worker has {partition} of the group {group}")
+            }
             Self::Full { partitions_max } => {
                 write!(f, "the worker has as many partitions as it may, {partitions_max}")
             }

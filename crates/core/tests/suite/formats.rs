@@ -187,6 +187,11 @@ fn session_commands() -> Vec<Command> {
             moves: vec![(partition(), Some(name("w2"))), (partition(), None)],
             basis: quorate_core::plan::Basis {
                 records: vec![(Key::partition(&partition()), Revision(300))],
+                targets: vec![quorate_core::plan::Occupancy {
+                    worker: name("w2"),
+                    partitions: 2,
+                    newest: Revision(299),
+                }],
             },
         },
         Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{
-    Change, Grant, Key, KeyRange, Kind, Name, Partition, PartitionId, PartitionState, Record,
-    Revision, SessionId, State, WorkerState,
+    Change, Grant, Key, KeyRange, Kind, Name, Owner, Partition, PartitionId, PartitionState,
+    Record, Revision, SessionId, State, WorkerState,
 };
 use quorate_plan::cluster::{Candidate, Wish, place};
 
@@ -23,9 +23,17 @@ pub(super) struct Ledger {
     active: BTreeMap<Name, SessionId>,
     /// How many partitions each worker owns; those that are to be released too.
     owned: BTreeMap<Name, u64>,
-    /// Who could have been granted more when something had no place. None: what is waiting, or who is
-    /// there, has changed since.
-    tried: Option<BTreeMap<Name, Candidate>>,
+    /// What was looked for in vain. None: what is waiting, or who is there, has changed since.
+    tried: Option<Tried>,
+}
+
+/// A look in vain.
+#[derive(Debug)]
+struct Tried {
+    /// Who could have been granted more.
+    candidates: BTreeMap<Name, Candidate>,
+    /// The bytes that all that waits would take at most: nobody needs room for more.
+    bytes: u64,
 }
 
 impl Ledger {
@@ -68,27 +76,37 @@ impl Ledger {
         if self.waiting.is_empty() || self.active.is_empty() {
             return Vec::new();
         }
-        let all = self.candidates(state);
-        if self.tried.as_ref() == Some(&all) {
-            return Vec::new();
-        }
-        let mut candidates = all.clone();
-        loop {
-            let placed = place(state, &self.waiting, &candidates).unwrap_or_else(|error| {
-                tracing::error!(%error, "the state contradicts itself");
-                Vec::new()
-            });
-            let (fit, too_large) = by_bytes(state, placed);
-            if !fit.is_empty() {
-                return fit;
+        let mut candidates = self.candidates(state);
+        if let Some(tried) = &self.tried {
+            limit(&mut candidates, tried.bytes);
+            if tried.candidates == candidates {
+                return Vec::new();
             }
-            if too_large.is_empty() {
-                self.tried = Some(all);
-                return fit;
-            }
-            // Another worker may have room for them.
-            too_large.iter().for_each(|grant| _ = candidates.remove(&grant.owner.worker));
         }
+        let grants = place(state, &self.waiting, &candidates).unwrap_or_else(|error| {
+            tracing::error!(%error, "the state contradicts itself");
+            Vec::new()
+        });
+        if grants.is_empty() {
+            let bytes = self.bytes_wanted(state);
+            limit(&mut candidates, bytes);
+            self.tried = Some(Tried { candidates, bytes });
+        }
+        grants
+    }
+
+    /// What the records of all that waits would take, whoever gets them.
+    fn bytes_wanted(&self, state: &State) -> u64 {
+        let Some((worker, session)) = self.active.iter().max_by_key(|it| it.0.as_str().len())
+        else {
+            return 0;
+        };
+        let owner = Owner { worker: worker.clone(), session: *session };
+        let bytes = self
+            .waiting
+            .keys()
+            .map(|id| state.bytes_of_grant(&Grant { partition: id.clone(), owner: owner.clone() }));
+        bytes.fold(0, u64::saturating_add)
     }
 
     fn candidates(&self, state: &State) -> BTreeMap<Name, Candidate> {
@@ -99,7 +117,9 @@ impl Ledger {
             let held = state.bound_to(*session).map_or(0, |held| held.len() as u64);
             let room = settings.worker_partitions_max.saturating_sub(owned);
             let room = room.min(settings.session_records_max.saturating_sub(held));
-            (name.clone(), Candidate { session: *session, owned, room })
+            let bytes_max = settings.session_record_bytes_max;
+            let bytes_left = bytes_max.saturating_sub(state.bytes_bound_to(*session));
+            (name.clone(), Candidate { session: *session, owned, room, bytes_left })
         });
         candidates.collect()
     }
@@ -166,20 +186,9 @@ impl PartialEq for Ledger {
     }
 }
 
-/// Parts grants into those for which the sessions have room in bytes, and the others.
-fn by_bytes(state: &State, grants: Vec<Grant>) -> (Vec<Grant>, Vec<Grant>) {
-    let max = state.settings().session_record_bytes_max;
-    let mut held: BTreeMap<SessionId, u64> = BTreeMap::new();
-    grants.into_iter().partition(|grant| {
-        let session = grant.owner.session;
-        let bytes = held.entry(session).or_insert_with(|| state.bytes_bound_to(session));
-        let with_it = *bytes + state.bytes_of_grant(grant);
-        let fits = with_it <= max;
-        if fits {
-            *bytes = with_it;
-        }
-        fits
-    })
+/// Leaves nobody more room in bytes than this.
+fn limit(candidates: &mut BTreeMap<Name, Candidate>, bytes: u64) {
+    candidates.values_mut().for_each(|it| it.bytes_left = it.bytes_left.min(bytes));
 }
 
 fn partition(record: &Record) -> Option<&Partition> {

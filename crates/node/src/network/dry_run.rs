@@ -141,7 +141,7 @@ fn gains<'a>(
     gains
 }
 
-/// Where what then needs a worker would go.
+/// Where what nobody has then would go: all that is granted without being asked for.
 fn placement(
     then: &State,
     name: &Name,
@@ -152,6 +152,6 @@ fn placement(
         Some(workers) => ClusterView::of_network(then, name, workers),
     };
     let view = view.map_err(|error| Rejection::invalid("workers", error.to_string()))?;
-    let policy = BalancePolicy { moves: Moves::Needed, ..BalancePolicy::default() };
+    let policy = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::default() };
     Ok(rebalance(&view, &policy))
 }

@@ -15,7 +15,8 @@
 //!
 //! 1. Guarantees: requests with which the tenant stays within its guarantee, in turns.
 //! 2. Preemption, for those of 1 that did not fit, in that order. Taken are grants of other tenants
-//!    above their fair share that are beyond their own guarantee in something that the grant has: of the
+//!    above their fair share, if the tenant still has its guarantee, without the grant, of all that
+//!    the grant is needed for. So a grant that is partly within the guarantee stays. Of those: of the
 //!    tenant of lowest priority first, then lowest priority of the grant, then newest. Nothing is taken
 //!    that does not make room, and nothing at all if there would not be enough. What is free is held for
 //!    the request meanwhile, and for one that starves even if no room can be made.

@@ -1,8 +1,9 @@
 //! Preemption: room for a request within a guarantee, from those above their fair share.
 //!
-//! Invariants: a grant is taken only while its tenant is above its fair share and beyond its own
-//! guarantee in something that the grant has, counting what is already being revoked as gone; with
-//! any one of them left where it is, some request would not fit.
+//! Invariants: a grant is taken only while its tenant is above its fair share, and for nothing of which the
+//! tenant would then have less than its guarantee, counting what is already being revoked as gone; with
+//! any one of them left where it is, some request would not fit. What a grant has beside what it may be taken
+//! for makes room for no request: it is free when the grant is gone.
 
 use std::cmp::Reverse;
 
@@ -21,6 +22,8 @@ struct Candidate<'a> {
     grant: &'a StandingGrant,
     account: usize,
     amount: Vec<u64>,
+    /// If it is taken: what of it leaves its tenant the guarantee. Only that counts for requests.
+    serves: Vec<u64>,
     taken: bool,
 }
 
@@ -41,6 +44,10 @@ struct Preemption<'a> {
     /// What revocations will free, beyond what is promised to requests.
     coming: Vec<u64>,
     victims: Vec<Victim>,
+    /// What was kept, and what was coming, before any victim was chosen.
+    before: (Vec<Vec<u64>>, Vec<u64>),
+    /// What requests lack that are served.
+    lacked: Vec<u64>,
 }
 
 /// Decides on requests that are within guarantees and do not fit: holds what is free for those for
@@ -80,7 +87,7 @@ pub(super) fn make_room<'a>(
             back.push(asked);
         }
     }
-    preemption.spare();
+    preemption.spare(books);
     let until_ms = preemption.until_ms(view);
     for (asked, holds) in served {
         decisions.wait(&asked, WaitReason::AwaitsRevocation { until_ms }, holds);
@@ -107,7 +114,8 @@ impl<'a> Preemption<'a> {
                 add(&mut coming, &amount);
                 subtract(&mut kept[account], &amount);
             } else {
-                candidates.push(Candidate { grant, account, amount, taken: false });
+                let serves = vec![0; amount.len()];
+                candidates.push(Candidate { grant, account, amount, serves, taken: false });
             }
         }
         candidates.sort_by_key(|candidate| {
@@ -116,7 +124,8 @@ impl<'a> Preemption<'a> {
         });
         let weights = books.accounts.iter().zip(active).filter(|(_, active)| *active);
         let weights = weights.map(|(one, _)| u128::from(one.tenant.weight)).sum();
-        Self { candidates, kept, weights, coming, victims: Vec::new() }
+        let (before, lacked) = ((kept.clone(), coming.clone()), vec![0; coming.len()]);
+        Self { candidates, kept, weights, coming, victims: Vec::new(), before, lacked }
     }
 
     /// Whether room can be made for a request, from what is available and what is revoked; what
@@ -142,48 +151,79 @@ impl<'a> Preemption<'a> {
             return false;
         }
         for victim in &self.victims[victims_before..] {
-            add(&mut self.coming, &self.candidates[victim.candidate].amount);
+            add(&mut self.coming, &self.candidates[victim.candidate].serves);
         }
         subtract(&mut self.coming, &lacks);
+        add(&mut self.lacked, &lacks);
         true
     }
 
-    /// Takes a candidate if the rules allow it and it has something that is missing.
+    /// Takes a candidate if it has something that is missing, and its tenant more of all that than its
+    /// guarantee, even without the candidate.
     fn consider(&mut self, books: &Books<'_>, asked: &Asked<'_>, at: usize, missing: &mut [u64]) {
         let Candidate { account, amount, taken, .. } = &self.candidates[at];
         let (account, kept) = (*account, &self.kept[*account]);
-        let guarantee = &books.accounts[account].guarantee;
-        let needed = (0..amount.len()).find(|at| amount[*at] > 0 && missing[*at] > 0);
-        let beyond = (0..amount.len()).any(|at| amount[at] > 0 && kept[at] > guarantee[at]);
-        let fair = Share::new(1, self.weights);
-        let above = || books.level(account, kept) > fair;
-        let Some(needed) = needed else { return };
-        if *taken || account == asked.account || !beyond || !above() {
+        if *taken || account == asked.account {
             return;
         }
-        subtract(missing, amount);
-        subtract(&mut self.kept[account], amount);
+        let needed = (0..amount.len()).filter(|at| amount[*at] > 0 && missing[*at] > 0);
+        let needed: Vec<usize> = needed.collect();
+        let Some(first) = needed.first().copied() else { return };
+        let guarantee = &books.accounts[account].guarantee;
+        let mut left = kept.clone();
+        subtract(&mut left, amount);
+        let spares = |at: usize| left[at] >= guarantee[at];
+        let fair = Share::new(1, self.weights);
+        if !needed.into_iter().all(spares) || books.level(account, kept) <= fair {
+            return;
+        }
+        let serves = serves(amount, &left, guarantee);
+        subtract(missing, &serves);
+        self.kept[account] = left;
         self.candidates[at].taken = true;
+        self.candidates[at].serves = serves;
         let (request, tenant) = (asked.request.id, asked.request.tenant.clone());
-        let resource = books.names[needed].clone();
+        let resource = books.names[first].clone();
         let reason = RevocationReason::Preempted { request, tenant, resource };
         self.victims.push(Victim { candidate: at, reason });
     }
 
     /// Leaves those victims alone without which every request fits as well, beginning with those
-    /// that are taken last.
-    fn spare(&mut self) {
+    /// that are taken last; again while there are any, because those that are taken may serve more then.
+    fn spare(&mut self, books: &Books<'_>) {
         let mut order: Vec<usize> = self.victims.iter().map(|victim| victim.candidate).collect();
         order.sort_unstable_by_key(|candidate| Reverse(*candidate));
-        for candidate in order {
-            let candidate = &mut self.candidates[candidate];
-            if candidate.amount.iter().zip(&self.coming).all(|(amount, spare)| amount <= spare) {
-                subtract(&mut self.coming, &candidate.amount);
-                candidate.taken = false;
+        loop {
+            let mut surplus = self.count(books);
+            let before = order.len();
+            for candidate in &order {
+                let candidate = &mut self.candidates[*candidate];
+                if candidate.serves.iter().zip(&surplus).all(|(serves, spare)| serves <= spare) {
+                    subtract(&mut surplus, &candidate.serves);
+                    candidate.taken = false;
+                }
+            }
+            let candidates = &self.candidates;
+            self.victims.retain(|victim| candidates[victim.candidate].taken);
+            order.retain(|candidate| candidates[*candidate].taken);
+            if order.len() == before {
+                return;
             }
         }
-        let candidates = &self.candidates;
-        self.victims.retain(|victim| candidates[victim.candidate].taken);
+    }
+
+    /// What the victims serve, one after the other, and what of that no request needs.
+    fn count(&mut self, books: &Books<'_>) -> Vec<u64> {
+        let (mut kept, mut coming) = self.before.clone();
+        for victim in &self.victims {
+            let Candidate { account, amount, serves: counts, .. } =
+                &mut self.candidates[victim.candidate];
+            subtract(&mut kept[*account], amount);
+            *counts = serves(amount, &kept[*account], &books.accounts[*account].guarantee);
+            add(&mut coming, counts);
+        }
+        subtract(&mut coming, &self.lacked);
+        coming
     }
 
     fn until_ms(&self, view: &PoolView<'_>) -> u64 {
@@ -204,6 +244,12 @@ impl<'a> Preemption<'a> {
         };
         self.victims.into_iter().map(revocation).collect()
     }
+}
+
+/// What of a grant leaves its tenant the guarantee, when it has so much left.
+fn serves(amount: &[u64], left: &[u64], guarantee: &[u64]) -> Vec<u64> {
+    let parts = amount.iter().zip(left.iter().zip(guarantee));
+    parts.map(|(amount, (left, guarantee))| if left >= guarantee { *amount } else { 0 }).collect()
 }
 
 fn grace_end_ms(view: &PoolView<'_>) -> u64 {

@@ -1,9 +1,10 @@
 //! The cluster of a state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
-    ConnectionId, Kind, Name, PartitionId, PartitionState, Record, State, Versioned,
+    ConnectionId, Key, Kind, Name, PartitionId, PartitionState, Record, Revision, State, Versioned,
+    plan::counts_on,
 };
 
 use super::view::{ClusterError, ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
@@ -33,9 +34,19 @@ impl ClusterView {
     /// # Errors
     /// None for a state whose invariants hold.
     pub fn of(state: &State) -> Result<Self, ClusterError> {
-        Self::new(workers(state), partitions(state, At::Target), &traffic(state))
+        let mut view = Self::new(workers(state), partitions(state, At::Target), &traffic(state))?;
+        let key = Key::setting(&Name::new(PARTITIONS_MAX).expect("the constant is a valid name"));
+        let modified = state.get(&key).map_or(Revision(0), |record| record.modified);
+        view.settings.push((key, modified));
+        let networks = records(state, Kind::Network)
+            .filter_map(|(text, record)| Some((Name::new(text).ok()?, record.modified)));
+        view.networks = networks.collect();
+        Ok(view)
     }
 }
+
+/// The setting that bounds how many partitions a worker may have.
+const PARTITIONS_MAX: &str = "worker_partitions_max";
 
 pub(super) fn workers(state: &State) -> Vec<WorkerSpec> {
     let partitions_max = state.settings().worker_partitions_max;
@@ -71,14 +82,21 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
         }
         let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
         let moving = partition.state == PartitionState::Releasing;
+        // Who nobody has is to go to its target, if that is said.
+        let target = partition.target.clone().filter(|_| owner.is_none());
+        let worker = match at {
+            At::Target => counts_on(partition).cloned(),
+            At::Owner => owner,
+        };
         Some(PartitionSpec {
             id: PartitionId::parse(text)?,
             version: record.modified,
             demand: partition.demand.clone(),
-            worker: partition.target.clone().filter(|_| moving && at == At::Target).or(owner),
+            worker,
             requires: BTreeMap::new(),
+            apart: BTreeSet::new(),
             rests: moving || deleted,
-            wish: Wish::default(),
+            wish: Wish { target, avoid: None },
         })
     });
     partitions.collect()

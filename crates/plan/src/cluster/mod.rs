@@ -5,7 +5,7 @@
 //!                     \-> explain, what_if_lost
 //! ```
 //!
-//! Objective, in this order: labels, capacities and counts are kept; loads of workers are about their
+//! Objective, in this order: labels, groups, capacities and counts are kept; loads of workers are about their
 //! fair shares; partitions that exchange much are near each other; little is moved.
 //!
 //! Invariants: the same view and policy give the same plan on every machine; every prefix of a plan's
@@ -14,13 +14,20 @@
 //! What it does not do: it never swaps partitions between two workers that are both full, and
 //! looks at what is declared, not at loads that were observed.
 
+mod apart;
 mod balance;
+mod basis;
 mod explain;
 mod from_state;
+mod mend;
+mod misses;
+mod near;
 mod order;
 mod place;
 mod policy;
 mod rebalance;
+mod rejected;
+mod rules;
 mod traffic;
 mod usage;
 mod view;

@@ -13,7 +13,7 @@ use super::{
 
 /// Sorts steps into waves. Their order stays within a wave.
 pub(super) fn waves(view: &ClusterView, steps: Vec<Step>) -> Vec<Vec<Move>> {
-    let mut arrived = Usage::new(view);
+    let mut arrived = Usage::without_traffic(view);
     let mut leaves: Vec<Vec<usize>> = vec![Vec::new(); view.workers.len()];
     let mut wave_of: Vec<usize> = Vec::with_capacity(steps.len());
     let mut waves: Vec<Vec<Move>> = Vec::new();

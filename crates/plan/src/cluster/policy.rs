@@ -23,7 +23,9 @@ pub struct BalancePolicy {
 /// What may be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moves {
-    /// What has no worker, or must leave it.
+    /// What nobody has.
+    Grants,
+    /// That, and what must leave its worker.
     Needed,
     /// That, and what is worth it for balance and traffic.
     Worthwhile,

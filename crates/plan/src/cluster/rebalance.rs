@@ -1,27 +1,30 @@
 //! From where partitions are to where they should be.
 //!
 //! ```text
-//! nobody's and leaving ones -> labels -> overload -> balance -> traffic
-//! \------------- needed --------------------------/  \--- worthwhile ---/
+//! nobody's and leaving ones -> labels -> groups -> overload -> balance -> traffic
+//! \---------------- needed ---------------------------------/  \--- worthwhile ---/
 //! ```
 //!
 //! Each step makes one move after the other, and each move keeps what workers give: so does every prefix
 //! of the plan. A partition is moved once at most. What is worthwhile is bounded by the policy.
 //!
 //! Costs, for each move that is needed: the partition's neighbors and a few workers, all workers when
-//! none of those will do. Ties go to the lower number.
+//! none of those will do, and next to nothing when the like was looked for in vain. Ties go to the lower
+//! number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use quorate_core::{
-    Key, Name, PartitionId, Revision, WorkerState,
-    plan::{Basis, Blocked, Leaving, Move, MoveReason, Plan, Rejected},
+    Name, WorkerState,
+    plan::{Leaving, Move, MoveReason, Plan},
 };
 
 use super::{
-    balance, order,
+    balance, basis,
+    misses::Misses,
+    order,
     policy::{BalancePolicy, Moves},
-    traffic,
+    rejected, traffic,
     usage::Usage,
     view::{ClusterView, Wish},
 };
@@ -37,18 +40,21 @@ pub fn rebalance(view: &ClusterView, policy: &BalancePolicy) -> Plan {
     let mut draft = Draft::new(view, *policy);
     let before = draft.usage.standing();
     draft.give_homes();
-    draft.mend_labels();
-    draft.mend_overload();
-    draft.settle();
+    if policy.moves != Moves::Grants {
+        draft.mend_labels();
+        draft.mend_groups();
+        draft.mend_overload();
+        draft.settle();
+    }
     if policy.moves == Moves::Worthwhile {
         balance::balance(&mut draft);
         traffic::bring_together(&mut draft);
         draft.settle();
     }
     let after = draft.usage.standing();
-    let rejected = draft.rejected();
+    let rejected = rejected::rejected(&draft);
     let moves = draft.moves;
-    let basis = basis(view, &moves);
+    let basis = basis::basis(view, &moves);
     let waves = order::waves(view, moves);
     Plan { basis, before, after, waves, rejected }
 }
@@ -78,12 +84,13 @@ pub(super) struct Draft<'a> {
     /// The workers that take partitions, by load, and then by how many they have.
     by_load: BTreeSet<(u64, usize, u32)>,
     /// What has found no place yet.
-    open: Vec<(u32, MoveReason)>,
+    pub(super) open: Vec<(u32, MoveReason)>,
     is_open: Vec<bool>,
+    misses: Misses<'a>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(view: &'a ClusterView, policy: BalancePolicy) -> Self {
+    pub(super) fn new(view: &'a ClusterView, policy: BalancePolicy) -> Self {
         let usage = Usage::new(view);
         let takers = view.worker_numbers().filter(|worker| view.takes(*worker));
         let by_load = takers.map(|worker| by_load(&usage, worker)).collect();
@@ -97,6 +104,7 @@ impl<'a> Draft<'a> {
             by_load,
             open: Vec::new(),
             is_open: vec![false; view.partitions.len()],
+            misses: Misses::default(),
             usage,
         }
     }
@@ -115,6 +123,9 @@ impl<'a> Draft<'a> {
             self.by_load.remove(&by_load(&self.usage, worker));
         }
         self.usage.shift(partition, to);
+        if from.is_some_and(|from| self.usage.view.takes(from)) {
+            self.misses.clear();
+        }
         for worker in from.into_iter().chain([to]) {
             if self.usage.view.takes(worker) {
                 self.by_load.insert(by_load(&self.usage, worker));
@@ -130,54 +141,66 @@ impl<'a> Draft<'a> {
     }
 
     /// The place for a partition: the one that is wished for, or else the best.
-    fn choose(&self, partition: u32) -> Option<u32> {
+    pub(super) fn choose(&mut self, partition: u32) -> Option<u32> {
+        if self.misses.has(&self.usage, partition) {
+            return None;
+        }
         let view = self.usage.view;
         let Wish { target, avoid } = &view.partitions[partition as usize].wish;
         let number = |name: &Option<Name>| name.as_ref().and_then(|name| view.worker(name));
         let (target, avoid) = (number(target), number(avoid));
         let fits = |worker: &u32| {
-            self.usage.of(partition) != Some(*worker)
-                && self.usage.blocked(partition, *worker).is_none()
+            self.usage.of(partition) != Some(*worker) && self.usage.fits(partition, *worker)
         };
-        target.filter(fits).or_else(|| self.best(partition, avoid)).or_else(|| avoid.filter(fits))
-    }
-
-    /// The best place for a partition but for one worker: within the ceiling if there is one, near what it exchanges with, and
-    /// then where there is most room.
-    fn best(&self, partition: u32, avoid: Option<u32>) -> Option<u32> {
-        let neighbors = self.usage.view.neighbors(partition).iter();
-        let near = neighbors.filter_map(|(neighbor, _)| self.usage.of(*neighbor));
-        let near: BTreeSet<u32> = near.chain(self.by_load().take(LEAST_LOADED)).collect();
-        let but = |worker: &u32| avoid != Some(*worker);
-        let best = self.best_of(partition, near.into_iter().filter(but));
-        match best {
-            Some((0, ..)) => best,
-            _ => self.best_of(partition, self.usage.view.worker_numbers().filter(but)),
+        let place = target.filter(fits).or_else(|| self.best(partition, avoid));
+        let place = place.or_else(|| avoid.filter(fits));
+        if place.is_none() {
+            self.misses.add(&self.usage, partition);
         }
-        .map(|(.., worker)| worker)
+        place
     }
 
-    fn best_of(
-        &self,
-        partition: u32,
-        workers: impl Iterator<Item = u32>,
-    ) -> Option<(u64, i64, u64, usize, u32)> {
+    /// The best place for a partition but for one worker: within the ceiling if there is one, near what
+    /// it exchanges with, and then where there is most room.
+    fn best(&self, partition: u32, avoid: Option<u32>) -> Option<u32> {
         let home = self.usage.of(partition);
-        let open = workers.filter(|worker| home != Some(*worker));
-        let open = open.filter(|worker| self.usage.blocked(partition, *worker).is_none());
-        let rank = |worker: u32| {
-            let load = self.usage.load_with(worker, partition);
-            let over = load.saturating_sub(self.ceiling);
-            let has = self.usage.members(worker).len();
-            (over, self.usage.traffic(partition, worker), load, has, worker)
-        };
-        open.map(rank).min()
+        let may = |worker: &u32| avoid != Some(*worker) && home != Some(*worker);
+        let mut near = self.usage.near(partition);
+        near.extend(self.by_load().take(LEAST_LOADED));
+        let near = near.into_iter().filter(may);
+        let mut best = near.filter_map(|worker| self.rank(partition, worker)).min();
+        if let Some((0, .., worker)) = best {
+            return Some(worker);
+        }
+        for (load, _, worker) in &self.by_load {
+            // The load there only grows, and so does that of all after it.
+            if best.is_some_and(|(over, ..)| load.saturating_sub(self.ceiling) > over) {
+                break;
+            }
+            if may(worker) {
+                best = best.into_iter().chain(self.rank(partition, *worker)).min();
+            }
+        }
+        best.map(|(.., worker)| worker)
+    }
+
+    /// How good a worker is for a partition, if it can take it; less is better.
+    fn rank(&self, partition: u32, worker: u32) -> Option<(u64, i64, u64, usize, u32)> {
+        if !self.usage.fits(partition, worker) {
+            return None;
+        }
+        let load = self.usage.load_with(worker, partition);
+        let over = load.saturating_sub(self.ceiling);
+        let has = self.usage.members(worker).len();
+        Some((over, self.usage.traffic(partition, worker), load, has, worker))
     }
 
     /// Nobody's partitions, and those whose worker must give them away: the largest first.
-    fn give_homes(&mut self) {
+    pub(super) fn give_homes(&mut self) {
         let view = self.usage.view;
         let homeless = view.partition_numbers().filter_map(|it| Some((it, self.homeless(it)?)));
+        let grants = self.policy.moves == Moves::Grants;
+        let homeless = homeless.filter(|(_, why)| !grants || *why == MoveReason::Place);
         let sized = homeless.map(|(it, why)| (self.usage.size(it, &self.totals), it, why));
         let mut homeless: Vec<_> = sized.collect();
         homeless.sort_by(|a, b| (b.0, a.1).cmp(&(a.0, b.1)));
@@ -189,7 +212,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Gives a partition a place, now or when there is one.
-    fn give(&mut self, partition: u32, why: MoveReason) {
+    pub(super) fn give(&mut self, partition: u32, why: MoveReason) {
         match self.choose(partition) {
             Some(to) => self.shift(partition, to, why),
             None => {
@@ -205,15 +228,25 @@ impl<'a> Draft<'a> {
         !self.moved[at] && !self.is_open[at] && !self.usage.view.partitions[at].rests
     }
 
+    /// Whether a partition has found no place yet.
+    pub(super) fn is_waiting(&self, partition: u32) -> bool {
+        self.is_open[partition as usize]
+    }
+
     /// Tries again what found no place: others have left since. As long as that makes room for more.
     fn settle(&mut self) {
         let mut before = usize::MAX;
         while self.open.len() < before {
             before = self.open.len();
             for (partition, why) in std::mem::take(&mut self.open) {
-                // One that lacked a label may have left an overloaded worker since.
-                if !self.moved[partition as usize] {
+                // It may have left an overloaded worker since, or been left by the other of its group.
+                let at = partition as usize;
+                let shares = !matches!(why, MoveReason::AntiAffinity { .. })
+                    || self.shares(partition).is_some();
+                if !self.moved[at] && shares {
                     self.give(partition, why);
+                } else {
+                    self.is_open[at] = false;
                 }
             }
         }
@@ -235,112 +268,16 @@ impl<'a> Draft<'a> {
             None => Some(MoveReason::Place),
         }
     }
-
-    /// What has no place, and why.
-    fn rejected(&self) -> Vec<Rejected> {
-        let mut open: Vec<u32> = self.open.iter().map(|(partition, _)| *partition).collect();
-        open.sort_unstable();
-        let rejected = open.into_iter().map(|it| Rejected {
-            partition: self.usage.view.partitions[it as usize].id.clone(),
-            blocked: self.why_nowhere(it),
-        });
-        rejected.collect()
-    }
-
-    /// The rule that keeps a partition from most workers, at its least.
-    fn why_nowhere(&self, partition: u32) -> Blocked {
-        let mut rules: Vec<(Blocked, u32)> = Vec::new();
-        let takers = self.by_load().filter(|worker| self.usage.of(partition) != Some(*worker));
-        for blocked in takers.filter_map(|worker| self.usage.blocked(partition, worker)) {
-            match rules.iter_mut().find(|(rule, _)| same_rule(rule, &blocked)) {
-                Some((rule, count)) => {
-                    *count += 1;
-                    *rule = rule.clone().min(blocked);
-                }
-                None => rules.push((blocked, 1)),
-            }
-        }
-        let most = rules.into_iter().max_by(|a, b| (a.1, &b.0).cmp(&(b.1, &a.0)));
-        most.map_or(Blocked::NoWorker, |(rule, _)| rule)
-    }
-
-    /// Partitions whose worker lacks a label that they require.
-    fn mend_labels(&mut self) {
-        let view = self.usage.view;
-        for partition in view.partition_numbers() {
-            let Some(worker) = self.usage.of(partition) else { continue };
-            if self.moved[partition as usize] || !view.takes(worker) {
-                continue;
-            }
-            let Some(label) = view.lacks(partition, worker) else { continue };
-            self.give(partition, MoveReason::Label { label });
-        }
-    }
-
-    /// Workers of which more is needed than they give.
-    fn mend_overload(&mut self) {
-        for worker in self.usage.view.worker_numbers() {
-            while let Some(resource) = self.usage.overloaded(worker) {
-                if !self.usage.view.takes(worker) || !self.relieve(worker, resource) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Takes one partition from a worker: the one that loses the least traffic for what it frees.
-    fn relieve(&mut self, worker: u32, resource: usize) -> bool {
-        let members = self.usage.members(worker).iter().copied();
-        let mut worth: Vec<(i128, u32, u32)> = Vec::new();
-        for partition in members.filter(|it| !self.moved[*it as usize]) {
-            let frees = self.usage.view.needs(partition)[resource];
-            if frees == 0 {
-                continue;
-            }
-            if let Some(to) = self.choose(partition) {
-                let (now, then) =
-                    (self.usage.traffic(partition, worker), self.usage.traffic(partition, to));
-                let loses = i128::from(then) - i128::from(now);
-                worth.push(((loses << 30) / i128::from(frees), partition, to));
-            }
-        }
-        let Some((_, partition, to)) = worth.into_iter().min() else { return false };
-        let resource = self.usage.view.resources[resource].clone();
-        self.shift(partition, to, MoveReason::Overload { resource });
-        true
-    }
 }
 
 fn by_load(usage: &Usage<'_>, worker: u32) -> (u64, usize, u32) {
     (usage.load(worker), usage.members(worker).len(), worker)
 }
 
-fn same_rule(a: &Blocked, b: &Blocked) -> bool {
-    match (a, b) {
-        (Blocked::Capacity { resource: a, .. }, Blocked::Capacity { resource: b, .. }) => a == b,
-        _ => std::mem::discriminant(a) == std::mem::discriminant(b),
-    }
-}
-
 /// So many millionths of a load.
 pub(super) fn part(load: u64, ppm: u64) -> u64 {
     let product = u128::from(load) * u128::from(ppm) / 1_000_000;
     u64::try_from(product).unwrap_or(u64::MAX)
-}
-
-/// What is moved, from where and to where.
-fn basis(view: &ClusterView, moves: &[Step]) -> Basis {
-    let mut records: BTreeMap<Key, Revision> = BTreeMap::new();
-    for step in moves {
-        let partition = &view.partitions[step.partition as usize];
-        let id: &PartitionId = &partition.id;
-        records.insert(Key::partition(id), partition.version);
-        for worker in step.from.into_iter().chain([step.to]) {
-            let worker = &view.workers[worker as usize];
-            records.insert(Key::worker(&worker.name), worker.version);
-        }
-    }
-    Basis { records: records.into_iter().collect() }
 }
 
 /// The move of a step, without what it waits for.

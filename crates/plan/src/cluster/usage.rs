@@ -5,12 +5,21 @@
 //! where one gives without limit what others limit, their mean counts. What nobody limits does not count,
 //! unless nobody limits anything: then equal shares of what is needed do.
 
-use quorate_core::plan::{Blocked, Standing, WorkerStanding};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::view::{ClusterView, UNLIMITED};
+use quorate_core::plan::{Standing, WorkerStanding};
+
+use super::{
+    apart::Spread,
+    near::Pull,
+    view::{ClusterView, UNLIMITED},
+};
 use crate::facts::imbalance_ppm;
 
-/// Partitions on workers.
+/// What pulls a partition that has more neighbors is kept as it changes, rather than added up anew.
+pub(super) const FEW: usize = 32;
+
+/// Partitions on workers. Where nobody has many neighbors, or a group, nothing is kept of that.
 #[derive(Debug, Clone)]
 pub(super) struct Usage<'a> {
     pub(super) view: &'a ClusterView,
@@ -24,6 +33,11 @@ pub(super) struct Usage<'a> {
     used: Vec<u128>,
     /// What counts as what a worker gives: by worker, then by resource. Never 0.
     weight: Vec<u128>,
+    spread: Spread,
+    /// What pulls those that have more than a few neighbors.
+    pulls: BTreeMap<u32, Pull>,
+    /// By worker: the bytes of what has come. Empty: nobody asks.
+    bytes: Vec<u64>,
 }
 
 const PPM: u128 = 1_000_000;
@@ -31,6 +45,16 @@ const PPM: u128 = 1_000_000;
 impl<'a> Usage<'a> {
     /// Everybody at home.
     pub(super) fn new(view: &'a ClusterView) -> Self {
+        let many = view.partition_numbers().filter(|it| view.neighbors(*it).len() > FEW);
+        Self::at_home(view, many.map(|it| (it, Pull::default())).collect())
+    }
+
+    /// Everybody at home, for those who do not ask about traffic.
+    pub(super) fn without_traffic(view: &'a ClusterView) -> Self {
+        Self::at_home(view, BTreeMap::new())
+    }
+
+    fn at_home(view: &'a ClusterView, pulls: BTreeMap<u32, Pull>) -> Self {
         let (workers, resources) = (view.workers.len(), view.resources.len());
         let mut usage = Self {
             view,
@@ -39,6 +63,9 @@ impl<'a> Usage<'a> {
             place: vec![0; view.partitions.len()],
             used: vec![0; workers * resources],
             weight: weights(view),
+            spread: Spread::default(),
+            pulls,
+            bytes: view.bytes.as_ref().map_or_else(Vec::new, |_| vec![0; workers]),
         };
         for partition in view.partition_numbers() {
             if let Some(worker) = view.home[partition as usize] {
@@ -71,8 +98,15 @@ impl<'a> Usage<'a> {
                 self.used[from as usize * self.view.resources.len() + resource] -=
                     u128::from(*need);
             }
+            let view = self.view;
+            self.spread.take(&view.groups, partition, from);
+            self.pulled(partition, |pull, rate| pull.remove(&view.nearness, from, rate));
         }
         self.put(partition, to);
+        if !self.bytes.is_empty() {
+            let come = self.bytes[to as usize].saturating_add(self.bytes(partition, to));
+            self.bytes[to as usize] = come;
+        }
     }
 
     fn put(&mut self, partition: u32, to: u32) {
@@ -83,11 +117,49 @@ impl<'a> Usage<'a> {
         for (used, need) in self.used[start..].iter_mut().zip(self.view.needs(partition)) {
             *used += u128::from(*need);
         }
+        let view = self.view;
+        self.spread.put(&view.groups, partition, to);
+        self.pulled(partition, |pull, rate| pull.add(&view.nearness, to, rate));
+    }
+
+    /// Tells those of a partition's neighbors that have many.
+    fn pulled(&mut self, partition: u32, tell: impl Fn(&mut Pull, i64)) {
+        if self.pulls.is_empty() {
+            return;
+        }
+        for (neighbor, rate) in self.view.neighbors(partition) {
+            if let Some(pull) = self.pulls.get_mut(neighbor) {
+                tell(pull, *rate);
+            }
+        }
+    }
+
+    /// The first group of a partition of which a worker has another, and that.
+    pub(super) fn shared(&self, partition: u32, worker: u32) -> Option<(u32, u32)> {
+        self.spread.shared(&self.view.groups, partition, worker)
+    }
+
+    /// The bytes that a partition's record takes on a worker; 0 when nobody asks.
+    pub(super) fn bytes(&self, partition: u32, worker: u32) -> u64 {
+        let bytes = self.view.bytes.as_ref();
+        bytes.map_or(0, |it| it.need[partition as usize].saturating_add(it.extra[worker as usize]))
+    }
+
+    /// The bytes that a partition's record takes on any worker.
+    pub(super) fn bytes_least(&self, partition: u32) -> u64 {
+        self.view.bytes.as_ref().map_or(0, |it| it.need[partition as usize])
+    }
+
+    /// The bytes that a worker has left.
+    pub(super) fn bytes_left(&self, worker: u32) -> u64 {
+        let at = worker as usize;
+        let bytes = self.view.bytes.as_ref();
+        bytes.map_or(u64::MAX, |it| it.left[at].saturating_sub(self.bytes[at]))
     }
 
     /// Adds a partition to a worker without taking it from where it is. Whether it fits there.
     pub(super) fn adds_up(&mut self, partition: u32, to: u32) -> bool {
-        let fits = self.blocked(partition, to).is_none();
+        let fits = self.fits(partition, to);
         self.put(partition, to);
         fits
     }
@@ -100,32 +172,6 @@ impl<'a> Usage<'a> {
     fn weight(&self, worker: u32) -> &[u128] {
         let count = self.view.resources.len();
         &self.weight[worker as usize * count..(worker as usize + 1) * count]
-    }
-
-    /// What keeps a partition from a worker that it is not on: the first of the rules, in the order
-    /// in which [`Blocked`] names them.
-    pub(super) fn blocked(&self, partition: u32, worker: u32) -> Option<Blocked> {
-        let view = self.view;
-        if !view.takes(worker) {
-            return Some(Blocked::NotActive);
-        }
-        if let Some(label) = view.lacks(partition, worker) {
-            return Some(Blocked::Label { label });
-        }
-        let partitions_max = view.workers[worker as usize].partitions_max;
-        if self.members(worker).len() as u64 >= partitions_max {
-            return Some(Blocked::Full { partitions_max });
-        }
-        let needs = view.needs(partition).iter().zip(self.used(worker)).zip(view.capacity(worker));
-        for (resource, ((need, used), capacity)) in needs.enumerate() {
-            let sum = used + u128::from(*need);
-            if *need > 0 && sum > *capacity {
-                let missing = u64::try_from(sum - capacity).unwrap_or(u64::MAX);
-                let resource = view.resources[resource].clone();
-                return Some(Blocked::Capacity { resource, missing });
-            }
-        }
-        None
     }
 
     /// The first resource of which a worker's partitions need more than it gives.
@@ -172,6 +218,9 @@ impl<'a> Usage<'a> {
     /// What a partition would cost on a worker: what it exchanges with each other partition times how
     /// far that one is. What has no place does not count.
     pub(super) fn traffic(&self, partition: u32, worker: u32) -> i64 {
+        if let Some(pull) = self.pull(partition) {
+            return pull.cost(&self.view.nearness, worker);
+        }
         let mut sum = 0_i64;
         for (neighbor, rate) in self.view.neighbors(partition) {
             if let Some(there) = self.of(*neighbor) {
@@ -180,6 +229,20 @@ impl<'a> Usage<'a> {
             }
         }
         sum
+    }
+
+    fn pull(&self, partition: u32) -> Option<&Pull> {
+        let many = self.view.neighbors(partition).len() > FEW;
+        many.then(|| self.pulls.get(&partition)).flatten()
+    }
+
+    /// The workers that have neighbors of a partition.
+    pub(super) fn near(&self, partition: u32) -> BTreeSet<u32> {
+        if let Some(pull) = self.pull(partition) {
+            return pull.workers(&self.view.nearness).collect();
+        }
+        let neighbors = self.view.neighbors(partition).iter();
+        neighbors.filter_map(|(neighbor, _)| self.of(*neighbor)).collect()
     }
 
     /// What all traffic costs; each pair counts once.

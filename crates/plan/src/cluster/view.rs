@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::{Name, PartitionId, Resources, Revision, WorkerState};
+use quorate_core::{Key, Name, PartitionId, Resources, Revision, WorkerState};
+
+use super::{apart::Groups, near::Nearness};
 
 /// A worker, as it was reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct PartitionSpec {
     pub worker: Option<Name>,
     /// The labels that its worker must have.
     pub requires: BTreeMap<String, String>,
+    /// Groups of its network's partitions that it belongs to: no two of one group may be on one worker.
+    pub apart: BTreeSet<Name>,
     /// Whether it stays where it is unless it must leave: it is moving, or moved lately.
     pub rests: bool,
     /// Where it should go when it needs a worker.
@@ -109,8 +113,27 @@ pub struct ClusterView {
     neighbors: Vec<(u32, i64)>,
     /// Where the neighbors of a partition begin; one more than there are partitions.
     starts: Vec<usize>,
-    /// What says how near workers are, from the furthest to the nearest.
-    distance: Vec<String>,
+    /// How near workers are.
+    pub(super) nearness: Nearness,
+    /// The groups of partitions that must be on different workers.
+    pub(super) groups: Groups,
+    /// What records may take. None: as much as they need.
+    pub(super) bytes: Option<Bytes>,
+    /// The revisions that changed the networks last, as far as they are known.
+    pub(super) networks: BTreeMap<Name, Revision>,
+    /// The settings that bound what workers may have, likewise.
+    pub(super) settings: Vec<(Key, Revision)>,
+}
+
+/// How many bytes the records of what is granted take, and may take.
+#[derive(Debug, Clone)]
+pub(super) struct Bytes {
+    /// By partition.
+    pub(super) need: Vec<u64>,
+    /// By worker: how much more it takes of each.
+    pub(super) extra: Vec<u64>,
+    /// By worker: how much it has room for.
+    pub(super) left: Vec<u64>,
 }
 
 /// The labels that say how near two workers are, unless others are given.
@@ -161,7 +184,8 @@ impl ClusterView {
         let home = |name: &Name| workers.binary_search_by(|worker| worker.name.cmp(name)).ok();
         let home = |it: &PartitionSpec| it.worker.as_ref().and_then(home).map(number);
         let home = partitions.iter().map(home).collect();
-        let distance = DISTANCE_LABELS.map(str::to_owned).to_vec();
+        let nearness = Nearness::new(&workers, &DISTANCE_LABELS.map(str::to_owned));
+        let groups = Groups::new(&partitions);
         Ok(Self {
             workers,
             partitions,
@@ -171,14 +195,18 @@ impl ClusterView {
             home,
             neighbors,
             starts,
-            distance,
+            nearness,
+            groups,
+            bytes: None,
+            networks: BTreeMap::new(),
+            settings: Vec::new(),
         })
     }
 
     /// With other labels that say how near workers are, from the furthest to the nearest.
     #[must_use]
     pub fn with_distance(self, labels: Vec<String>) -> Self {
-        Self { distance: labels, ..self }
+        Self { nearness: Nearness::new(&self.workers, &labels), ..self }
     }
 
     /// With some partitions that stay where they are unless they must leave, beside those that do already.
@@ -218,12 +246,7 @@ impl ClusterView {
     /// label from the nearest to the furthest that differs.
     #[must_use]
     pub fn distance(&self, a: u32, b: u32) -> u32 {
-        if a == b {
-            return 0;
-        }
-        let (a, b) = (&self.workers[a as usize].labels, &self.workers[b as usize].labels);
-        let differs = self.distance.iter().position(|label| a.get(label) != b.get(label));
-        1 + differs.map_or(0, |at| number(self.distance.len() - at))
+        self.nearness.distance(a, b)
     }
 
     /// What a partition exchanges with others.
@@ -250,11 +273,11 @@ impl ClusterView {
     }
 
     /// The first label that a partition requires and a worker lacks.
-    pub(super) fn lacks(&self, partition: u32, worker: u32) -> Option<String> {
+    pub(super) fn lacks(&self, partition: u32, worker: u32) -> Option<(&str, &str)> {
         let labels = &self.workers[worker as usize].labels;
         let mut requires = self.partitions[partition as usize].requires.iter();
         let lacks = requires.find(|(name, value)| labels.get(*name) != Some(value));
-        lacks.map(|(name, value)| format!("{name}={value}"))
+        lacks.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub(super) fn worker_numbers(&self) -> std::ops::Range<u32> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{Name, Resources};
 use quorate_plan::allocate::{
-    AllocationPlan, GrantBasis, RequestId, Tenant, WaitReason, WaitingRequest,
+    AllocationPlan, GrantBasis, RequestId, RevocationReason, Tenant, WaitReason, WaitingRequest,
 };
 
 use crate::support::Case;
@@ -251,6 +251,7 @@ fn check_revocations(replay: &Replay<'_>, plan: &AllocationPlan) {
     let active = case.pool.tenants.iter().filter(|tenant| wants(&tenant.name));
     let weights: i128 = active.map(|tenant| i128::from(tenant.weight)).sum();
     let grant_of = |id| case.grants.iter().find(|grant| grant.id == id).unwrap();
+    let mut serving: Vec<Sums> = Vec::new();
     for revocation in &plan.revocations {
         let grant = grant_of(revocation.grant);
         assert!(grant.grace_end_ms.is_none(), "{revocation:?} is announced twice");
@@ -258,17 +259,26 @@ fn check_revocations(replay: &Replay<'_>, plan: &AllocationPlan) {
         let used = kept.get_mut(&grant.tenant).unwrap();
         let level = replay.level(&grant.tenant, used);
         assert!(level.0 * weights > level.1, "{revocation:?} is not above its fair share");
-        let guarantee = &replay.tenant(&grant.tenant).guarantee;
-        let beyond = |name: &Name| of(used, name) > i128::from(guarantee.get(name));
-        assert!(grant.amount.iter().any(|(name, _)| beyond(name)), "{revocation:?} is guaranteed");
         add(used, &grant.amount, -1);
-        add(&mut coming, &grant.amount, 1);
+        // Only that makes room which leaves its tenant the guarantee.
+        let guarantee = &replay.tenant(&grant.tenant).guarantee;
+        let spares = |name: &Name| of(used, name) >= i128::from(guarantee.get(name));
+        let RevocationReason::Preempted { resource, .. } = &revocation.reason;
+        assert!(grant.amount.get(resource) > 0 && spares(resource), "{revocation:?}");
+        let beyond = grant.amount.iter().filter(|(name, _)| spares(name));
+        let beyond: Resources = beyond.map(|(name, amount)| (name.clone(), amount)).collect();
+        add(&mut coming, &beyond, 1);
+        let mut serves = Sums::new();
+        add(&mut serves, &beyond, 1);
+        serving.push(serves);
     }
     let enough = |coming: &Sums| lacking.iter().all(|(name, lacks)| *lacks <= of(coming, name));
-    assert!(enough(&coming), "what is revoked makes room");
-    for revocation in &plan.revocations {
+    assert!(enough(&coming), "what is revoked beyond guarantees makes room");
+    for (revocation, serves) in plan.revocations.iter().zip(&serving) {
         let mut without = coming.clone();
-        add(&mut without, &grant_of(revocation.grant).amount, -1);
+        for (name, amount) in serves {
+            *without.entry(name.clone()).or_default() -= amount;
+        }
         assert!(!enough(&without), "{revocation:?} is of no use");
     }
 }

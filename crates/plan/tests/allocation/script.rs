@@ -166,6 +166,51 @@ fn nothing_is_taken_from_a_fair_share_or_a_guarantee_or_in_vain() {
 }
 
 #[test]
+fn a_grant_is_taken_only_for_what_its_tenant_has_beyond_its_guarantee() {
+    // B's is newer and beyond the guarantee of cpu; but A lacks a gpu, and B has no more than its own.
+    let gpu = "pool cpu=10,gpu=2
+        tenant A guarantee:gpu=1
+        tenant B guarantee:gpu=1
+        tenant C
+        grant C gpu=1
+        grant B cpu=8,gpu=1
+        request A gpu=1";
+    assert_eq!(
+        run(gpu),
+        "grant: \nrevoke: C1 at 0 for A1 (gpu)\nwait: A1 revocation until 0\n\
+         shares: A=0 B=800000 C=500000; free: cpu=2\n"
+    );
+    // For cpu it may be taken, though its gpu goes with it.
+    let cpu = "pool cpu=10,gpu=1
+        tenant A guarantee:cpu=4
+        tenant B guarantee:gpu=1
+        grant B cpu=8,gpu=1
+        request A cpu=4";
+    assert_eq!(
+        run(cpu),
+        "grant: \nrevoke: B1 at 0 for A1 (cpu)\nwait: A1 revocation until 0, holds cpu=2\n\
+         shares: A=0 B=1000000; free: cpu=2\n"
+    );
+}
+
+#[test]
+fn a_grant_that_is_partly_within_the_guarantee_stays() {
+    let text = "pool cpu=10
+        tenant A guarantee:cpu=5
+        tenant B guarantee:cpu=5
+        grant B cpu=7
+        grant B cpu=3
+        request A cpu=3";
+    assert_eq!(
+        run(text),
+        "grant: \nrevoke: B2 at 0 for A1 (cpu)\nwait: A1 revocation until 0\n\
+         shares: A=0 B=1000000; free: nothing\n"
+    );
+    let more = text.replace("request A cpu=3", "request A cpu=5");
+    assert_eq!(run(&more), "grant: \nwait: A1 full of cpu\nshares: A=0 B=1000000; free: nothing\n");
+}
+
+#[test]
 fn what_waits_for_a_revocation_keeps_its_guarantee() {
     // A's gpu is on its way. More cpu now would use up the guarantee on which that waits.
     let text = "pool cpu=10,gpu=1

@@ -51,6 +51,17 @@ impl<'a> Board<'a> {
     }
 }
 
+/// Whether two partitions are in this group.
+fn shares(one: &PartitionSpec, other: &PartitionSpec, group: &Name) -> bool {
+    let same = one.id.network == other.id.network;
+    same && one.apart.contains(group) && other.apart.contains(group)
+}
+
+/// Whether two partitions may not be on one worker.
+fn are_apart(one: &PartitionSpec, other: &PartitionSpec) -> bool {
+    one.id != other.id && one.apart.iter().any(|group| shares(one, other, group))
+}
+
 /// Panics at the first rule that a plan breaks.
 pub(crate) fn check(cluster: &Cluster, policy: &BalancePolicy, plan: &Plan) {
     let mut board = Board::new(cluster);
@@ -62,7 +73,7 @@ pub(crate) fn check(cluster: &Cluster, policy: &BalancePolicy, plan: &Plan) {
     }
     check_waves(cluster, plan);
     check_reasons(cluster, plan);
-    check_needed(&board, cluster, plan);
+    check_needed(&board, cluster, policy, plan);
     check_budget(cluster, policy, plan);
     let counts: BTreeMap<_, _> = cluster
         .workers
@@ -88,6 +99,8 @@ fn carry_out<'a>(board: &mut Board<'a>, one: &Move) {
     }
     board.places.insert(id, Some(one.to.clone()));
     assert!(board.on(&one.to).count() as u64 <= to.partitions_max, "{one:?}");
+    let apart = board.on(&one.to).find(|other| are_apart(partition, other));
+    assert_eq!(apart, None, "{one:?} shares its worker with one of its group");
     let short = board.short(&one.to);
     let needed = short.iter().filter(|(resource, _)| partition.demand.get(resource) > 0);
     assert_eq!(needed.count(), 0, "{one:?}: {short:?}");
@@ -121,6 +134,14 @@ fn check_waves(cluster: &Cluster, plan: &Plan) {
             assert!(gives == 0 || used + need <= u128::from(gives), "{worker} in one wave");
         }
         for one in wave {
+            let partition = board.partitions[&one.partition];
+            let comes = wave.iter().filter(|other| other.to == one.to);
+            let mut there = comes.map(|other| board.partitions[&other.partition]);
+            assert!(!there.any(|other| are_apart(partition, other)), "{one:?} comes with another");
+            let mut there = stays.on(&one.to);
+            assert!(!there.any(|other| are_apart(partition, other)), "{one:?} comes too early");
+        }
+        for one in wave {
             let (id, _) = board.partitions.get_key_value(&one.partition).unwrap();
             board.places.insert(*id, Some(one.to.clone()));
         }
@@ -149,6 +170,12 @@ fn check_reasons(cluster: &Cluster, plan: &Plan) {
                 let has = home.unwrap().unwrap().labels.get(key).map(String::as_str);
                 assert_ne!(has, Some(value), "{one:?}");
             }
+            MoveReason::AntiAffinity { group } => {
+                assert!(partition.apart.contains(group), "{one:?}");
+                let others = board.on(one.from.as_ref().unwrap());
+                let others = others.filter(|it| it.id != partition.id);
+                assert!(others.into_iter().any(|it| shares(it, partition, group)), "{one:?}");
+            }
             MoveReason::Overload { resource } => {
                 let short = board.short(one.from.as_ref().unwrap());
                 assert!(short.iter().any(|(name, _)| name == resource), "{one:?}");
@@ -163,13 +190,18 @@ fn check_reasons(cluster: &Cluster, plan: &Plan) {
 }
 
 /// What had to be moved was moved, or is told to have no place, and then has none.
-fn check_needed(board: &Board<'_>, cluster: &Cluster, plan: &Plan) {
+fn check_needed(board: &Board<'_>, cluster: &Cluster, policy: &BalancePolicy, plan: &Plan) {
     for partition in &cluster.partitions {
+        if policy.moves == Moves::Grants && partition.worker.is_some() {
+            assert!(plan.moves().all(|one| one.partition != partition.id), "{partition:?}");
+            continue;
+        }
         let place = board.places[&partition.id].as_ref();
         let worker = place.and_then(|place| board.workers.get(place));
         let fine = worker.is_some_and(|worker| {
             let lacks = partition.requires.iter().any(|(k, v)| worker.labels.get(k) != Some(v));
-            matches!(worker.state, WorkerState::Active) && !lacks
+            let alone = !board.on(&worker.name).any(|other| are_apart(partition, other));
+            matches!(worker.state, WorkerState::Active) && !lacks && alone
                 || worker.state == WorkerState::Joining
         });
         let rejected = plan.rejected.iter().any(|it| it.partition == partition.id);
@@ -182,7 +214,7 @@ fn check_budget(cluster: &Cluster, policy: &BalancePolicy, plan: &Plan) {
     let worthwhile =
         plan.moves().filter(|it| matches!(it.reason, MoveReason::Balance | MoveReason::Traffic));
     let costs: Vec<i64> = worthwhile.map(|it| it.cost).collect();
-    if policy.moves == Moves::Needed {
+    if policy.moves != Moves::Worthwhile {
         assert!(costs.is_empty());
     }
     let most = cluster.partitions.len() as u64 * u64::from(policy.moved_ppm_max) / 1_000_000;

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 mod checker;
+mod groups;
 mod properties;
 mod script;
+mod state;
 mod support;

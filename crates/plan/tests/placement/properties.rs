@@ -1,9 +1,9 @@
 //! What holds for every plan, whatever the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{
-    collection::{btree_map, vec},
+    collection::{btree_map, btree_set, vec},
     option,
     prelude::*,
 };
@@ -53,13 +53,17 @@ fn worker(at: usize, most: u64) -> impl Strategy<Value = WorkerSpec> {
 fn partition(at: u32, workers: usize, most: u64) -> impl Strategy<Value = PartitionSpec> {
     // One worker more than there are: it is not known any more.
     let requires = prop_oneof![3 => Just(BTreeMap::new()), 1 => labels()];
-    (amounts(most), option::of(0..=workers), requires, prop::bool::weighted(0.1)).prop_map(
-        move |(demand, home, requires, rests)| PartitionSpec {
+    let group = prop_oneof![Just(name("g")), Just(name("h"))];
+    let apart = prop_oneof![3 => Just(BTreeSet::new()), 1 => btree_set(group, 0..=2)];
+    let rests = prop::bool::weighted(0.1);
+    (amounts(most), option::of(0..=workers), requires, apart, rests).prop_map(
+        move |(demand, home, requires, apart, rests)| PartitionSpec {
             id: id(at),
             version: Revision(u64::from(at)),
             demand,
             worker: home.map(|home| name(&format!("w{home}"))),
             requires,
+            apart,
             rests,
             wish: Wish::default(),
         },
@@ -87,7 +91,11 @@ fn cluster() -> impl Strategy<Value = Cluster> {
 }
 
 fn policy() -> impl Strategy<Value = BalancePolicy> {
-    let moves = prop_oneof![1 => Just(Moves::Needed), 4 => Just(Moves::Worthwhile)];
+    let moves = prop_oneof![
+        1 => Just(Moves::Grants),
+        1 => Just(Moves::Needed),
+        4 => Just(Moves::Worthwhile),
+    ];
     (0_u32..=1_000_000, 0_u32..=1_000_000, 0_u32..10_000, moves).prop_map(
         |(moved_ppm_max, moved_load_ppm_max, gain_ppm_min, moves)| BalancePolicy {
             moved_ppm_max,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// May move half of everything.
-fn policy() -> BalancePolicy {
+pub(crate) fn policy() -> BalancePolicy {
     BalancePolicy {
         moved_ppm_max: 500_000,
         moved_load_ppm_max: 500_000,
@@ -21,7 +21,7 @@ fn policy() -> BalancePolicy {
     }
 }
 
-fn print(plan: &Plan) -> String {
+pub(crate) fn print(plan: &Plan) -> String {
     let mut out = String::new();
     for (at, wave) in plan.waves.iter().enumerate() {
         for one in wave {
@@ -47,7 +47,7 @@ fn print(plan: &Plan) -> String {
     out
 }
 
-fn run(text: &str) -> String {
+pub(crate) fn run(text: &str) -> String {
     let cluster = Cluster::parse(text);
     let plan = rebalance(&cluster.view(), &policy());
     check(&cluster, &policy(), &plan);

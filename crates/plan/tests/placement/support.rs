@@ -3,10 +3,11 @@
 //! ```text
 //! worker a cpu=100 mem=5 zone=x max=3 draining     workers; resources by number, labels by text
 //! 0 cpu=10 on a needs zone=x                        partitions, of the network p
+//! 1 cpu=10 apart g                                  no two of the group g on one worker
 //! 0 1 7                                             traffic between two of them
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{Name, PartitionId, Resources, Revision, WorkerState};
 use quorate_plan::cluster::{ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
@@ -87,6 +88,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
         demand: Resources::default(),
         worker: None,
         requires: BTreeMap::new(),
+        apart: BTreeSet::new(),
         rests: false,
         wish: Wish::default(),
     };
@@ -98,6 +100,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
                 let (key, value) = words.next().unwrap().split_once('=').unwrap();
                 partition.requires.insert(key.to_owned(), value.to_owned());
             }
+            ("apart", _) => _ = partition.apart.insert(name(words.next().unwrap())),
             ("rests", _) => partition.rests = true,
             ("to", _) => partition.wish.target = Some(name(words.next().unwrap())),
             ("avoids", _) => partition.wish.avoid = Some(name(words.next().unwrap())),

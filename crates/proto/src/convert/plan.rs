@@ -3,8 +3,8 @@
 use quorate_core::{
     Key, Name, PartitionId, Revision,
     plan::{
-        Alternative, Basis, Blocked, Explanation, LaidOut, Layout, Leaving, Move, MoveReason, Plan,
-        ProcessMove, ProcessReason, Rejected, Standing, Verdict, WorkerStanding,
+        Alternative, Basis, Blocked, Explanation, LaidOut, Layout, Leaving, Move, MoveReason,
+        Occupancy, Plan, ProcessMove, ProcessReason, Rejected, Standing, Verdict, WorkerStanding,
     },
 };
 
@@ -18,7 +18,13 @@ impl From<&Plan> for v1::Plan {
             key: Some(key.clone().into()),
             modified: modified.get(),
         };
+        let target = |it: &Occupancy| v1::Occupancy {
+            worker: it.worker.to_string(),
+            partitions: it.partitions,
+            newest: it.newest.get(),
+        };
         Self {
+            targets: plan.basis.targets.iter().map(target).collect(),
             basis: plan.basis.records.iter().map(record).collect(),
             before: Some((&plan.before).into()),
             after: Some((&plan.after).into()),
@@ -36,9 +42,16 @@ impl TryFrom<v1::Plan> for Plan {
             let key = required(record.key, "key")?.try_into().within("key")?;
             Ok((key, Revision(record.modified)))
         };
+        let target = |it: v1::Occupancy| {
+            let (worker, newest) = (name(&it.worker, "worker")?, Revision(it.newest));
+            Ok(Occupancy { worker, partitions: it.partitions, newest })
+        };
         let wave = |wave: v1::Wave| each(wave.moves, "moves", TryInto::try_into);
         Ok(Self {
-            basis: Basis { records: each(plan.basis, "basis", record)? },
+            basis: Basis {
+                records: each(plan.basis, "basis", record)?,
+                targets: each(plan.targets, "targets", target)?,
+            },
             before: required(plan.before, "before")?.try_into().within("before")?,
             after: required(plan.after, "after")?.try_into().within("after")?,
             waves: each(plan.waves, "waves", wave)?,
@@ -52,6 +65,7 @@ impl From<&Move> for v1::PartitionMove {
         let subject = match &one.reason {
             MoveReason::Label { label } => label.clone(),
             MoveReason::Overload { resource } => resource.to_string(),
+            MoveReason::AntiAffinity { group } => group.to_string(),
             _ => String::new(),
         };
         Self {
@@ -75,6 +89,7 @@ fn reason_number(reason: &MoveReason) -> v1::MoveReason {
         MoveReason::Evacuate(Leaving::Down) => v1::MoveReason::Down,
         MoveReason::Label { .. } => v1::MoveReason::Label,
         MoveReason::Overload { .. } => v1::MoveReason::Overload,
+        MoveReason::AntiAffinity { .. } => v1::MoveReason::AntiAffinity,
         MoveReason::Balance => v1::MoveReason::Balance,
         MoveReason::Traffic => v1::MoveReason::Traffic,
     }
@@ -93,6 +108,9 @@ impl TryFrom<v1::PartitionMove> for Move {
             v1::MoveReason::Label => MoveReason::Label { label: one.subject },
             v1::MoveReason::Overload => {
                 MoveReason::Overload { resource: name(&one.subject, "subject")? }
+            }
+            v1::MoveReason::AntiAffinity => {
+                MoveReason::AntiAffinity { group: name(&one.subject, "subject")? }
             }
             v1::MoveReason::Balance => MoveReason::Balance,
             v1::MoveReason::Traffic => MoveReason::Traffic,
@@ -144,8 +162,15 @@ impl From<&Blocked> for v1::Blocked {
             Blocked::Capacity { resource, missing } => {
                 (v1::BlockedRule::Capacity, resource.to_string(), *missing)
             }
+            Blocked::AntiAffinity { group, .. } => {
+                (v1::BlockedRule::AntiAffinity, group.to_string(), 0)
+            }
         };
-        Self { rule: rule.into(), subject, amount, text: blocked.to_string() }
+        let partition = match blocked {
+            Blocked::AntiAffinity { partition, .. } => partition.to_string(),
+            _ => String::new(),
+        };
+        Self { rule: rule.into(), subject, amount, text: blocked.to_string(), partition }
     }
 }
 
@@ -164,6 +189,10 @@ impl TryFrom<v1::Blocked> for Blocked {
                 let resource = name(&blocked.subject, "subject")?;
                 Self::Capacity { resource, missing: blocked.amount }
             }
+            v1::BlockedRule::AntiAffinity => Self::AntiAffinity {
+                group: name(&blocked.subject, "subject")?,
+                partition: partition_id(&blocked.partition, "partition")?,
+            },
         })
     }
 }

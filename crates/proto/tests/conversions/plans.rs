@@ -3,8 +3,8 @@
 use quorate_core::{
     Key, Name, PartitionId, Resources, Revision,
     plan::{
-        Alternative, Basis, Blocked, Explanation, LaidOut, Layout, Leaving, Move, MoveReason, Plan,
-        ProcessMove, ProcessReason, Rejected, Standing, Verdict, WorkerStanding,
+        Alternative, Basis, Blocked, Explanation, LaidOut, Layout, Leaving, Move, MoveReason,
+        Occupancy, Plan, ProcessMove, ProcessReason, Rejected, Standing, Verdict, WorkerStanding,
     },
 };
 use quorate_proto::{ConvertError, convert::plan::explanation, v1};
@@ -17,25 +17,27 @@ fn id(index: u32) -> PartitionId {
     PartitionId { network: name("net"), index }
 }
 
-fn reasons() -> [MoveReason; 7] {
+fn reasons() -> [MoveReason; 8] {
     [
         MoveReason::Place,
         MoveReason::Evacuate(Leaving::Draining),
         MoveReason::Evacuate(Leaving::Down),
         MoveReason::Label { label: "zone=a".into() },
         MoveReason::Overload { resource: name("cpu_millis") },
+        MoveReason::AntiAffinity { group: name("replicas") },
         MoveReason::Balance,
         MoveReason::Traffic,
     ]
 }
 
-fn rules() -> [Blocked; 5] {
+fn rules() -> [Blocked; 6] {
     [
         Blocked::NoWorker,
         Blocked::NotActive,
         Blocked::Label { label: "zone=a".into() },
         Blocked::Full { partitions_max: 7 },
         Blocked::Capacity { resource: name("gpu"), missing: u64::MAX },
+        Blocked::AntiAffinity { group: name("replicas"), partition: id(3) },
     ]
 }
 
@@ -56,7 +58,10 @@ fn plan() -> Plan {
     };
     let rejected = |(at, blocked)| Rejected { partition: id(at), blocked };
     Plan {
-        basis: Basis { records: vec![(Key::partition(&id(0)), Revision(4))] },
+        basis: Basis {
+            records: vec![(Key::partition(&id(0)), Revision(4))],
+            targets: vec![Occupancy { worker: name("b"), partitions: 2, newest: Revision(9) }],
+        },
         before: standing(),
         after: Standing::default(),
         waves: vec![(0..).zip(reasons()).map(one).collect(), Vec::new()],

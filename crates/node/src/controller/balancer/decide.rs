@@ -73,7 +73,7 @@ pub(crate) struct Asked {
 pub enum Why {
     /// Its worker must give it away.
     Evacuate,
-    /// Its worker lacks what it requires.
+    /// Its worker lacks what it requires, or has another of its group.
     Placement,
     /// Its worker has too little of a resource.
     Overload,
@@ -105,7 +105,7 @@ impl Why {
         Some(match reason {
             MoveReason::Place => return None,
             MoveReason::Evacuate(_) => Self::Evacuate,
-            MoveReason::Label { .. } => Self::Placement,
+            MoveReason::Label { .. } | MoveReason::AntiAffinity { .. } => Self::Placement,
             MoveReason::Overload { .. } => Self::Overload,
             MoveReason::Balance => Self::Balance,
             MoveReason::Traffic => Self::Traffic,
