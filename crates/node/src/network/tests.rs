@@ -30,6 +30,9 @@ fn chain(length: usize, policy: PartitionPolicy) -> NetworkSpec {
         component: "c".into(),
         needs: [(name(Resources::CPU_MILLIS), 100)].into_iter().collect(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let edge = |at| ProcessEdge { from: id(at - 1), to: id(at), rate: 10 };
     NetworkSpec {
@@ -45,7 +48,7 @@ fn policy(partitions: u32) -> PartitionPolicy {
 
 /// Round-robin: what goes where is plain to see.
 fn dealt(partitions: u32) -> PartitionPolicy {
-    PartitionPolicy { partitions, strategy: name("round-robin") }
+    PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() }
 }
 
 /// One coordinator's state, without consensus.
@@ -317,7 +320,8 @@ async fn a_strategy_that_panics_is_a_rejection() {
     strategies.register(Arc::new(Panics)).unwrap();
     let read = || ready(Ok::<_, Infallible>(store.view()));
     let propose = |command: Command| ready(Ok(store.commit(&command)));
-    let spec = chain(3, PartitionPolicy { partitions: 2, strategy: name("panics") });
+    let spec =
+        chain(3, PartitionPolicy { partitions: 2, strategy: name("panics"), shares: Vec::new() });
     let applied = apply_network(&strategies, &name("net"), spec, None, read, propose).await;
     assert_eq!(rejected(applied).reason, Reason::PreconditionFailed);
     assert_eq!(store.state().revision(), Revision(0));

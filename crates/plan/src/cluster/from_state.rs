@@ -1,7 +1,5 @@
 //! The cluster of a state.
 
-use std::collections::BTreeMap;
-
 use quorate_core::{
     ConnectionId, Kind, Name, PartitionId, PartitionState, Record, State, Versioned,
 };
@@ -76,7 +74,7 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
             version: record.modified,
             demand: partition.demand.clone(),
             worker: partition.target.clone().filter(|_| moving && at == At::Target).or(owner),
-            requires: BTreeMap::new(),
+            requires: partition.requires.clone(),
             rests: moving || deleted,
             wish: Wish::default(),
         })
