@@ -44,11 +44,9 @@ impl NetworkSpec {
         let connections = self.connections.len() as u64;
         let connections_max = limits.network_connections_max;
         at_most("connections", "network_connections_max", connections, connections_max)?;
-        if u64::from(self.policy.partitions) > processes {
-            let rule = format!("at most the number of processes, {processes}");
-            return Err(Rejection::invalid("policy.partitions", rule));
-        }
+        self.validate_policy(processes)?;
         let ids = self.validate_processes()?;
+        self.validate_constraints()?;
         self.validate_connections(&ids)
     }
 
@@ -64,6 +62,27 @@ impl NetworkSpec {
             return Err(Rejection::invalid("policy.strategy", "must name a strategy"));
         }
         Ok(())
+    }
+
+    fn validate_policy(&self, processes: u64) -> Result<(), Rejection> {
+        let PartitionPolicy { partitions, shares, .. } = &self.policy;
+        if u64::from(*partitions) > processes {
+            let rule = format!("at most the number of processes, {processes}");
+            return Err(Rejection::invalid("policy.partitions", rule));
+        }
+        let given = shares.len();
+        if *partitions == 0 && given as u64 > processes {
+            let rule = format!("at most the number of processes, {processes}, not {given}");
+            return Err(Rejection::invalid("policy.shares", rule));
+        }
+        if given != 0 && u64::from(self.policy.count()) != given as u64 {
+            let rule = format!("one per partition: {partitions}, not {given}");
+            return Err(Rejection::invalid("policy.shares", rule));
+        }
+        match shares.iter().position(|share| *share == 0) {
+            Some(at) => Err(Rejection::invalid(format!("policy.shares[{at}]"), "at least 1")),
+            None => Ok(()),
+        }
     }
 
     /// Checks each process and their sum; gives each id's place.

@@ -2,7 +2,10 @@
 //!
 //! Owns the shapes. The rules that span records are in [`crate::invariant`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -207,26 +210,39 @@ pub struct NetworkSpec {
     pub policy: PartitionPolicy,
 }
 
-/// How a network is partitioned. Chosen: both fields were filled in when the network was applied.
+/// How a network is partitioned. Chosen: the first two fields were filled in when the network was
+/// applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionPolicy {
     /// How many partitions, 1 to the number of processes.
     pub partitions: u32,
     /// The strategy's name.
     pub strategy: Name,
+    /// How large the partitions are to be in proportion to each other, by number; each at least 1.
+    /// Empty: all alike.
+    pub shares: Vec<u32>,
 }
 
 impl PartitionPolicy {
     /// The strategy's name that leaves the choice to the coordinator. Never in a stored network.
     pub const CHOOSE: &'static str = "default";
+
+    /// How many partitions it asks for: one per share where it gives no number. 0: it does not say.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        match self.partitions {
+            0 => u32::try_from(self.shares.len()).unwrap_or(u32::MAX),
+            partitions => partitions,
+        }
+    }
 }
 
-/// Both left to the coordinator, as in a spec that does not say: 0 partitions and the strategy
+/// Left to the coordinator, as in a spec that does not say: 0 partitions, all alike, and the strategy
 /// [`PartitionPolicy::CHOOSE`].
 impl Default for PartitionPolicy {
     fn default() -> Self {
         let strategy = Name::new(Self::CHOOSE).expect("the text is a valid name");
-        Self { partitions: 0, strategy }
+        Self { partitions: 0, strategy, shares: Vec::new() }
     }
 }
 
@@ -241,6 +257,13 @@ pub struct Process {
     pub needs: Resources,
     /// How many instances may run in parallel.
     pub parallelism: Parallelism,
+    /// The labels that its worker must have.
+    pub requires: BTreeMap<String, String>,
+    /// Its affinity group: all its processes are in one partition. Groups are those of one network.
+    pub affinity: Option<Name>,
+    /// Its anti-affinity group: no two of its processes are in one partition, and no two of those
+    /// partitions on one worker.
+    pub anti_affinity: Option<Name>,
 }
 
 /// Bounds of parallelism: `1 <= min <= max`.
@@ -280,6 +303,11 @@ pub struct Partition {
     pub state: PartitionState,
     /// The worker that is to have it next, when it is being moved.
     pub target: Option<Name>,
+    /// The labels that its worker must have: all that its processes require.
+    pub requires: BTreeMap<String, String>,
+    /// The anti-affinity groups of its processes. No other partition of the network with one of them
+    /// is on the same worker.
+    pub apart: BTreeSet<Name>,
 }
 
 /// Who owns a partition: one incarnation of a worker.

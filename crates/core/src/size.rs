@@ -3,6 +3,8 @@
 //! Invariant: computed from lengths alone, so that every replica counts the same. An estimate of
 //! what they take in memory, with fixed amounts for what surrounds the data.
 
+use std::collections::BTreeMap;
+
 use crate::{
     event::{Change, Event},
     key::Key,
@@ -63,12 +65,7 @@ fn record(value: &Record) -> u64 {
         Record::Entry(entry) => len(&entry.value),
         Record::Setting(text) => len(text.as_bytes()),
         Record::Worker(worker) => {
-            let label = |(name, value): (&String, &String)| {
-                ELEMENT_OVERHEAD + len(name.as_bytes()) + len(value.as_bytes())
-            };
-            len(worker.address.as_bytes())
-                + resources(&worker.capacity)
-                + worker.labels.iter().map(label).sum::<u64>()
+            len(worker.address.as_bytes()) + resources(&worker.capacity) + labels(&worker.labels)
         }
         Record::Network(network) => spec(&network.spec),
         Record::Partition(value) => partition(value),
@@ -116,17 +113,34 @@ pub(crate) fn outcome(outcome: &Outcome) -> u64 {
 }
 
 fn partition(partition: &Partition) -> u64 {
-    let placed = partition.processes.iter();
+    let placed = partition.processes.iter().map(|process| &process.id);
+    let names = placed.chain(&partition.apart);
     resources(&partition.demand)
-        + placed.map(|p| ELEMENT_OVERHEAD + len(p.id.as_str().as_bytes())).sum::<u64>()
+        + names.map(|name| ELEMENT_OVERHEAD + len(name.as_str().as_bytes())).sum::<u64>()
+        + labels(&partition.requires)
 }
 
 fn spec(spec: &NetworkSpec) -> u64 {
     let processes = spec.processes.iter().map(|process| {
-        let names = len(process.id.as_str().as_bytes()) + len(process.component.as_bytes());
-        ELEMENT_OVERHEAD + names + resources(&process.needs)
+        let groups = [&process.affinity, &process.anti_affinity].into_iter().flatten();
+        let names = len(process.component.as_bytes())
+            + [&process.id]
+                .into_iter()
+                .chain(groups)
+                .map(|it| len(it.as_str().as_bytes()))
+                .sum::<u64>();
+        ELEMENT_OVERHEAD + names + resources(&process.needs) + labels(&process.requires)
     });
-    processes.sum::<u64>() + spec.connections.iter().map(edge).sum::<u64>()
+    processes.sum::<u64>()
+        + spec.connections.iter().map(edge).sum::<u64>()
+        + std::mem::size_of_val(spec.policy.shares.as_slice()) as u64
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> u64 {
+    let label = |(name, value): (&String, &String)| {
+        ELEMENT_OVERHEAD + len(name.as_bytes()) + len(value.as_bytes())
+    };
+    labels.iter().map(label).sum()
 }
 
 fn edge(edge: &ProcessEdge) -> u64 {

@@ -69,6 +69,9 @@ fn network(numbers: &mut Numbers<'_>) -> Result<NetworkSpec, Failure> {
             component: "noop".to_owned(),
             needs: needs.into_iter().collect::<Resources>(),
             parallelism: Parallelism { min: 1, max: 1 },
+            requires: Default::default(),
+            affinity: None,
+            anti_affinity: None,
         });
     }
     let mut connections = Vec::new();

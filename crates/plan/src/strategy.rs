@@ -30,6 +30,9 @@
 //!     component: "noop".into(),
 //!     needs: Resources::default(),
 //!     parallelism: Parallelism { min: 1, max: 1 },
+//!     requires: Default::default(),
+//!     affinity: None,
+//!     anti_affinity: None,
 //! };
 //! let spec = NetworkSpec {
 //!     processes: ["a", "b", "c", "d"].map(process).to_vec(),

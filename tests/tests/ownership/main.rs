@@ -75,11 +75,18 @@ fn spec() -> NetworkSpec {
         component: "test".into(),
         needs: Resources::default(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     NetworkSpec {
         processes: (0..PARTITIONS).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: PARTITIONS, strategy: name("round-robin") },
+        policy: PartitionPolicy {
+            partitions: PARTITIONS,
+            strategy: name("round-robin"),
+            shares: Vec::new(),
+        },
     }
 }
 

@@ -195,6 +195,9 @@ mod tests {
             component: "x".into(),
             needs: Resources::default(),
             parallelism: Parallelism { min: 1, max: 1 },
+            requires: Default::default(),
+            affinity: None,
+            anti_affinity: None,
         };
         let edge = |(a, b): &(&str, &str)| ProcessEdge { from: name(a), to: name(b), rate: 7 };
         NetworkSpec {

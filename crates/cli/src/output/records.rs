@@ -2,7 +2,7 @@
 //!
 //! The names of the JSON fields are an interface: fields are added, never renamed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use bytes::Bytes;
 use quorate_core::{
@@ -93,6 +93,8 @@ pub(crate) struct PartitionRow {
     parallelism: BTreeMap<String, u32>,
     session: Option<String>,
     target: Option<String>,
+    requires: BTreeMap<String, String>,
+    apart: Vec<String>,
 }
 
 impl PartitionRow {
@@ -116,6 +118,8 @@ impl PartitionRow {
             parallelism: placed.iter().map(|p| (p.id.to_string(), p.parallelism)).collect(),
             session: partition.owner.as_ref().map(|owner| owner.session.to_string()),
             target: partition.target.as_ref().map(ToString::to_string),
+            requires: partition.requires.clone(),
+            apart: partition.apart.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -141,7 +145,7 @@ impl Row for PartitionRow {
             text::or_dash(self.epoch.as_deref()),
             text::or_dash(self.target.as_deref()),
             percent(self.load_ppm),
-            demand(&self.demand),
+            demand(&self.demand) + &constraints(&self.requires, None, &self.apart.join(" ")),
             self.processes.len().to_string(),
             text::shorten(&self.processes.join(" ")),
         ]
@@ -218,6 +222,9 @@ pub(crate) struct ProcessRow {
     needs: BTreeMap<String, u64>,
     parallelism_min: u32,
     parallelism_max: u32,
+    requires: BTreeMap<String, String>,
+    affinity: Option<String>,
+    anti_affinity: Option<String>,
 }
 
 impl ProcessRow {
@@ -229,6 +236,9 @@ impl ProcessRow {
             needs: amounts(&process.needs),
             parallelism_min: process.parallelism.min,
             parallelism_max: process.parallelism.max,
+            requires: process.requires.clone(),
+            affinity: process.affinity.as_ref().map(ToString::to_string),
+            anti_affinity: process.anti_affinity.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -241,7 +251,12 @@ impl Row for ProcessRow {
         vec![
             self.id.clone(),
             text::shorten(&self.component),
-            demand(&self.needs),
+            demand(&self.needs)
+                + &constraints(
+                    &self.requires,
+                    self.affinity.as_deref(),
+                    self.anti_affinity.as_deref().unwrap_or_default(),
+                ),
             format!("{}-{}", self.parallelism_min, self.parallelism_max),
         ]
     }
@@ -295,6 +310,7 @@ pub(crate) fn network_value(network: &Network) -> Value {
         "generation": network.generation.get(),
         "partitions": spec.policy.partitions,
         "strategy": spec.policy.strategy.as_str(),
+        "shares": spec.policy.shares,
         "processes": spec.processes.iter().map(ProcessRow::new).collect::<Vec<_>>(),
         "connections": spec.connections.iter().map(EdgeRow::new).collect::<Vec<_>>(),
     })
@@ -305,8 +321,21 @@ pub(super) fn amounts(resources: &Resources) -> BTreeMap<String, u64> {
 }
 
 pub(super) fn demand(amounts: &BTreeMap<String, u64>) -> String {
-    let parts: Vec<_> = amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
-    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
+    if amounts.is_empty() { "-".to_owned() } else { pairs(amounts) }
+}
+
+/// What follows needs in a cell where anything constrains the place: ` on zone=a with g apart h`.
+fn constraints(requires: &BTreeMap<String, String>, with: Option<&str>, apart: &str) -> String {
+    let labels = pairs(requires);
+    let parts = [("on", labels.as_str()), ("with", with.unwrap_or_default()), ("apart", apart)];
+    let parts = parts.into_iter().filter(|(_, text)| !text.is_empty());
+    let cell: String = parts.map(|(word, text)| format!(" {word} {text}")).collect();
+    text::short_cell(cell.as_bytes())
+}
+
+fn pairs<V: Display>(all: &BTreeMap<String, V>) -> String {
+    let parts: Vec<_> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    parts.join(" ")
 }
 
 pub(super) fn percent(ppm: u64) -> String {
@@ -369,15 +398,27 @@ mod tests {
             epoch: None,
             state: PartitionState::Unassigned,
             target: None,
+            requires: [("zone".to_owned(), "a".to_owned())].into(),
+            apart: [name("g"), name("h")].into(),
         };
         let row = PartitionRow::new(&PartitionId::parse("net/0").unwrap(), &partition);
         assert_eq!(
             json(&row),
-            r#"{"id":"net/0","network":"net","processes":["p1","p2"],"demand":{"cpu_millis":1500},"load_ppm":333333,"owner":null,"epoch":null,"state":"unassigned","parallelism":{"p1":1,"p2":2},"session":null,"target":null}"#
+            r#"{"id":"net/0","network":"net","processes":["p1","p2"],"demand":{"cpu_millis":1500},"load_ppm":333333,"owner":null,"epoch":null,"state":"unassigned","parallelism":{"p1":1,"p2":2},"session":null,"target":null,"requires":{"zone":"a"},"apart":["g","h"]}"#
         );
         assert_eq!(
             row.cells(),
-            ["net/0", "unassigned", "-", "-", "-", "33.3%", "cpu_millis=1500", "2", "p1 p2"]
+            [
+                "net/0",
+                "unassigned",
+                "-",
+                "-",
+                "-",
+                "33.3%",
+                "cpu_millis=1500 on zone=a apart g h",
+                "2",
+                "p1 p2"
+            ]
         );
         let value = record_value(b"net/0", &Record::Partition(Arc::new(partition)));
         assert_eq!(value["id"], "net/0");

@@ -1,15 +1,19 @@
 //! Quorate's own format.
 //!
 //! ```toml
-//! [policy]                      # optional, and so are both of its keys
-//! partitions = 4                # absent: the coordinator's choice
+//! [policy]                      # optional, and so are all of its keys
+//! partitions = 4                # absent: one per share, or the coordinator's choice
 //! strategy = "multilevel"       # absent: the coordinator's choice
+//! shares = [4, 2, 1, 1]         # one per partition, each at least 1; absent: all alike
 //!
 //! [[processes]]                 # at least one
 //! id = "parse"                  # unique, a name
 //! component = "json-parser"     # what runs: 1 to 256 bytes
 //! needs = { cpu_millis = 500, memory_bytes = 268435456, gpu = 1 }   # per instance; absent: 0
 //! parallelism = { min = 2, max = 8 }    # or one number; absent: 1
+//! requires = { zone = "a" }     # labels of the worker; absent: none
+//! affinity = "parsing"          # together with all of the same group; absent: none
+//! anti_affinity = "sources"     # with none of the same group; absent: none
 //!
 //! [[connections]]               # optional; at most one per ordered pair
 //! from = "ingest"
@@ -23,6 +27,7 @@ use std::collections::BTreeMap;
 
 use quorate_core::{
     Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources,
+    label::{LABEL_BYTES_MAX, LABELS_MAX},
     network::{COMPONENT_BYTES_MAX, PARALLELISM_MAX, RESOURCES_MAX},
 };
 
@@ -51,7 +56,7 @@ pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
 }
 
 fn policy(field: &Field<'_, '_>, processes: usize) -> Result<PartitionPolicy, Invalid> {
-    field.only(&["partitions", "strategy"])?;
+    field.only(&["partitions", "strategy", "shares"])?;
     let mut policy = PartitionPolicy::default();
     if let Some(partitions) = field.optional("partitions")? {
         let number = partitions.integer_u32(1, u32::MAX)?;
@@ -64,11 +69,29 @@ fn policy(field: &Field<'_, '_>, processes: usize) -> Result<PartitionPolicy, In
     if let Some(strategy) = field.optional("strategy")? {
         policy.strategy = strategy.name()?;
     }
+    if let Some(list) = field.optional("shares")? {
+        policy.shares = shares(&list, policy.partitions as usize, processes)?;
+    }
     Ok(policy)
 }
 
+fn shares(field: &Field<'_, '_>, partitions: usize, processes: usize) -> Result<Vec<u32>, Invalid> {
+    let items = field.items()?;
+    let given = items.len();
+    if partitions != 0 && given != partitions {
+        return Err(field.invalid(format!("must be one per partition, {partitions}, are {given}")));
+    }
+    if given == 0 || given > processes {
+        let rule = format!("must be 1 to the number of processes, {processes}, are {given}");
+        return Err(field.invalid(rule));
+    }
+    items.map(|share| share.integer_u32(1, u32::MAX)).collect()
+}
+
 fn process(field: &Field<'_, '_>) -> Result<Process, Invalid> {
-    field.only(&["id", "component", "needs", "parallelism"])?;
+    let keys = ["id", "component", "needs", "parallelism", "requires", "affinity", "anti_affinity"];
+    field.only(&keys)?;
+    let group = |key| field.optional(key)?.map(|group| group.name()).transpose();
     let component = field.required("component")?.bounded_text(COMPONENT_BYTES_MAX)?.to_owned();
     Ok(Process {
         id: field.required("id")?.name()?,
@@ -78,6 +101,11 @@ fn process(field: &Field<'_, '_>) -> Result<Process, Invalid> {
             Some(bounds) => parallelism(&bounds)?,
             None => Parallelism { min: 1, max: 1 },
         },
+        requires: field
+            .optional("requires")?
+            .map_or_else(|| Ok(BTreeMap::new()), |f| labels(&f))?,
+        affinity: group("affinity")?,
+        anti_affinity: group("anti_affinity")?,
     })
 }
 
@@ -94,6 +122,28 @@ fn needs(field: &Field<'_, '_>) -> Result<Resources, Invalid> {
         return Err(field.invalid(rule));
     }
     Ok(needs)
+}
+
+fn labels(field: &Field<'_, '_>) -> Result<BTreeMap<String, String>, Invalid> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in field.entries()? {
+        if name.is_empty() || name.len() > LABEL_BYTES_MAX {
+            let rule =
+                format!("a label's name has 1 to {LABEL_BYTES_MAX} bytes, not {}", name.len());
+            return Err(field.invalid(rule));
+        }
+        let text = value.text()?;
+        if text.len() > LABEL_BYTES_MAX {
+            let rule = format!("must have at most {LABEL_BYTES_MAX} bytes, has {}", text.len());
+            return Err(value.invalid(rule));
+        }
+        labels.insert(name.to_owned(), text.to_owned());
+    }
+    if labels.len() > LABELS_MAX {
+        let rule = format!("must be at most {LABELS_MAX} labels, are {}", labels.len());
+        return Err(field.invalid(rule));
+    }
+    Ok(labels)
 }
 
 fn parallelism(field: &Field<'_, '_>) -> Result<Parallelism, Invalid> {

@@ -48,6 +48,9 @@ pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
             component,
             needs: [cpu].into_iter().collect(),
             parallelism: Parallelism { min: 1, max: 1 },
+            requires: BTreeMap::new(),
+            affinity: None,
+            anti_affinity: None,
         };
         processes.add(process, &task)?;
     }

@@ -49,6 +49,9 @@ fn write_policy(out: &mut String, policy: &PartitionPolicy) -> fmt::Result {
     if policy.strategy.as_str() != PartitionPolicy::CHOOSE {
         writeln!(out, "strategy = \"{}\"", policy.strategy)?;
     }
+    if !policy.shares.is_empty() {
+        writeln!(out, "shares = {:?}", policy.shares)?;
+    }
     Ok(())
 }
 
@@ -66,12 +69,22 @@ fn write_process(out: &mut String, process: &Process) -> fmt::Result {
         writeln!(out, "needs = {{ {} }}", needs.join(", "))?;
     }
     match process.parallelism {
-        Parallelism { min: 1, max: 1 } => Ok(()),
-        Parallelism { min, max } if min == max => writeln!(out, "parallelism = {min}"),
-        Parallelism { min, max } => {
-            writeln!(out, "parallelism = {{ min = {min}, max = {max} }}")
+        Parallelism { min: 1, max: 1 } => {}
+        Parallelism { min, max } if min == max => writeln!(out, "parallelism = {min}")?,
+        Parallelism { min, max } => writeln!(out, "parallelism = {{ min = {min}, max = {max} }}")?,
+    }
+    if !process.requires.is_empty() {
+        let text = |(name, value): (&String, &String)| (name.clone(), value.clone().into());
+        let labels = toml::Value::Table(process.requires.iter().map(text).collect());
+        writeln!(out, "requires = {labels}")?;
+    }
+    for (key, group) in [("affinity", &process.affinity), ("anti_affinity", &process.anti_affinity)]
+    {
+        if let Some(group) = group {
+            writeln!(out, "{key} = \"{group}\"")?;
         }
     }
+    Ok(())
 }
 
 /// A name as a key: bare where TOML allows it.

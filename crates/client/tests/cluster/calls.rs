@@ -103,6 +103,9 @@ fn line() -> NetworkSpec {
         component: "copy".into(),
         needs: Resources::from_iter([(name(Resources::CPU_MILLIS), 1000)]),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let edge = |(from, to)| ProcessEdge { from: name(from), to: name(to), rate: 10 };
     NetworkSpec {

@@ -23,9 +23,19 @@ fn processes() -> impl Strategy<Value = Process> {
         parallelism,
         (1..9_u32).prop_map(|number| Parallelism { min: number, max: number }),
     ];
-    (names(), ".{1,40}", needs, parallelism).prop_map(|(id, component, needs, parallelism)| {
-        Process { id, component, needs, parallelism }
-    })
+    let labels = prop::collection::btree_map("(.|\n){1,9}", "(.|\n){0,9}", 0..3);
+    let groups = (prop::option::of(names()), prop::option::of(names()));
+    (names(), ".{1,40}", needs, parallelism, labels, groups).prop_map(
+        |(id, component, needs, parallelism, requires, (affinity, anti_affinity))| Process {
+            id,
+            component,
+            needs,
+            parallelism,
+            requires,
+            affinity,
+            anti_affinity,
+        },
+    )
 }
 
 fn specs() -> impl Strategy<Value = NetworkSpec> {
@@ -33,8 +43,10 @@ fn specs() -> impl Strategy<Value = NetworkSpec> {
         (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..1_u64 << 60),
         0..12,
     );
-    (prop::collection::vec(processes(), 1..8), edges, any::<u32>(), prop::option::of(names()))
-        .prop_map(|(mut processes, edges, partitions, strategy)| {
+    let shares = prop::option::of(prop::collection::vec(1..=u32::MAX, 8));
+    let policy = (any::<u32>(), prop::option::of(names()), shares);
+    (prop::collection::vec(processes(), 1..8), edges, policy).prop_map(
+        |(mut processes, edges, (partitions, strategy, shares))| {
             processes.sort_by(|a, b| a.id.cmp(&b.id));
             processes.dedup_by(|a, b| a.id == b.id);
             let id = |index: prop::sample::Index| index.get(&processes).id.clone();
@@ -51,8 +63,14 @@ fn specs() -> impl Strategy<Value = NetworkSpec> {
             if let Some(strategy) = strategy {
                 policy.strategy = strategy;
             }
+            if let Some(mut shares) = shares {
+                let asked = policy.partitions as usize;
+                shares.truncate(if asked == 0 { processes.len() } else { asked });
+                policy.shares = shares;
+            }
             NetworkSpec { processes, connections, policy }
-        })
+        },
+    )
 }
 
 proptest! {
@@ -87,9 +105,10 @@ proptest! {
 #[test]
 fn a_small_network_is_written_for_people() {
     let spec = toml(
-        "policy = { partitions = 2 }\n\
+        "policy = { partitions = 2, shares = [2, 1] }\n\
          processes = [{ id = \"a\", component = \"say \\\"hi\\\"\", needs = { cpu_millis = 5, \"net.bytes\" = 7 } },\n\
-         { id = \"b\", component = \"c\", parallelism = { min = 1, max = 2 } }]\n\
+         { id = \"b\", component = \"c\", parallelism = { min = 1, max = 2 },\n\
+           requires = { \"a.b\" = \"say \\\"hi\\\"\", zone = \"a\" }, affinity = \"g\", anti_affinity = \"h\" }]\n\
          connections = [{ from = \"a\", to = \"b\", rate = 3 }]",
     );
     assert_eq!(
@@ -97,6 +116,7 @@ fn a_small_network_is_written_for_people() {
         "\
 [policy]
 partitions = 2
+shares = [2, 1]
 
 [[processes]]
 id = \"a\"
@@ -107,6 +127,9 @@ needs = { cpu_millis = 5, \"net.bytes\" = 7 }
 id = \"b\"
 component = \"c\"
 parallelism = { min = 1, max = 2 }
+requires = { \"a.b\" = 'say \"hi\"', zone = \"a\" }
+affinity = \"g\"
+anti_affinity = \"h\"
 
 [[connections]]
 from = \"a\"

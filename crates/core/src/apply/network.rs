@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{draft::Draft, ownership};
 use crate::{
     command::ApplyNetwork,
+    constraint,
     id::{Generation, Revision},
     key::{ConnectionId, Key, KeyRange, Kind, PartitionId},
     name::Name,
@@ -26,11 +27,14 @@ pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Rep
     spec.validate(draft.settings())?;
     spec.validate_chosen()?;
     validate_assignment(spec, assignment)?;
+    let mut spec = spec.clone();
+    spec.canonicalize();
+    constraint::check(&spec.processes, assignment).map_err(|conflict| {
+        Rejection::invalid(format!("assignment[{}]", conflict.at), conflict.to_string())
+    })?;
     let key = Key::network(name);
     let existing = draft.get(&key).map(|record| (record.modified, record.value.clone()));
     validate_basis(name, *basis, existing.as_ref().map(|(modified, _)| *modified))?;
-    let mut spec = spec.clone();
-    spec.canonicalize();
     let (outcome, generation) = match &existing {
         Some((_, Record::Network(old))) if old.spec == spec => {
             let (outcome, generation) = (ApplyOutcome::Unchanged, old.generation);
@@ -141,7 +145,10 @@ fn partitions(
         let placed =
             |p: &&Process| PlacedProcess { id: p.id.clone(), parallelism: p.parallelism.min };
         let processes = members.iter().map(placed).collect();
-        let partition = Partition { processes, demand, load_ppm, owner, epoch, state, target };
+        let requires = members.iter().flat_map(|process| process.requires.clone()).collect();
+        let apart = members.iter().filter_map(|process| process.anti_affinity.clone()).collect();
+        let partition =
+            Partition { processes, demand, load_ppm, owner, epoch, state, target, requires, apart };
         (key, Record::Partition(Arc::new(partition)))
     };
     members.into_iter().map(record).collect()

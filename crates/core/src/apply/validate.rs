@@ -143,10 +143,6 @@ fn put(settings: &Settings, path: Path, key: &Key, record: &Record) -> Result<()
 
 /// Most bytes of an address.
 pub(super) const ADDRESS_BYTES_MAX: usize = 256;
-/// Most bytes of the name of a label, and of its value.
-pub(super) const TEXT_BYTES_MAX: usize = 256;
-/// Most labels of a worker.
-pub(super) const LABELS_MAX: usize = 64;
 /// Most bytes of what a client calls itself.
 const LABEL_BYTES_MAX: usize = 128;
 /// Most bytes of a reason.

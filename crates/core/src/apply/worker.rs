@@ -5,16 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{
-    draft::Draft,
-    exactly_once::expired,
-    ownership, session,
-    validate::{ADDRESS_BYTES_MAX, LABELS_MAX, TEXT_BYTES_MAX},
-};
+use super::{draft::Draft, exactly_once::expired, ownership, session, validate::ADDRESS_BYTES_MAX};
 use crate::{
     command::RegisterWorker,
     id::SessionId,
     key::{Key, LoadId},
+    label,
     name::Name,
     record::{Load, PartitionState, Record, Worker, WorkerState},
     rejection::{Reason, Rejection},
@@ -62,17 +58,7 @@ fn validate(command: &RegisterWorker) -> Result<(), Rejection> {
         let rule = format!("a host and port, at most {ADDRESS_BYTES_MAX} bytes");
         return Err(Rejection::invalid("address", rule));
     }
-    if labels.len() > LABELS_MAX {
-        return Err(Rejection::invalid("labels", format!("at most {LABELS_MAX}")));
-    }
-    for (name, value) in labels {
-        if name.is_empty() || name.len() > TEXT_BYTES_MAX || value.len() > TEXT_BYTES_MAX {
-            let rule =
-                format!("names and values of at most {TEXT_BYTES_MAX} bytes, names not empty");
-            return Err(Rejection::invalid("labels", rule));
-        }
-    }
-    Ok(())
+    label::validate("labels", labels)
 }
 
 /// Asks a worker to give its partitions away, or lets it take some again.

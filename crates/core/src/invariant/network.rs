@@ -2,14 +2,17 @@
 //!
 //! - the stored description is valid, canonical and chosen;
 //! - its partitions are numbered from 0 without a gap and none is empty; each process is in exactly
-//!   one of them, at a parallelism within its bounds; demand and load follow from the processes;
+//!   one of them, at a parallelism within its bounds; demand, load, required labels and anti-affinity
+//!   groups follow from the processes;
+//! - processes of one affinity group are in one partition, those of one anti-affinity group in
+//!   different ones; no partition requires two values of one label;
 //! - its connections join two different partitions and carry exactly the edges that cross;
 //! - an owner is a worker that is not down, with its session, and has an epoch no newer than the
 //!   state; what has no owner is unassigned;
 //! - what was deleted has an owner, and counts for nothing else;
 //! - there are no partitions or connections without a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Report;
 use crate::{
@@ -58,6 +61,7 @@ pub(super) fn check(state: &State, report: &mut Report) {
         let parts = parts.remove(&name).unwrap_or_default();
         check_spec(&name, network, report);
         check_partitions(&name, &network.spec, &parts, report);
+        check_constraints(&name, &network.spec, &parts, report);
         check_connections(&name, &network.spec, &parts, report);
     }
     for name in parts.keys() {
@@ -141,6 +145,31 @@ fn check_partitions(name: &Name, spec: &NetworkSpec, parts: &Parts<'_>, report: 
     let unique = partition_of(parts).len();
     let exact = unique == processes.len() && placed_total == unique;
     report.require(exact, name, format_args!("each process is in exactly one partition"));
+}
+
+fn check_constraints(name: &Name, spec: &NetworkSpec, parts: &Parts<'_>, report: &mut Report) {
+    let processes: BTreeMap<&Name, &Process> = spec.processes.iter().map(|p| (&p.id, p)).collect();
+    let mut homes: BTreeMap<&Name, u32> = BTreeMap::new();
+    for (index, partition) in &parts.partitions {
+        let id = PartitionId { network: name.clone(), index: *index };
+        let members = partition.processes.iter().filter_map(|placed| processes.get(&placed.id));
+        let (mut required, mut groups) = (BTreeSet::new(), Vec::new());
+        for process in members {
+            required.extend(&process.requires);
+            groups.extend(&process.anti_affinity);
+            if let Some(group) = &process.affinity {
+                let home = *homes.entry(group).or_insert(*index);
+                let together = home == *index;
+                report.require(together, &id, format_args!("affinity group {group} is in {home}"));
+            }
+        }
+        groups.sort_unstable();
+        // Of two values, the record has one.
+        let same = required.into_iter().eq(&partition.requires);
+        report.require(same, &id, format_args!("it requires what its processes do"));
+        let same = groups.into_iter().eq(&partition.apart);
+        report.require(same, &id, format_args!("it has its processes' anti-affinity groups, once"));
+    }
 }
 
 fn check_connections(name: &Name, spec: &NetworkSpec, parts: &Parts<'_>, report: &mut Report) {

@@ -19,6 +19,11 @@ pub(crate) fn key(kind: Kind, text: &str) -> Key {
 
 /// Two partitions, one connection, an entry that was written twice, a setting.
 pub(crate) fn sound() -> State {
+    sound_with(|_| {})
+}
+
+/// The same, with another description of the network.
+fn sound_with(change: impl FnOnce(&mut NetworkSpec)) -> State {
     let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
     let mut state = State::new(identity);
     let put = |key: Key, record| {
@@ -30,17 +35,21 @@ pub(crate) fn sound() -> State {
         component: "c".into(),
         needs: [(name("cpu"), 1)].into_iter().collect(),
         parallelism: Parallelism { min: 1, max: 2 },
+        requires: BTreeMap::new(),
+        affinity: None,
+        anti_affinity: None,
     };
-    let network = ApplyNetwork {
+    let mut network = ApplyNetwork {
         name: name("n"),
         spec: NetworkSpec {
             processes: vec![process("a"), process("b"), process("c")],
             connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 1 }],
-            policy: PartitionPolicy { partitions: 2, strategy: name("any") },
+            policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
         },
         assignment: vec![0, 1, 1],
         basis: None,
     };
+    change(&mut network.spec);
     let commands = [
         put(key(Kind::Entry, "k"), Record::Entry("1".into())),
         put(key(Kind::Entry, "k"), Record::Entry("2".into())),
@@ -243,6 +252,58 @@ fn partitions() {
     let mut state = sound();
     write(&mut state, key(Kind::Partition, "n/1"), None);
     says(&violation(&state), "its partitions are 0..2");
+}
+
+/// `a` is in one partition, `b` and `c` are in the other.
+fn constrained() -> State {
+    sound_with(|spec| {
+        let [a, b, c] = spec.processes.as_mut_slice() else { panic!("three processes") };
+        a.requires.insert("zone".into(), "x".into());
+        c.requires.insert("zone".into(), "y".into());
+        (b.affinity, c.affinity) = (Some(name("f")), Some(name("f")));
+        (a.anti_affinity, b.anti_affinity) = (Some(name("g")), Some(name("g")));
+    })
+}
+
+#[test]
+fn constraints() {
+    let with_partition = |change: fn(&mut Partition)| {
+        let mut state = constrained();
+        let mut partition = partition(&state, "n/0");
+        change(&mut partition);
+        let record = Record::Partition(Arc::new(partition));
+        write(&mut state, key(Kind::Partition, "n/0"), Some(record));
+        violation(&state)
+    };
+    says(&with_partition(|p| p.requires.clear()), "it requires what its processes do");
+    says(&with_partition(|p| p.apart.clear()), "its processes' anti-affinity groups, once");
+    says(&with_partition(|p| p.apart.extend([name("h")])), "its processes' anti-affinity groups");
+    let with_processes = |change: fn(&mut Process, &mut Process, &mut Process)| {
+        let mut state = constrained();
+        let at = key(Kind::Network, "n");
+        let Record::Network(network) = &state.get(&at).unwrap().value else { panic!("no network") };
+        let mut network = network.as_ref().clone();
+        let [a, b, c] = network.spec.processes.as_mut_slice() else { panic!("three processes") };
+        change(a, b, c);
+        write(&mut state, at, Some(Record::Network(Arc::new(network))));
+        let all = state.check().unwrap_err();
+        all.iter().map(|violation| format!("{violation}\n")).collect::<String>()
+    };
+    says(&with_processes(|a, _, _| a.affinity = Some(name("f"))), "is valid");
+    let apart = |_: &mut Process, b: &mut Process, c: &mut Process| {
+        (b.affinity, c.affinity, c.anti_affinity) = (None, None, b.anti_affinity.clone());
+    };
+    says(&with_processes(apart), "is valid");
+    let moved = |a: &mut Process, b: &mut Process, c: &mut Process| {
+        (b.affinity, c.affinity) = (None, None);
+        c.anti_affinity = a.anti_affinity.take();
+    };
+    says(&with_processes(moved), "its processes' anti-affinity groups, once");
+    let alone = |a: &mut Process, b: &mut Process, _: &mut Process| {
+        a.affinity = b.affinity.take();
+        a.requires.clear();
+    };
+    says(&with_processes(alone), "affinity group f is in 0");
 }
 
 #[test]

@@ -36,11 +36,24 @@ fn spec() -> NetworkSpec {
         component: "stage".into(),
         needs: resources(),
         parallelism: Parallelism { min, max },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
+    };
+    let constrained = Process {
+        requires: [("zone".to_owned(), "a".to_owned())].into(),
+        affinity: Some(name("g")),
+        anti_affinity: Some(name("h")),
+        ..process("b", 2, 300)
     };
     NetworkSpec {
-        processes: vec![process("a", 1, 1), process("b", 2, 300)],
+        processes: vec![process("a", 1, 1), constrained],
         connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 70_000 }],
-        policy: PartitionPolicy { partitions: 2, strategy: name("round-robin") },
+        policy: PartitionPolicy {
+            partitions: 2,
+            strategy: name("round-robin"),
+            shares: vec![1, 300],
+        },
     }
 }
 
@@ -70,6 +83,8 @@ fn records() -> Vec<(&'static str, Record)> {
             epoch,
             state: PartitionState::Unassigned,
             target: None,
+            requires: [("zone".to_owned(), "a".to_owned())].into(),
+            apart: [name("h")].into(),
         }))
     };
     let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
@@ -356,7 +371,10 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    refused(&[1, 0], "format version 1, this build reads version 3");
+    for version in [1, 2] {
+        let why = format!("format version {version}, this build reads version 3");
+        refused(&[version, 0], &why);
+    }
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");
     for len in 1..bytes.len() {
         refused(&bytes[..len], "damaged");

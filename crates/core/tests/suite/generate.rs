@@ -8,7 +8,7 @@ use quorate_core::{
     Applied, ApplyNetwork, Call, ClusterId, Command, Identity, Key, KeyRange, Kind, Name,
     NetworkSpec, Operation, Origin, Parallelism, PartitionPolicy, Precondition, Process,
     ProcessEdge, Record, Request, Resources, RestoreEpoch, Revision, Serial, Stamp, State, Test,
-    Transaction, apply_request, digest,
+    Transaction, apply_request, constraint, digest,
 };
 
 use crate::sessions::{self, SessionAct};
@@ -70,6 +70,8 @@ impl Step {
     }
 }
 
+/// Puts processes where their constraints do not forbid it, if it finds such places at once: groups are
+/// followed, and who meets somebody whom it must not meet tries the next partition.
 fn plan(state: &State, name: &Name, spec: &NetworkSpec, seeds: &[u32], stale: bool) -> Command {
     let modified = state.get(&Key::network(name)).map(|record| record.modified);
     let basis = if stale { Some(Revision(1_000_000)) } else { modified };
@@ -77,9 +79,29 @@ fn plan(state: &State, name: &Name, spec: &NetworkSpec, seeds: &[u32], stale: bo
     // The first processes fill the partitions, the others go anywhere.
     let numbers =
         (0..).zip(seeds).map(|(at, seed)| if at < partitions { at } else { seed % partitions });
-    let assignment = numbers.take(spec.processes.len()).collect();
-    let (name, spec) = (name.clone(), spec.clone());
+    let mut assignment: Vec<u32> = numbers.take(spec.processes.len()).collect();
+    let (name, mut spec) = (name.clone(), spec.clone());
+    if seeds[0] % 4 > 0 {
+        spec.canonicalize();
+        settle(&spec, &mut assignment);
+    }
     Command::ApplyNetwork(ApplyNetwork { name, spec, assignment, basis })
+}
+
+fn settle(spec: &NetworkSpec, assignment: &mut [u32]) {
+    let partitions = spec.policy.partitions.max(1);
+    for at in 0..assignment.len() {
+        let groups = spec.processes[..at].iter().zip(&*assignment);
+        let same = groups.clone().find(|(other, _)| {
+            other.affinity.is_some() && other.affinity == spec.processes[at].affinity
+        });
+        let wanted = same.map_or(assignment[at], |(_, partition)| *partition);
+        let free = (0..partitions).map(|more| (wanted + more) % partitions).find(|partition| {
+            assignment[at] = *partition;
+            constraint::check(&spec.processes[..=at], &assignment[..=at]).is_ok()
+        });
+        assignment[at] = free.unwrap_or(wanted);
+    }
 }
 
 /// A history of commands.
@@ -259,19 +281,29 @@ fn spec() -> impl Strategy<Value = NetworkSpec> {
                 connections.reverse();
             }
             let partitions = partitions.min(u32::try_from(count).unwrap());
-            let policy = PartitionPolicy { partitions, strategy: Name::new("any").unwrap() };
+            let strategy = Name::new("any").unwrap();
+            let shares = (1..=partitions).filter(|_| reversed).collect();
+            let policy = PartitionPolicy { partitions, strategy, shares };
             NetworkSpec { processes, connections, policy }
         })
 }
 
 fn process() -> impl Strategy<Value = Process> {
-    (0..3_u64, 0..3_u64, 1..3_u32, 0..3_u32).prop_map(|(cpu, memory, min, more)| Process {
-        id: Name::new("p").unwrap(),
-        component: "c".into(),
-        needs: [(Resources::CPU_MILLIS, cpu), (Resources::MEMORY_BYTES, memory)]
-            .map(|(name, amount)| (Name::new(name).unwrap(), amount))
-            .into_iter()
-            .collect(),
-        parallelism: Parallelism { min, max: min + more },
-    })
+    let group = || proptest::option::weighted(0.2, select(vec!["g", "h"]));
+    let zone = proptest::option::weighted(0.2, select(vec!["a", "b"]));
+    let placement = (group(), group(), zone);
+    (0..3_u64, 0..3_u64, 1..3_u32, 0..3_u32, placement).prop_map(
+        |(cpu, memory, min, more, (affinity, anti_affinity, zone))| Process {
+            id: Name::new("p").unwrap(),
+            component: "c".into(),
+            needs: [(Resources::CPU_MILLIS, cpu), (Resources::MEMORY_BYTES, memory)]
+                .map(|(name, amount)| (Name::new(name).unwrap(), amount))
+                .into_iter()
+                .collect(),
+            parallelism: Parallelism { min, max: min + more },
+            requires: zone.map(|zone| ("zone".to_owned(), zone.to_owned())).into_iter().collect(),
+            affinity: affinity.map(|group| Name::new(group).unwrap()),
+            anti_affinity: anti_affinity.map(|group| Name::new(group).unwrap()),
+        },
+    )
 }

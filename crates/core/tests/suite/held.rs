@@ -85,11 +85,14 @@ fn network(partitions: u32) -> Command {
         component: "stage".into(),
         needs: Resources::default(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("any") },
+        policy: PartitionPolicy { partitions, strategy: name("any"), shares: Vec::new() },
     };
     let assignment = (0..partitions).collect();
     Command::ApplyNetwork(ApplyNetwork { name: name("n"), spec, assignment, basis: None })

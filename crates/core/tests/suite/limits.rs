@@ -25,6 +25,9 @@ fn network(processes: usize, partitions: u32) -> ApplyNetwork {
         component: "stage".into(),
         needs: needs.clone(),
         parallelism: Parallelism { min: 1, max: 4 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let edges = (0..processes).flat_map(|at| {
         let to = [at + 1, at + 1000].into_iter().filter(move |to| *to < processes);
@@ -36,7 +39,7 @@ fn network(processes: usize, partitions: u32) -> ApplyNetwork {
         spec: NetworkSpec {
             processes: (0..processes).map(process).collect(),
             connections: edges.map(edge).collect(),
-            policy: PartitionPolicy { partitions, strategy: name("blocks") },
+            policy: PartitionPolicy { partitions, strategy: name("blocks"), shares: Vec::new() },
         },
         assignment: (0..partitions).cycle().take(processes).collect(),
         basis: None,

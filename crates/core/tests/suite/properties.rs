@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
-use quorate_core::{Key, Record, Reply, Request, State, Versioned, apply_request, codec};
+use quorate_core::{
+    ApplyNetwork, Command, Key, Record, Reply, Request, State, Versioned, apply_request, codec,
+};
 
 use crate::generate::{IDENTITY, run, steps};
 
@@ -129,7 +131,16 @@ fn the_generated_commands_are_of_every_sort() {
         let steps = steps(40).new_tree(&mut runner).unwrap().current();
         let mut state = State::new(IDENTITY);
         for step in &steps {
-            let (_, applied) = step.run(&mut state);
+            let (logged, applied) = step.run(&mut state);
+            let constrained = match &logged.request.command {
+                Command::ApplyNetwork(ApplyNetwork { spec, .. }) => {
+                    spec.processes.iter().any(|it| it.affinity.is_some() && it.requires.is_empty())
+                        && spec.processes.iter().any(|it| it.anti_affinity.is_some())
+                        && applied.outcome.result.is_ok()
+                }
+                _ => false,
+            };
+            *seen.entry(format!("constrained {constrained}")).or_default() += 1;
             let sort = match applied.outcome.result {
                 Err(rejection) => rejection.reason.to_string(),
                 Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
@@ -149,6 +160,7 @@ fn the_generated_commands_are_of_every_sort() {
         "succeeded false",
         "Created",
         "Updated",
+        "constrained true",
         "deleted",
         "INVALID_FIELD",
         "LIMIT_EXCEEDED",

@@ -55,11 +55,14 @@ fn network(state: &State, partitions: u32) -> Command {
         component: "test".into(),
         needs: Resources::default(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("round-robin") },
+        policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
     };
     let basis = state.get(&quorate_core::Key::network(&name("net"))).map(|it| it.modified);
     let assignment = (0..partitions).collect();

@@ -23,6 +23,9 @@ fn network(state: &mut State, network: &str) {
         component: "test".into(),
         needs: Resources::from_iter([(name(Resources::CPU_MILLIS), cpu)]),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let edge = |from: &str, to: &str| ProcessEdge { from: name(from), to: name(to), rate: 1 };
     let command = ApplyNetwork {
@@ -30,7 +33,11 @@ fn network(state: &mut State, network: &str) {
         spec: NetworkSpec {
             processes: vec![process("a", 100), process("b", 300), process("c", 600)],
             connections: vec![edge("a", "b"), edge("b", "c")],
-            policy: PartitionPolicy { partitions: 2, strategy: name("round-robin") },
+            policy: PartitionPolicy {
+                partitions: 2,
+                strategy: name("round-robin"),
+                shares: Vec::new(),
+            },
         },
         assignment: vec![0, 1, 0],
         basis: None,

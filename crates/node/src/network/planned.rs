@@ -60,15 +60,17 @@ pub fn plan_apply(
     Ok(Planned::Change(Command::ApplyNetwork(command), numbers))
 }
 
-/// Fills in what a policy leaves to the coordinator. What the network has now stays; partitions
-/// never outnumber processes. A new network has [`PARTITIONS_DEFAULT`] partitions, by
-/// the multilevel strategy.
+/// Fills in what a policy leaves to the coordinator. What the network has now stays, as far as the
+/// constraints of its processes allow it. A new network has [`PARTITIONS_DEFAULT`] partitions, by
+/// the multilevel strategy. Shares decide the number of partitions where it is not given.
 #[must_use]
 pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> PartitionPolicy {
-    let PartitionPolicy { mut partitions, mut strategy } = spec.policy.clone();
+    let mut partitions = spec.policy.count();
+    let PartitionPolicy { mut strategy, shares, .. } = spec.policy.clone();
     if partitions == 0 {
-        let processes = u32::try_from(spec.processes.len()).unwrap_or(u32::MAX);
-        partitions = current.map_or(PARTITIONS_DEFAULT, |now| now.partitions).min(processes);
+        let possible = spec.partitions_possible();
+        let wanted = current.map_or(PARTITIONS_DEFAULT, |now| now.partitions);
+        partitions = wanted.max(*possible.start()).min(*possible.end());
     }
     if strategy.as_str() == PartitionPolicy::CHOOSE {
         strategy = current.map_or_else(
@@ -76,7 +78,7 @@ pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> P
             |now| now.strategy.clone(),
         );
     }
-    PartitionPolicy { partitions, strategy }
+    PartitionPolicy { partitions, strategy, shares }
 }
 
 /// A network's record with the revision that changed it last.

@@ -35,6 +35,9 @@ fn chain(length: usize, policy: PartitionPolicy) -> NetworkSpec {
         component: "c".into(),
         needs: [(name(Resources::CPU_MILLIS), 100)].into_iter().collect(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let edge = |at| ProcessEdge { from: id(at - 1), to: id(at), rate: 10 };
     NetworkSpec {
@@ -50,7 +53,7 @@ fn policy(partitions: u32) -> PartitionPolicy {
 
 /// Round-robin: what goes where is plain to see.
 fn dealt(partitions: u32) -> PartitionPolicy {
-    PartitionPolicy { partitions, strategy: name("round-robin") }
+    PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() }
 }
 
 /// One coordinator's state, without consensus.
@@ -331,7 +334,8 @@ async fn a_strategy_that_panics_changes_nothing() {
     strategies.register(Arc::new(Panics)).unwrap();
     let read = || ready(Ok::<_, Infallible>(store.view()));
     let propose = |command: Command| ready(Ok(store.commit(&command)));
-    let spec = chain(3, PartitionPolicy { partitions: 2, strategy: name("panics") });
+    let spec =
+        chain(3, PartitionPolicy { partitions: 2, strategy: name("panics"), shares: Vec::new() });
     let applied = apply_network(&planner(strategies), wanted("net", spec), read, propose).await;
     assert_eq!(applied.unwrap_err(), ApplyError::NoPlan(NoPlan::Panicked));
     assert_eq!(store.state().revision(), Revision(0));

@@ -79,11 +79,14 @@ async fn hold(coordinator: &Coordinator) -> Held {
         component: "c".into(),
         needs: Resources::default(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let spec = NetworkSpec {
         processes: vec![process],
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: 1, strategy: name("any") },
+        policy: PartitionPolicy { partitions: 1, strategy: name("any"), shares: Vec::new() },
     };
     let network = ApplyNetwork { name: name("net"), spec, assignment: vec![0], basis: None };
     commit(coordinator, Command::ApplyNetwork(network)).await;

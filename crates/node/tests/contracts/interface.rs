@@ -129,7 +129,7 @@ async fn a_network_is_applied_seen_everywhere_and_deleted() {
     let spec = v1::NetworkSpec {
         processes: ["a", "b", "c"].map(process).to_vec(),
         connections: vec![edge("a", "b"), edge("b", "c")],
-        policy: Some(v1::PartitionPolicy { partitions: 2, strategy: String::new() }),
+        policy: Some(v1::PartitionPolicy { partitions: 2, ..Default::default() }),
     };
     let request = v1::ApplyNetworkRequest {
         name: "net".into(),
@@ -178,7 +178,7 @@ async fn partitions_are_listed_by_number() {
     let spec = v1::NetworkSpec {
         processes,
         connections: Vec::new(),
-        policy: Some(v1::PartitionPolicy { partitions: 12, strategy: String::new() }),
+        policy: Some(v1::PartitionPolicy { partitions: 12, ..Default::default() }),
     };
     let request = v1::ApplyNetworkRequest {
         name: "net".into(),

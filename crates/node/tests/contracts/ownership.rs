@@ -106,11 +106,14 @@ pub(crate) async fn network(coordinator: &Coordinator, partitions: u32) {
         component: "test".into(),
         needs: Resources::default(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     };
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("round-robin") },
+        policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
     };
     let assignment = (0..partitions).collect();
     let command = ApplyNetwork { name: name("net"), spec, assignment, basis: None };

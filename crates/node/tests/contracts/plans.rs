@@ -53,7 +53,11 @@ fn spec(strategy: &str) -> v1::NetworkSpec {
     };
     v1::NetworkSpec {
         processes: (0..4).map(process).collect(),
-        policy: Some(v1::PartitionPolicy { partitions: 2, strategy: strategy.into() }),
+        policy: Some(v1::PartitionPolicy {
+            partitions: 2,
+            strategy: strategy.into(),
+            ..Default::default()
+        }),
         ..v1::NetworkSpec::default()
     }
 }

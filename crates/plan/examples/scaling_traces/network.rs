@@ -68,6 +68,9 @@ pub(crate) fn spec(stations: &[Station]) -> Result<NetworkSpec, InvalidName> {
             component: station.name.to_owned(),
             needs: Resources::default(),
             parallelism: Parallelism { min: 1, max: PARALLELISM_MAX },
+            requires: Default::default(),
+            affinity: None,
+            anti_affinity: None,
         })
     };
     let edges = stations.iter().flat_map(|from| from.outputs.iter().map(move |(to, _)| (from, to)));

@@ -1,7 +1,5 @@
 //! The cluster of a state.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use quorate_core::{
     ConnectionId, Key, Kind, Name, PartitionId, PartitionState, Record, Revision, State, Versioned,
     plan::counts_on,
@@ -93,8 +91,8 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
             version: record.modified,
             demand: partition.demand.clone(),
             worker,
-            requires: BTreeMap::new(),
-            apart: BTreeSet::new(),
+            requires: partition.requires.clone(),
+            apart: partition.apart.clone(),
             rests: moving || deleted,
             wish: Wish { target, avoid: None },
         })

@@ -16,6 +16,9 @@ pub(crate) fn process(id: &str, cpu_millis: u64) -> Process {
         component: "noop".to_owned(),
         needs: [(name(Resources::CPU_MILLIS), cpu_millis)].into_iter().collect(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: Default::default(),
+        affinity: None,
+        anti_affinity: None,
     }
 }
 

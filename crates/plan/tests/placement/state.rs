@@ -46,9 +46,12 @@ fn network(state: &mut State, text: &str, needs: &[u64]) {
         component: "test".into(),
         needs: cpu(*need),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: BTreeMap::new(),
+        affinity: None,
+        anti_affinity: None,
     };
     let partitions = u32::try_from(needs.len()).unwrap();
-    let policy = PartitionPolicy { partitions, strategy: name("round-robin") };
+    let policy = PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() };
     let processes = needs.iter().enumerate().map(process).collect();
     let spec = NetworkSpec { processes, connections: Vec::new(), policy };
     let basis = state.get(&Key::network(&name(text))).map(|record| record.modified);
@@ -210,7 +213,10 @@ fn comes(state: &mut State, sessions: &Sessions) {
 }
 
 fn send(state: &mut State, id: PartitionId, to: Option<&str>) {
-    run(state, &Command::MovePartitions { moves: vec![(id, to.map(name))] });
+    run(
+        state,
+        &Command::MovePartitions { moves: vec![(id, to.map(name))], basis: Default::default() },
+    );
 }
 
 fn release(state: &mut State, id: PartitionId) {

@@ -27,6 +27,9 @@ pub(crate) fn network(text: &str) -> NetworkSpec {
             component: "noop".to_owned(),
             needs: Resources::default(),
             parallelism: Parallelism { min: min.parse().unwrap(), max: max.parse().unwrap() },
+            requires: Default::default(),
+            affinity: None,
+            anti_affinity: None,
         });
     }
     processes.sort_by(|a, b| a.id.cmp(&b.id));

@@ -90,6 +90,16 @@ pub(crate) fn each<T, U>(
     items.into_iter().enumerate().map(convert_one).collect()
 }
 
+/// Reads a name that may be absent, as an empty text.
+pub(crate) fn optional_name(text: &str, field: &str) -> Result<Option<Name>, ConvertError> {
+    if text.is_empty() { Ok(None) } else { name(text, field).map(Some) }
+}
+
+/// A name that may be absent, as a text that may be empty.
+pub(crate) fn name_or_empty(name: Option<&Name>) -> String {
+    name.map(|name| name.as_str().to_owned()).unwrap_or_default()
+}
+
 /// Reads a name; an error names `field`, and with an empty one the message that holds the name.
 pub fn name(text: &str, field: &str) -> Result<Name, ConvertError> {
     Name::new(text).map_err(|_| ConvertError::new(field, format!("must match {}", Name::PATTERN)))

@@ -8,7 +8,10 @@ use quorate_core::{
     Process, ProcessEdge,
 };
 
-use super::{ConvertError, Within, each, header::Header, name, record::resources, required};
+use super::{
+    ConvertError, Within, each, header::Header, name, name_or_empty, optional_name,
+    record::resources, required,
+};
 use crate::v1;
 
 impl From<&NetworkSpec> for v1::NetworkSpec {
@@ -44,6 +47,9 @@ impl From<&Process> for v1::Process {
             needs: Some((&process.needs).into()),
             parallelism_min: process.parallelism.min,
             parallelism_max: process.parallelism.max,
+            requires: process.requires.clone(),
+            affinity: name_or_empty(process.affinity.as_ref()),
+            anti_affinity: name_or_empty(process.anti_affinity.as_ref()),
         }
     }
 }
@@ -59,6 +65,9 @@ impl TryFrom<v1::Process> for Process {
             component: process.component,
             needs: resources(process.needs, "needs")?,
             parallelism: Parallelism { min, max },
+            requires: process.requires,
+            affinity: optional_name(&process.affinity, "affinity")?,
+            anti_affinity: optional_name(&process.anti_affinity, "anti_affinity")?,
         })
     }
 }
@@ -88,7 +97,7 @@ impl From<&PartitionPolicy> for v1::PartitionPolicy {
             PartitionPolicy::CHOOSE => String::new(),
             strategy => strategy.to_owned(),
         };
-        Self { partitions: policy.partitions, strategy }
+        Self { partitions: policy.partitions, strategy, shares: policy.shares.clone() }
     }
 }
 
@@ -101,7 +110,7 @@ impl TryFrom<v1::PartitionPolicy> for PartitionPolicy {
             "" => default.strategy,
             strategy => name(strategy, "strategy")?,
         };
-        Ok(Self { partitions: policy.partitions, strategy })
+        Ok(Self { partitions: policy.partitions, strategy, shares: policy.shares })
     }
 }
 

@@ -11,7 +11,9 @@ use quorate_core::{
     PlacedProcess, Record, Resources, Revision, Session, Versioned, Worker, WorkerState,
 };
 
-use super::{ConvertError, Within, each, key::required_key, name, required};
+use super::{
+    ConvertError, Within, each, key::required_key, name, name_or_empty, optional_name, required,
+};
 use crate::v1;
 
 /// A record's message.
@@ -277,7 +279,9 @@ fn partition_message(key: &Key, partition: &Partition) -> v1::Partition {
         epoch: partition.epoch.map(Into::into),
         state: state.into(),
         owner_session: owner.map(|owner| owner.session.into()),
-        target: partition.target.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        target: name_or_empty(partition.target.as_ref()),
+        requires: partition.requires.clone(),
+        apart: partition.apart.iter().map(|group| group.as_str().to_owned()).collect(),
     }
 }
 
@@ -296,11 +300,7 @@ fn read_partition(key: &Key, message: v1::Partition) -> Result<Partition, Conver
             return Err(ConvertError::new("state", format!("unknown value {}", message.state)));
         }
     };
-    let optional = |text: &str, field| match text {
-        "" => Ok(None),
-        text => name(text, field).map(Some),
-    };
-    let owner = match (optional(&message.owner, "owner")?, message.owner_session) {
+    let owner = match (optional_name(&message.owner, "owner")?, message.owner_session) {
         (Some(worker), Some(session)) => Some(Owner { worker, session: session.into() }),
         (None, None) => None,
         _ => return Err(ConvertError::new("owner_session", "set exactly when owner is")),
@@ -316,7 +316,9 @@ fn read_partition(key: &Key, message: v1::Partition) -> Result<Partition, Conver
         owner,
         epoch: message.epoch.map(Into::into),
         state,
-        target: optional(&message.target, "target")?,
+        target: optional_name(&message.target, "target")?,
+        requires: message.requires,
+        apart: each(message.apart, "apart", |group| name(&group, ""))?.into_iter().collect(),
     })
 }
 

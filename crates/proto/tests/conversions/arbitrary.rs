@@ -77,11 +77,13 @@ fn worker() -> impl Strategy<Value = Worker> {
         WorkerState::Draining,
         WorkerState::Down,
     ]);
-    let labels = proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..3);
-    (".{0,12}", resources(), labels, state, option::of(session())).prop_map(
-        |(address, capacity, labels, state, session)| {
-            let labels: BTreeMap<String, String> = labels;
-            Worker { address, capacity, labels, state, session }
+    (".{0,12}", resources(), labels(), state, option::of(session())).prop_map(
+        |(address, capacity, labels, state, session)| Worker {
+            address,
+            capacity,
+            labels,
+            state,
+            session,
         },
     )
 }
@@ -90,17 +92,31 @@ fn edge() -> impl Strategy<Value = ProcessEdge> {
     (name(), name(), any::<u64>()).prop_map(|(from, to, rate)| ProcessEdge { from, to, rate })
 }
 
+fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+    proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..3)
+}
+
 fn process() -> impl Strategy<Value = Process> {
     let parallelism =
         (1..9_u32, 0..9_u32).prop_map(|(min, more)| Parallelism { min, max: min + more });
-    (name(), ".{0,12}", resources(), parallelism).prop_map(|(id, component, needs, parallelism)| {
-        Process { id, component, needs, parallelism }
-    })
+    let groups = (option::of(name()), option::of(name()));
+    (name(), ".{0,12}", resources(), parallelism, labels(), groups).prop_map(
+        |(id, component, needs, parallelism, requires, (affinity, anti_affinity))| Process {
+            id,
+            component,
+            needs,
+            parallelism,
+            requires,
+            affinity,
+            anti_affinity,
+        },
+    )
 }
 
 fn policy() -> impl Strategy<Value = PartitionPolicy> {
-    let chosen = (any::<u32>(), name())
-        .prop_map(|(partitions, strategy)| PartitionPolicy { partitions, strategy });
+    let chosen = (any::<u32>(), name(), vec(any::<u32>(), 0..4)).prop_map(
+        |(partitions, strategy, shares)| PartitionPolicy { partitions, strategy, shares },
+    );
     prop_oneof![Just(PartitionPolicy::default()), chosen]
 }
 
@@ -130,16 +146,24 @@ fn partition() -> impl Strategy<Value = Partition> {
         option::of(epoch),
         state,
         option::of(name()),
+        (labels(), vec(name(), 0..3)),
     )
-        .prop_map(|(processes, demand, load_ppm, owner, epoch, state, target)| Partition {
-            processes,
-            demand,
-            load_ppm,
-            owner,
-            epoch,
-            state,
-            target,
-        })
+        .prop_map(
+            |(processes, demand, load_ppm, owner, epoch, state, target, (requires, apart))| {
+                let apart = apart.into_iter().collect();
+                Partition {
+                    processes,
+                    demand,
+                    load_ppm,
+                    owner,
+                    epoch,
+                    state,
+                    target,
+                    requires,
+                    apart,
+                }
+            },
+        )
 }
 
 fn session() -> impl Strategy<Value = SessionId> {

@@ -130,7 +130,18 @@ fn networks_name_their_place() {
     let spec = v1::NetworkSpec { connections: vec![edge], ..v1::NetworkSpec::default() };
     assert_eq!(field::<_, Applied>(request(Some(spec))), "spec.connections[0].to");
 
-    let policy = Some(v1::PartitionPolicy { partitions: 1, strategy: "a b".into() });
+    for (field, path) in [("affinity", "a/b"), ("anti_affinity", "-")] {
+        let mut grouped = process("a");
+        match field {
+            "affinity" => grouped.affinity = path.into(),
+            _ => grouped.anti_affinity = path.into(),
+        }
+        let spec = v1::NetworkSpec { processes: vec![grouped], ..v1::NetworkSpec::default() };
+        let named = format!("spec.processes[0].{field}");
+        assert_eq!(self::field::<_, Applied>(request(Some(spec))), named);
+    }
+
+    let policy = Some(v1::PartitionPolicy { strategy: "a b".into(), ..Default::default() });
     let spec = v1::NetworkSpec { policy, ..v1::NetworkSpec::default() };
     assert_eq!(field::<_, Applied>(request(Some(spec))), "spec.policy.strategy");
 }

@@ -168,6 +168,7 @@ fn an_absent_policy_and_parallelism_are_filled_in() {
         needs: None,
         parallelism_min: 0,
         parallelism_max: 0,
+        ..v1::Process::default()
     };
     let message = v1::NetworkSpec { processes: vec![process], ..v1::NetworkSpec::default() };
     let spec = NetworkSpec::try_from(message).unwrap();

@@ -176,13 +176,17 @@ fn network() -> Result<ApplyNetwork, String> {
                 component: "none".to_owned(),
                 needs: Resources::default(),
                 parallelism: Parallelism { min: 1, max: 1 },
+                requires: Default::default(),
+                affinity: None,
+                anti_affinity: None,
             })
         })
         .collect();
     let connections: Result<Vec<_>, String> = (1..PARTITIONS)
         .map(|at| Ok(ProcessEdge { from: id(at - 1)?, to: id(at)?, rate: 1 }))
         .collect();
-    let policy = PartitionPolicy { partitions: PARTITIONS, strategy: name("by-hand")? };
+    let policy =
+        PartitionPolicy { partitions: PARTITIONS, strategy: name("by-hand")?, shares: Vec::new() };
     Ok(ApplyNetwork {
         name: name("net")?,
         spec: NetworkSpec { processes: processes?, connections: connections?, policy },

@@ -125,12 +125,14 @@ fn network(words: &[&str]) -> ApplyNetwork {
     let basis = named(words, "basis").filter(|basis| *basis != "none");
     let partitions = named(words, "partitions").map_or(0, |partitions| partitions.parse().unwrap());
     let strategy = name(named(words, "strategy").unwrap_or("round-robin"));
+    let shares = named(words, "shares").into_iter().flat_map(|shares| shares.split(','));
+    let shares = shares.map(|share| share.parse().unwrap()).collect();
     ApplyNetwork {
         name: name(words[0]),
         spec: NetworkSpec {
             processes: Vec::new(),
             connections: Vec::new(),
-            policy: PartitionPolicy { partitions, strategy },
+            policy: PartitionPolicy { partitions, strategy, shares },
         },
         assignment: assignment.collect(),
         basis: basis.map(|basis| Revision(basis.parse().unwrap())),
@@ -150,7 +152,14 @@ fn part(spec: &mut NetworkSpec, first: &str, words: &[&str]) {
     });
     let options: BTreeMap<&str, &str> =
         words[1..].iter().filter_map(|word| word.split_once('=')).collect();
-    let needs = options.iter().filter(|(key, _)| !["par", "component"].contains(*key));
+    let options_of_process = ["par", "component", "with", "apart"];
+    let label = |(key, value): (&&str, &&str)| {
+        let text = |text| String::from_utf8(bytes(text).to_vec()).unwrap();
+        key.strip_prefix('@').map(|key| (text(key), text(value)))
+    };
+    let needs = options
+        .iter()
+        .filter(|(key, _)| !options_of_process.contains(*key) && !key.starts_with('@'));
     spec.processes.push(Process {
         id: name(words[0]),
         component: String::from_utf8(
@@ -161,6 +170,9 @@ fn part(spec: &mut NetworkSpec, first: &str, words: &[&str]) {
             .map(|(key, amount)| (name(key), amount.parse().unwrap()))
             .collect::<Resources>(),
         parallelism: Parallelism { min, max },
+        requires: options.iter().filter_map(label).collect(),
+        affinity: options.get("with").copied().map(name),
+        anti_affinity: options.get("apart").copied().map(name),
     });
 }
 

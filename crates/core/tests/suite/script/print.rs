@@ -128,7 +128,11 @@ fn value(record: &Record) -> String {
             let processes: Vec<_> =
                 processes.map(|p| format!("{}x{}", p.id, p.parallelism)).collect();
             let (demand, load) = (resources(&partition.demand), partition.load_ppm);
-            format!("[{}] {demand} {load} ppm, {:?}", processes.join(" "), partition.state)
+            let labels = partition.requires.iter().map(|(name, value)| format!(" @{name}={value}"));
+            let groups = partition.apart.iter().map(|group| format!(" apart={group}"));
+            let constraints: String = labels.chain(groups).collect();
+            let state = partition.state;
+            format!("[{}] {demand}{constraints} {load} ppm, {state:?}", processes.join(" "))
         }
         Record::Connection(connection) => {
             let edges = connection.edges.iter();

@@ -55,11 +55,14 @@ fn network(state: &mut State, partitions: u32) {
         component: "test".into(),
         needs: [(name(Resources::CPU_MILLIS), 1_000)].into_iter().collect(),
         parallelism: Parallelism { min: 1, max: 1 },
+        requires: BTreeMap::new(),
+        affinity: None,
+        anti_affinity: None,
     };
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("round-robin") },
+        policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
     };
     let assignment = (0..partitions).collect();
     let command = ApplyNetwork { name: name("net"), spec, assignment, basis: None };

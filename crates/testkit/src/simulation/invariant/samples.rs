@@ -107,6 +107,8 @@ pub(super) fn granted(revision: u64, session: SessionId, epoch: u64, at: u64) ->
         epoch: Some(Epoch { revision: Revision(epoch), ..Epoch::default() }),
         state: PartitionState::Assigned,
         target: None,
+        requires: Default::default(),
+        apart: Default::default(),
     };
     let id = PartitionId::parse("net/0").unwrap();
     let record = Record::Partition(Arc::new(partition));
