@@ -144,8 +144,12 @@ fn waiting(capacity: u64) -> (State, BTreeMap<Name, Candidate>) {
                 .into_iter()
                 .collect(),
             parallelism: Parallelism { min: 1, max: 1 },
+            requires: Default::default(),
+            affinity: None,
+            anti_affinity: None,
         };
-        let policy = PartitionPolicy { partitions: 100, strategy: name("round-robin") };
+        let policy =
+            PartitionPolicy { partitions: 100, strategy: name("round-robin"), shares: Vec::new() };
         let processes = (0..100).map(process).collect();
         let spec = NetworkSpec { processes, connections: Vec::new(), policy };
         let (name, assignment) = (name(&format!("n{network:04}")), (0..100).collect());
