@@ -14,8 +14,9 @@ use crate::{
     view::NetworkView,
 };
 
-/// How often it is tried.
+/// How often it is tried, and how many processes are seated in all attempts together, about.
 const ATTEMPTS: usize = 32;
+const SEATED: usize = 400_000;
 
 /// How good places are.
 pub(crate) trait Seats: Clone {
@@ -64,7 +65,8 @@ impl<'a> Seating<'a> {
     pub(crate) fn seat<S: Seats>(&self, seats: &S) -> Result<S, NoPlace> {
         let mut first: Vec<u32> = Vec::new();
         let mut answer = Err(self.no_place(0, &Held::default()));
-        for attempt in 0..ATTEMPTS {
+        let attempts = (SEATED / self.order.len().max(1)).clamp(4, ATTEMPTS);
+        for attempt in 0..attempts {
             let mut round = Round {
                 seating: self,
                 held: Held::default(),
@@ -72,7 +74,7 @@ impl<'a> Seating<'a> {
                 seats: seats.clone(),
                 claims: attempt == 0,
             };
-            match round.run(&first, attempt < ATTEMPTS / 2) {
+            match round.run(&first, attempt < attempts / 2) {
                 Ok(()) => return Ok(round.seats),
                 Err(stuck) => {
                     answer = Err(self.no_place(stuck, &round.held));
