@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate_client::network_file;
-use quorate_core::MemberId;
+use quorate_core::{MemberId, Settings};
 use quorate_node::config::Config;
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -31,6 +31,7 @@ fn every_shipped_file_is_loaded() {
         if name.starts_with("networks") {
             let spec = network_file::read(&file).expect("a network");
             assert!(!spec.processes.is_empty(), "{} has no processes", name.display());
+            assert_eq!(spec.validate(&Settings::default()), Ok(()), "{}", name.display());
             networks += 1;
         } else if name.to_string_lossy().starts_with("node") {
             let config = Config::from_toml(&text).expect("a coordinator's configuration");
@@ -44,5 +45,5 @@ fn every_shipped_file_is_loaded() {
         }
     }
     assert_eq!(coordinators, [1, 2, 3].map(MemberId).into());
-    assert!(networks >= 2, "a sample of each network format");
+    assert!(networks >= 3, "samples of each network format, and of constraints");
 }

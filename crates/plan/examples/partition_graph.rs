@@ -41,7 +41,7 @@ fn main() -> Result<(), Failure> {
     std::io::stdin().read_to_string(&mut text)?;
     let spec = network(&mut Numbers(text.split_ascii_whitespace()))?;
     let view = NetworkView::new(&spec)?;
-    let request = PartitionRequest { view: &view, partitions, seed, current: None };
+    let request = PartitionRequest { view: &view, partitions, shares: &[], seed, current: None };
     // The peak counts from here.
     std::fs::write("/proc/self/clear_refs", "5")?;
     let (cpu_before, resident) = (cpu_us()?, status_kib("VmRSS:")?);

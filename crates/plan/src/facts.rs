@@ -20,7 +20,7 @@ pub struct PlanFacts {
     pub cut_edges: u32,
     /// By partition number.
     pub partitions: Vec<PartitionFacts>,
-    /// [`imbalance_ppm`] of the partitions' loads.
+    /// [`imbalance_of_shares_ppm`] of the partitions' loads.
     pub imbalance_ppm: u64,
 }
 
@@ -36,16 +36,16 @@ pub struct PartitionFacts {
 }
 
 impl PlanFacts {
-    /// The numbers of an assignment of this network.
+    /// The numbers of an assignment of this network to partitions of these shares; none: all alike.
     #[must_use]
-    pub fn of(view: &NetworkView<'_>, assignment: &Assignment) -> Self {
+    pub fn of(view: &NetworkView<'_>, assignment: &Assignment, shares: &[u32]) -> Self {
         let partitions = partition_facts(view, assignment);
         let loads: Vec<u64> = partitions.iter().map(|partition| partition.load_ppm).collect();
         let mut facts = Self {
             cut_rate: 0,
             total_rate: 0,
             cut_edges: 0,
-            imbalance_ppm: imbalance_ppm(&loads),
+            imbalance_ppm: imbalance_of_shares_ppm(&loads, shares),
             partitions,
         };
         let of_process = assignment.of_process();
@@ -73,6 +73,21 @@ fn partition_facts(view: &NetworkView<'_>, assignment: &Assignment) -> Vec<Parti
         facts.load_ppm = facts.demand.dominant_share_ppm(&total);
     }
     partitions
+}
+
+/// [`imbalance_ppm`] of loads over what they should be in proportion to shares, one per load. No shares:
+/// all alike.
+#[must_use]
+pub fn imbalance_of_shares_ppm(loads: &[u64], shares: &[u32]) -> u64 {
+    if shares.is_empty() {
+        return imbalance_ppm(loads);
+    }
+    let total: u128 = shares.iter().map(|share| u128::from(*share)).sum();
+    let relative = |(load, share): (&u64, &u32)| {
+        let part = u128::from(*share) * shares.len() as u128;
+        u64::try_from(u128::from(*load) * total / part.max(1)).unwrap_or(u64::MAX)
+    };
+    imbalance_ppm(&loads.iter().zip(shares).map(relative).collect::<Vec<_>>())
 }
 
 /// Population standard deviation over mean, in parts per million, rounded down. 0 when there are

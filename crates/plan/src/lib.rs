@@ -20,16 +20,19 @@ pub mod cluster;
 mod facts;
 mod load_based;
 mod loads;
+mod merged;
 mod multilevel;
 mod registry;
 mod round_robin;
 mod scale;
+mod seating;
 mod strategy;
+mod tags;
 mod topology;
 mod view;
 
 pub use assignment::{Assignment, MalformedAssignment};
-pub use facts::{PartitionFacts, PlanFacts, imbalance_ppm};
+pub use facts::{PartitionFacts, PlanFacts, imbalance_of_shares_ppm, imbalance_ppm};
 pub use load_based::LoadBased;
 pub use multilevel::{Multilevel, Tolerance};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};
@@ -39,8 +42,10 @@ pub use scale::{
     ScaleDecision, ScaleError, ScaleHistory, ScalePolicy, ScaleRequest, ScaleRule, Scaling,
     UpLimit, scale,
 };
+pub use seating::NoPlace;
 pub use strategy::{
     BalanceStrategy, PartitionPlan, PartitionRequest, PlanError, Seed, StrategyFailure, partition,
 };
+pub use tags::{Tag, TagKey};
 pub use topology::topological_order;
 pub use view::{Edge, NetworkView, ViewError};

@@ -1,6 +1,7 @@
 //! The load-based strategy: the largest process first, each to the partition that has the least.
 //!
-//! Balances needs well, whatever they are, and looks at no traffic at all. O(n log n + n k).
+//! What a partition has counts in proportion to its share. Balances needs well, whatever they are, and
+//! looks at no traffic at all. O(n log n + n k).
 //!
 //! Source: R. Graham, "Bounds on multiprocessing timing anomalies", SIAM J. Appl. Math. 1969
 //! (longest processing time first).
@@ -9,6 +10,7 @@ use std::cmp::Reverse;
 
 use crate::{
     loads::Loads,
+    seating::{Seating, Seats},
     strategy::{BalanceStrategy, PartitionRequest, StrategyFailure},
 };
 
@@ -27,27 +29,82 @@ impl BalanceStrategy for LoadBased {
     }
 
     fn assign(&self, request: &PartitionRequest<'_>) -> Result<Vec<u32>, StrategyFailure> {
-        let Loads { of, resources } = Loads::of(request.view);
-        let loads = |process: u32| &of[process as usize * resources..][..resources];
-        let largest = |process: u32| loads(process).iter().copied().max().unwrap_or(0);
+        let loads = Loads::of(request.view);
+        let largest = |process: u32| loads.of_process(process).iter().copied().max().unwrap_or(0);
         let mut order: Vec<u32> = request.view.numbers().collect();
         order.sort_by_key(|process| (Reverse(largest(*process)), *process));
-        let mut sums = vec![0_i64; request.partitions as usize * resources];
-        let mut members = vec![0_u32; request.partitions as usize];
-        let mut of_process = vec![0; order.len()];
-        for process in order {
-            let after = |partition: u32| {
-                let sums = &sums[partition as usize * resources..][..resources];
-                let sums = sums.iter().zip(loads(process)).map(|(sum, load)| sum + load);
-                (sums.max().unwrap_or(0), members[partition as usize], partition)
-            };
-            let partition = (0..request.partitions).min_by_key(|partition| after(*partition));
-            let partition = partition.unwrap_or(0);
-            let sums = &mut sums[partition as usize * resources..][..resources];
-            sums.iter_mut().zip(loads(process)).for_each(|(sum, load)| *sum += load);
-            members[partition as usize] += 1;
-            of_process[process as usize] = partition;
+        let mut filled = Filled {
+            sums: vec![0; request.partitions as usize * loads.resources],
+            loads: &loads,
+            shares: request.shares,
+            members: vec![0; request.partitions as usize],
+            empty: request.partitions,
+            left: request.view.len(),
+            of_process: vec![0; order.len()],
+        };
+        if request.view.has_conflicts() {
+            return Ok(Seating::of(request, order).seat(&filled)?.of_process);
         }
-        Ok(of_process)
+        for process in order {
+            let best = (0..request.partitions).max_by_key(|place| filled.rank(process, *place));
+            filled.put(process, best.unwrap_or(0));
+        }
+        Ok(filled.of_process)
+    }
+}
+
+/// What partitions have.
+#[derive(Debug, Clone)]
+struct Filled<'a> {
+    loads: &'a Loads,
+    shares: &'a [u32],
+    /// By partition, then by resource.
+    sums: Vec<i64>,
+    members: Vec<u32>,
+    /// How many partitions have nothing.
+    empty: u32,
+    /// How many processes have no place.
+    left: u32,
+    of_process: Vec<u32>,
+}
+
+impl Filled<'_> {
+    fn sums(&self, partition: u32) -> &[i64] {
+        &self.sums[partition as usize * self.loads.resources..][..self.loads.resources]
+    }
+
+    /// In proportion to a partition's share.
+    fn relative(&self, amount: i64, partition: u32) -> i128 {
+        match self.shares.get(partition as usize) {
+            Some(share) => (i128::from(amount) << 32) / i128::from((*share).max(1)),
+            None => amount.into(),
+        }
+    }
+}
+
+impl Seats for Filled<'_> {
+    type Rank = (bool, Reverse<i128>, Reverse<i128>, Reverse<u32>);
+
+    /// The one that has the least afterwards, of those that have nothing if all that are left are needed
+    /// for these.
+    fn rank(&self, process: u32, partition: u32) -> Self::Rank {
+        let members = self.members[partition as usize];
+        let needed = self.left <= self.empty && members == 0;
+        let loads = self.loads.of_process(process);
+        let after = self.sums(partition).iter().zip(loads).map(|(sum, load)| sum + load);
+        let after = self.relative(after.max().unwrap_or(0), partition);
+        let members = self.relative(members.into(), partition);
+        (needed, Reverse(after), Reverse(members), Reverse(partition))
+    }
+
+    fn put(&mut self, process: u32, partition: u32) {
+        let start = partition as usize * self.loads.resources;
+        let sums = &mut self.sums[start..start + self.loads.resources];
+        let loads = self.loads.of_process(process);
+        sums.iter_mut().zip(loads).for_each(|(sum, load)| *sum += load);
+        self.empty -= u32::from(self.members[partition as usize] == 0);
+        self.left -= 1;
+        self.members[partition as usize] += 1;
+        self.of_process[process as usize] = partition;
     }
 }

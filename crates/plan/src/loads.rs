@@ -38,6 +38,11 @@ impl Loads {
         }
         Self { of, resources: names.len().max(1) }
     }
+
+    /// The loads of a process, by resource.
+    pub(crate) fn of_process(&self, process: u32) -> &[i64] {
+        &self.of[process as usize * self.resources..][..self.resources]
+    }
 }
 
 /// A part of a total, on the scale of [`WHOLE`].

@@ -2,11 +2,13 @@
 //!
 //! Invariants: process numbers are positions in the canonical (sorted by id) specification; the
 //! edges are sorted by (from, to), at most one per pair, and both ends exist. All of it is
-//! checked once, when the view is made. Must not know about partitions.
+//! checked once, when the view is made.
 
 use std::ops::Range;
 
 use quorate_core::{Name, NetworkSpec, Process, ProcessEdge, Resources};
+
+use crate::tags::{Tag, TagKey, Tags};
 
 /// A network by numbers. Borrows the specification.
 #[derive(Debug, Clone)]
@@ -16,6 +18,7 @@ pub struct NetworkView<'a> {
     /// Where the edges that leave a process begin; one more than there are processes.
     starts: Vec<usize>,
     count: u32,
+    tags: Tags,
 }
 
 /// A directed edge between two processes, by their numbers.
@@ -85,8 +88,15 @@ impl<'a> NetworkView<'a> {
             return Err(ViewError::ProcessOrder { id: pair[1].id.clone() });
         }
         let edges = number_edges(processes, &spec.connections)?;
+        let unit = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Ok(Self::of_parts(processes, edges, Tags::of(processes, unit, count)))
+    }
+
+    /// From what was checked: sorted processes and sorted edges.
+    pub(crate) fn of_parts(processes: &'a [Process], edges: Vec<Edge>, tags: Tags) -> Self {
+        let count = u32::try_from(processes.len()).unwrap_or(u32::MAX);
         let starts = (0..=count).map(|from| edges.partition_point(|e| e.from < from)).collect();
-        Ok(Self { processes, edges, starts, count })
+        Self { processes, edges, starts, count, tags }
     }
 
     /// How many processes there are, at least 1.
@@ -127,6 +137,30 @@ impl<'a> NetworkView<'a> {
             (Some(start), Some(end)) => &self.edges[*start..*end],
             _ => &[],
         }
+    }
+
+    /// Whether there are processes that must not meet in one partition.
+    #[must_use]
+    pub fn has_conflicts(&self) -> bool {
+        !self.tags.is_empty()
+    }
+
+    /// What a process says of its partition, by key. Two that have one key with different values must
+    /// not be in one partition.
+    #[must_use]
+    pub fn tags(&self, process: u32) -> &[Tag] {
+        self.tags.of_process(process)
+    }
+
+    /// What the keys of tags stand for, by number.
+    #[must_use]
+    pub fn tag_keys(&self) -> &[TagKey] {
+        self.tags.keys()
+    }
+
+    /// The processes that have tags, those with which the most others conflict first.
+    pub(crate) fn tagged(&self) -> Vec<u32> {
+        self.tags.tagged()
     }
 
     /// What all processes need together at their smallest parallelism.

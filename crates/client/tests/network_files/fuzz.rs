@@ -42,7 +42,8 @@ fn toml_files() {
     let small =
         b"processes = [{ id = \"a\", component = \"c\" }, { id = \"b\", component = \"c\" }]\n\
                   connections = [{ from = \"a\", to = \"b\", rate = 7 }]\n";
-    run("network files in TOML", vec![sample("clickstream.toml"), small.to_vec()], toml);
+    let samples = vec![sample("clickstream.toml"), sample("replicated.toml"), small.to_vec()];
+    run("network files in TOML", samples, toml);
 }
 
 #[test]

@@ -90,7 +90,8 @@ fn unknown_keys_at_every_level() {
     );
     assert_eq!(
         at_end("need = {}"),
-        "net.toml:4:1: processes[0].need: unknown key; known: id, component, needs, parallelism"
+        "net.toml:4:1: processes[0].need: unknown key; known: id, component, needs, parallelism, \
+         requires, affinity, anti_affinity"
     );
     assert_eq!(
         at_end("parallelism = { mni = 1 }"),
@@ -98,12 +99,57 @@ fn unknown_keys_at_every_level() {
     );
     assert_eq!(
         at_end("[policy]\npartition = 1"),
-        "net.toml:5:1: policy.partition: unknown key; known: partitions, strategy"
+        "net.toml:5:1: policy.partition: unknown key; known: partitions, strategy, shares"
     );
     assert_eq!(
         at_end("[[connections]]\nfrom = \"a\"\nto = \"a\"\nspeed = 1"),
         "net.toml:7:1: connections[0].speed: unknown key; known: from, to, rate"
     );
+}
+
+#[test]
+fn constraints_out_of_bounds() {
+    let with = |line: &str| said(&format!("[[processes]]\nid = \"a\"\ncomponent = \"x\"\n{line}"));
+    assert_eq!(
+        with("affinity = \"no name\""),
+        "net.toml:4:12: processes[0].affinity: must match [A-Za-z0-9][A-Za-z0-9._-]{0,127}, \
+         is \"no name\""
+    );
+    assert_eq!(
+        with("anti_affinity = 1"),
+        "net.toml:4:17: processes[0].anti_affinity: must be a text, is 1"
+    );
+    assert_eq!(
+        with("requires = { zone = 1 }"),
+        "net.toml:4:21: processes[0].requires.zone: must be a text, is 1"
+    );
+    assert_eq!(
+        with("requires = { \"\" = \"a\" }"),
+        "net.toml:4:12: processes[0].requires: a label's name has 1 to 256 bytes, not 0"
+    );
+    assert_eq!(
+        with(&format!("requires = {{ zone = \"{}\" }}", "a".repeat(257))),
+        "net.toml:4:21: processes[0].requires.zone: must have at most 256 bytes, has 257"
+    );
+    let labels: String = (0..65).map(|label| format!("l{label} = \"\", ")).collect();
+    assert_eq!(
+        with(&format!("requires = {{ {labels} }}")),
+        "net.toml:4:12: processes[0].requires: must be at most 64 labels, are 65"
+    );
+    let shares = |policy: &str| said(&two(&format!("[policy]\n{policy}")));
+    assert_eq!(
+        shares("partitions = 2\nshares = [1]"),
+        "net.toml:11:10: policy.shares: must be one per partition, 2, are 1"
+    );
+    assert_eq!(
+        shares("shares = [1, 2, 3]"),
+        "net.toml:10:10: policy.shares: must be 1 to the number of processes, 2, are 3"
+    );
+    assert_eq!(
+        shares("shares = [1, 0]"),
+        "net.toml:10:14: policy.shares[1]: must be at least 1, is 0"
+    );
+    assert!(shares("shares = []").contains("policy.shares: must be 1 to the number of processes"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn every_sample_is_a_network() {
     for entry in std::fs::read_dir(samples()).unwrap() {
         let file = entry.unwrap().path();
         let spec = read(&file).unwrap_or_else(|error| panic!("{error}"));
-        assert!(spec.processes.len() >= 8, "{}", file.display());
+        assert!(spec.processes.len() >= 6, "{}", file.display());
         assert!(!spec.connections.is_empty(), "{}", file.display());
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap();
         Name::new(stem).unwrap();
@@ -37,6 +37,20 @@ fn the_stream_sample_is_what_it_says() {
     assert_eq!(score.parallelism, Parallelism { min: 2, max: 2 });
     assert_eq!(score.needs.get(&Name::new("gpu").unwrap()), 1);
     assert_eq!(score.component, "model-runner");
+}
+
+#[test]
+fn the_sample_of_constraints_is_what_it_says() {
+    let spec = read(&samples().join("replicated.toml")).unwrap();
+    let process = |id: &str| spec.processes.iter().find(|it| it.id.as_str() == id).unwrap();
+    assert_eq!((spec.policy.partitions, &spec.policy.shares), (0, &vec![2, 1, 1]));
+    assert_eq!(process("cache").affinity, Some(Name::new("front").unwrap()));
+    assert_eq!(process("cache").affinity, process("gateway").affinity);
+    let replicas = ["a", "b", "c"].map(|replica| process(&format!("replica-{replica}")));
+    assert!(replicas.iter().all(|it| it.anti_affinity == Some(Name::new("replicas").unwrap())));
+    let labels = [("disk".to_owned(), "ssd".to_owned()), ("zone".to_owned(), "b".to_owned())];
+    assert_eq!(replicas[2].requires, labels.into());
+    assert_eq!(spec.partitions_possible(), 3..=5);
 }
 
 #[test]

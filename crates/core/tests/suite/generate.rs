@@ -81,7 +81,7 @@ fn plan(state: &State, name: &Name, spec: &NetworkSpec, seeds: &[u32], stale: bo
         (0..).zip(seeds).map(|(at, seed)| if at < partitions { at } else { seed % partitions });
     let mut assignment: Vec<u32> = numbers.take(spec.processes.len()).collect();
     let (name, mut spec) = (name.clone(), spec.clone());
-    if seeds[0] % 4 > 0 {
+    if !seeds[0].is_multiple_of(4) {
         spec.canonicalize();
         settle(&spec, &mut assignment);
     }

@@ -33,12 +33,17 @@ fn open(state: &mut State) -> SessionId {
 }
 
 fn register(name: &Name, session: SessionId) -> Command {
+    labeled(name, session, &[])
+}
+
+fn labeled(name: &Name, session: SessionId, labels: &[(&str, &str)]) -> Command {
+    let label = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Command::RegisterWorker(RegisterWorker {
         name: name.clone(),
         session,
         address: "127.0.0.1:1".into(),
         capacity: Resources::default(),
-        labels: BTreeMap::new(),
+        labels: labels.iter().map(label).collect(),
     })
 }
 
@@ -131,6 +136,30 @@ fn partitions_are_dealt_evenly_in_bounded_commands() {
     apply_network(&mut state, 13);
     settle(&mut state, &mut ledger, 4);
     assert_eq!(owners(&state), counts([("a", 5), ("b", 5), ("c", 3)]));
+}
+
+#[test]
+fn a_partition_goes_only_to_a_worker_with_the_labels_that_it_requires() {
+    let mut state = empty();
+    let mut ledger = Ledger::of(&state);
+    let Command::ApplyNetwork(mut network) = network(&state, 6) else { panic!("a network") };
+    for process in &mut network.spec.processes[..4] {
+        process.requires.insert("zone".into(), "a".into());
+    }
+    run(&mut state, &Command::ApplyNetwork(network)).unwrap();
+    worker(&mut state, "none");
+    let other = open(&mut state);
+    run(&mut state, &labeled(&name("other"), other, &[("zone", "b")])).unwrap();
+    settle(&mut state, &mut ledger, 100);
+    assert_eq!(owners(&state), counts([("-", 4), ("none", 1), ("other", 1)]));
+    // One that comes with the label gets them, and one that gets the label later would, too.
+    run(&mut state, &labeled(&name("other"), other, &[("zone", "a"), ("disk", "ssd")])).unwrap();
+    settle(&mut state, &mut ledger, 100);
+    assert_eq!(owners(&state), counts([("none", 1), ("other", 5)]));
+    for index in 0..4 {
+        let partition = state.partition(&id(index)).unwrap();
+        assert_eq!(partition.owner.as_ref().unwrap().worker, name("other"));
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use quorate_core::{
 use quorate_plan::{
     Strategies,
     cluster::{BalancePolicy, ClusterView, Moves, WorkerSpec, rebalance},
-    imbalance_ppm,
+    imbalance_of_shares_ppm,
 };
 use quorate_proto::convert::NetworkNumbers;
 
@@ -76,7 +76,8 @@ fn layout(state: &State, name: &Name) -> Layout {
     let mut partitions: Vec<LaidOut> = partitions.collect();
     partitions.sort_by_key(|partition| partition.id.index);
     let loads: Vec<u64> = partitions.iter().map(|partition| partition.load_ppm).collect();
-    Layout { partitions, deviation_ppm: imbalance_ppm(&loads) }
+    let shares = stored(state, name).map_or([].as_slice(), |(_, it)| &it.spec.policy.shares);
+    Layout { partitions, deviation_ppm: imbalance_of_shares_ppm(&loads, shares) }
 }
 
 /// The processes that change their partitions, by id.

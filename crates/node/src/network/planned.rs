@@ -121,17 +121,22 @@ fn plan(
     let partitions = spec.policy.partitions;
     // One seed for all: whoever plans the same network plans the same.
     let seed = Seed::default();
-    partition(strategy, &PartitionRequest { view: &view, partitions, seed, current })
+    let shares = spec.policy.shares.as_slice();
+    partition(strategy, &PartitionRequest { view: &view, partitions, shares, seed, current })
 }
 
 fn rejection(error: PlanError) -> Rejection {
     match error {
         PlanError::UnknownStrategy(_) => Rejection::invalid("policy.strategy", error.to_string()),
-        PlanError::NoPartitions | PlanError::TooManyPartitions { .. } => {
-            Rejection::invalid("policy.partitions", error.to_string())
-        }
+        PlanError::NoPartitions
+        | PlanError::TooManyPartitions { .. }
+        | PlanError::Together { .. }
+        | PlanError::NoPlace { .. } => Rejection::invalid("policy.partitions", error.to_string()),
+        PlanError::Shares { .. } => Rejection::invalid("policy.shares", error.to_string()),
+        PlanError::Contradiction { .. } => Rejection::invalid("processes", error.to_string()),
         PlanError::View(_) => Rejection::invalid("spec", error.to_string()),
         PlanError::Failed { .. }
+        | PlanError::Constraint { .. }
         | PlanError::Malformed { .. }
         | PlanError::Current { .. }
         | PlanError::Unnamed(_) => Rejection::new(Reason::PreconditionFailed, error.to_string()),

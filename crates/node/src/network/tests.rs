@@ -191,6 +191,73 @@ async fn a_policy_that_is_not_given_is_what_it_is_now() {
     assert_eq!(numbers.strategy.as_str(), "multilevel");
 }
 
+/// The labels that each partition requires, and its anti-affinity groups.
+fn constraints(state: &State, network: &str) -> Vec<(Vec<String>, Vec<String>)> {
+    let range = KeyRange::Prefix(Kind::Partition, format!("{network}/").into());
+    let of = |record: &Record| match record {
+        Record::Partition(partition) => {
+            let labels = partition.requires.iter().map(|(name, value)| format!("{name}={value}"));
+            (labels.collect(), partition.apart.iter().map(ToString::to_string).collect())
+        }
+        other => panic!("{other:?}"),
+    };
+    state.range(&range).map(|(_, record)| of(&record.value)).collect()
+}
+
+#[tokio::test]
+async fn constraints_are_kept_and_stored_with_the_partitions() {
+    let store = Store::new();
+    let mut spec = chain(12, policy(0));
+    spec.policy.shares = vec![2, 1, 1];
+    let [p0, p1, p2, p3, .., p10, p11] = spec.processes.as_mut_slice() else { panic!("twelve") };
+    (p0.affinity, p11.affinity) = (Some(name("ends")), Some(name("ends")));
+    for apart in [p1, p2, p3] {
+        apart.anti_affinity = Some(name("replicas"));
+    }
+    p0.requires.insert("zone".into(), "a".into());
+    p10.requires = [("zone".to_owned(), "b".to_owned()), ("disk".into(), "ssd".into())].into();
+    store.apply("net", spec.clone()).await.unwrap();
+    let partitions = store.partitions("net");
+    assert_eq!(partitions.len(), 3, "one per share");
+    let of = |id: &str| partitions.iter().position(|all| all.iter().any(|it| it == id)).unwrap();
+    assert_eq!(of("p000"), of("p011"));
+    let apart: BTreeSet<usize> = ["p001", "p002", "p003"].map(of).into();
+    assert_eq!(apart.len(), 3);
+    let stored = constraints(&store.state(), "net");
+    assert!(stored.iter().all(|(_, apart)| *apart == ["replicas"]));
+    assert_eq!(stored[of("p000")].0, ["zone=a"]);
+    assert_eq!(stored[of("p010")].0, ["disk=ssd", "zone=b"]);
+    // What a network does not say may be what it has, but not if that is too few.
+    spec.policy.shares.clear();
+    for process in &mut spec.processes[1..8] {
+        process.anti_affinity = Some(name("replicas"));
+    }
+    store.apply("net", spec.clone()).await.unwrap();
+    assert_eq!(store.partitions("net").len(), 7);
+    spec.policy.partitions = 6;
+    let refused = rejected(store.apply("net", spec).await);
+    assert_eq!(refused.field, "processes[7].anti_affinity");
+    assert_eq!(refused.rule, "at most policy.partitions, 6, processes of group \"replicas\"");
+}
+
+#[tokio::test]
+async fn constraints_that_cannot_be_kept_together_name_a_process() {
+    let store = Store::new();
+    let mut spec = chain(4, policy(2));
+    for (at, zone, group) in [(0, "a", None), (1, "b", Some("g")), (2, "b", Some("g"))] {
+        spec.processes[at].requires.insert("zone".into(), zone.into());
+        spec.processes[at].anti_affinity = group.map(name);
+    }
+    let refused = rejected(store.apply("net", spec.clone()).await);
+    assert_eq!(
+        (refused.reason, refused.field.as_str()),
+        (Reason::InvalidField, "policy.partitions")
+    );
+    assert!(refused.rule.contains("no partition was found for process"), "{}", refused.rule);
+    spec.policy.partitions = 3;
+    store.apply("net", spec).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_numbers_of_a_plan_are_those_of_what_it_makes() {
     let store = Store::new();

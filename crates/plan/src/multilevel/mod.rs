@@ -9,7 +9,8 @@
 //! Objective, in this order: loads within their limits, for every resource; little traffic between
 //! partitions. O(rounds * edges * log processes).
 //!
-//! A network that has partitions already keeps them: see `again`.
+//! A network that has partitions already keeps them: see `again`. One with processes that must not meet
+//! gets them apart afterwards: see `rules`.
 //!
 //! Invariants: the same network, count and seed give the same answer on every machine; integers
 //! only; no partition is empty.
@@ -26,6 +27,7 @@ mod limits;
 mod parts;
 mod refine;
 mod repair;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -81,28 +83,43 @@ impl BalanceStrategy for Multilevel {
     }
 
     fn assign(&self, request: &PartitionRequest<'_>) -> Result<Vec<u32>, StrategyFailure> {
-        let graph = Graph::of(request.view);
-        if request.partitions == 1 || graph.len() <= 1 {
-            return Ok(vec![0; graph.len() as usize]);
-        }
+        let (view, count) = (request.view, request.partitions);
+        let graph = Graph::of(view);
         let mut draw = Draw::new(request.seed.0);
-        if let Some(current) = request.current {
-            let limits = Limits::even(request.partitions, self.tolerance.widened());
-            return Ok(again::again(&graph, &limits, current, &mut draw));
+        let limits = Limits::of(count, request.shares, self.tolerance);
+        let of = match request.current {
+            _ if count == 1 || graph.len() <= 1 => vec![0; graph.len() as usize],
+            Some(current) => {
+                let limits = Limits::of(count, request.shares, self.tolerance.widened());
+                return Ok(again::again(&graph, &limits, view, current, &mut draw)?);
+            }
+            None => self.fresh(&graph, &limits, &mut draw)?,
+        };
+        if view.has_conflicts() {
+            return Ok(rules::keep(&graph, &limits, view, of, &mut draw)?);
         }
-        let limits = Limits::even(request.partitions, self.tolerance);
+        Ok(of)
+    }
+}
+
+impl Multilevel {
+    /// The best of several tries.
+    fn fresh(
+        &self,
+        graph: &Graph,
+        limits: &Limits,
+        draw: &mut Draw,
+    ) -> Result<Vec<u32>, StrategyFailure> {
         let tries = (TRIED_VERTICES / graph.len()).clamp(1, TRIES_MAX);
         let tries = (0..tries).map(|_| {
-            let mut parts = self.once(&graph, &limits, &mut draw.split());
+            let mut parts = self.once(graph, limits, &mut draw.split());
             fill_empty(&mut parts);
             (parts.excess(), parts.cut(), parts.into_of())
         });
         let best = tries.min_by_key(|(excess, cut, _)| (*excess, *cut));
         best.map(|(_, _, of)| of).ok_or_else(|| StrategyFailure::new("nothing was tried"))
     }
-}
 
-impl Multilevel {
     fn once<'a>(&self, graph: &'a Graph, limits: &'a Limits, draw: &mut Draw) -> Parts<'a> {
         let parts = u32::try_from(limits.target.len()).unwrap_or(u32::MAX);
         let coarsest = parts.saturating_mul(COARSEST_PER_PART).max(COARSEST_MIN);

@@ -6,6 +6,7 @@ use super::{
     graph::{Graph, Sums},
     limits::Limits,
 };
+use crate::{tags::Held, view::NetworkView};
 
 /// Vertices with more edges than this have their connections kept.
 pub(super) const HUB_DEGREE: usize = 48;
@@ -19,6 +20,15 @@ pub(super) struct Parts<'a> {
     loads: Vec<i64>,
     members: Vec<u32>,
     hubs: Hubs,
+    /// None: everybody may be anywhere.
+    rules: Option<Rules<'a>>,
+}
+
+/// Who must not meet.
+#[derive(Debug, Clone)]
+struct Rules<'a> {
+    view: &'a NetworkView<'a>,
+    held: Held,
 }
 
 /// What vertices with many edges have to each part, so that nobody needs to go through their
@@ -93,12 +103,28 @@ impl<'a> Parts<'a> {
             of,
             loads: vec![0; count * resources],
             members: vec![0; count],
+            rules: None,
         };
         for vertex in 0..graph.len() {
             let part = parts.of(vertex);
             parts.put(vertex, part);
         }
         parts
+    }
+
+    /// From now on [`Parts::may`] forbids what the network forbids. Nobody meets whom it must not meet.
+    pub(super) fn keeping(mut self, view: &'a NetworkView<'a>) -> Self {
+        if view.has_conflicts() {
+            let mut held = Held::default();
+            view.numbers().for_each(|vertex| held.put(view.tags(vertex), self.of(vertex)));
+            self.rules = Some(Rules { view, held });
+        }
+        self
+    }
+
+    /// Whether a vertex may move to a part.
+    pub(super) fn may(&self, vertex: u32, to: u32) -> bool {
+        self.rules.as_ref().is_none_or(|rules| rules.held.fits(rules.view.tags(vertex), to))
     }
 
     /// How many parts there are.
@@ -213,7 +239,7 @@ impl<'a> Parts<'a> {
                 continue;
             }
             let excess = self.excess_of_move(vertex, to);
-            if excess > 0 {
+            if excess > 0 || !self.may(vertex, to) {
                 continue;
             }
             let room = self.limits.target[to as usize] - self.load(to);
@@ -268,6 +294,10 @@ impl<'a> Parts<'a> {
             .zip(loads)
             .for_each(|(sum, load)| *sum -= load);
         self.members[from as usize] -= 1;
+        if let Some(Rules { view, held }) = &mut self.rules {
+            held.take(view.tags(vertex), from);
+            held.put(view.tags(vertex), to);
+        }
         self.put(vertex, to);
         self.hubs.follow(self.graph, vertex, from, to, self.members.len());
     }

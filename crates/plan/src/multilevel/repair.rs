@@ -57,10 +57,11 @@ fn help(parts: &Parts<'_>, vertex: u32, sums: &mut Sums) -> Option<Help> {
     let inside = sums.of(from);
     let limits = parts.limits();
     let room = |part: u32| limits.target[part as usize] - parts.load(part);
-    let roomiest = (0..parts.count()).max_by_key(|part| (room(*part), Reverse(*part)));
+    let allowed = (0..parts.count()).filter(|part| parts.may(vertex, *part));
+    let roomiest = allowed.max_by_key(|part| (room(*part), Reverse(*part)));
     let next_to = sums.iter().chain(roomiest.map(|part| (part, sums.of(part))));
     let price = |(to, outside): (u32, i64)| {
-        if to == from {
+        if to == from || !parts.may(vertex, to) {
             return None;
         }
         let brings = -parts.excess_of_move(vertex, to);

@@ -51,7 +51,7 @@ proptest! {
         let groups = drawn(&graph, 5, seed);
         let coarse = graph.contract(&groups, 5);
         prop_assert_eq!(coarse.totals(), graph.totals());
-        let limits = Limits::even(5, Tolerance::default());
+        let limits = Limits::of(5, &[], Tolerance::default());
         let parts = Parts::new(&graph, &limits, groups);
         prop_assert_eq!(weight(&coarse), parts.cut());
         for part in 0..5 {
@@ -65,7 +65,7 @@ proptest! {
         let goal = Goal::vertices(&graph, 4);
         let levels = Levels::of(&graph, Some(&parts), goal, &mut Draw::new(seed));
         let (coarsest, of) = (levels.coarsest(&graph), levels.parts_of_coarsest(&parts));
-        let limits = Limits::even(3, Tolerance::default());
+        let limits = Limits::of(3, &[], Tolerance::default());
         let (fine, coarse) = (Parts::new(&graph, &limits, parts), Parts::new(coarsest, &limits, of));
         prop_assert_eq!(fine.cut(), coarse.cut());
         for part in 0..3 {
@@ -78,7 +78,7 @@ proptest! {
 
     #[test]
     fn nothing_makes_it_worse_and_the_books_are_right(graph in graphs(), seed in any::<u64>()) {
-        let limits = Limits::even(4, Tolerance::default());
+        let limits = Limits::of(4, &[], Tolerance::default());
         let mut parts = Parts::new(&graph, &limits, drawn(&graph, 4, seed));
         for step in 0..4 {
             let before = (parts.excess(), parts.cut());
@@ -103,7 +103,7 @@ proptest! {
 fn a_hub_knows_what_it_is_connected_to() {
     let spokes: Vec<_> = (1..200).map(|leaf| (0, leaf, i64::from(leaf))).collect();
     let graph = Graph::build(200, 1, vec![WHOLE / 200; 200], &spokes);
-    let limits = Limits::even(3, Tolerance::default());
+    let limits = Limits::of(3, &[], Tolerance::default());
     let mut parts = Parts::new(&graph, &limits, (0..200).map(|vertex| vertex % 3).collect());
     let mut draw = Draw::new(5);
     for _ in 0..1_000 {

@@ -13,8 +13,11 @@ use quorate_plan::{
 
 fn round_robin(spec: &NetworkSpec, partitions: u32, seed: Seed) -> PartitionPlan {
     let view = NetworkView::new(spec).unwrap();
-    partition(&RoundRobin, &PartitionRequest { view: &view, partitions, seed, current: None })
-        .unwrap()
+    partition(
+        &RoundRobin,
+        &PartitionRequest { view: &view, partitions, shares: &[], seed, current: None },
+    )
+    .unwrap()
 }
 
 /// Who reaches whom, by Warshall's closure: an oracle that shares nothing with the planner.
@@ -215,7 +218,7 @@ fn ask(answer: Result<Vec<u32>, StrategyFailure>) -> Result<PartitionPlan, PlanE
     let view = NetworkView::new(&spec).unwrap();
     partition(
         &Scripted(answer),
-        &PartitionRequest { view: &view, partitions: 2, seed: Seed(0), current: None },
+        &PartitionRequest { view: &view, partitions: 2, shares: &[], seed: Seed(0), current: None },
     )
 }
 

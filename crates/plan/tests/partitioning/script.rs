@@ -32,7 +32,8 @@ fn run(text: &str, strategy: &str, partitions: u32) -> String {
     let order: Vec<_> = order.iter().map(id).collect();
     let mut out = format!("order: {}\n", order.join(" "));
     let strategies = Strategies::builtin();
-    let request = PartitionRequest { view: &view, partitions, seed: Seed(1), current: None };
+    let request =
+        PartitionRequest { view: &view, partitions, shares: &[], seed: Seed(1), current: None };
     let plan = strategies
         .get(strategy)
         .map_err(Into::into)

@@ -13,8 +13,11 @@ use crate::support::{edge, name, network, numbered, process};
 
 fn plan(strategy: &dyn BalanceStrategy, spec: &NetworkSpec, partitions: u32) -> PartitionPlan {
     let view = NetworkView::new(spec).unwrap();
-    partition(strategy, &PartitionRequest { view: &view, partitions, seed: Seed(7), current: None })
-        .unwrap()
+    partition(
+        strategy,
+        &PartitionRequest { view: &view, partitions, shares: &[], seed: Seed(7), current: None },
+    )
+    .unwrap()
 }
 
 fn imbalance(plan: &PartitionPlan) -> u64 {
@@ -119,8 +122,13 @@ fn replan(spec: &NetworkSpec, partitions: u32, places: &Places) -> PartitionPlan
     let view = NetworkView::new(spec).unwrap();
     let current: Vec<_> =
         spec.processes.iter().map(|process| places.get(&process.id).copied()).collect();
-    let request =
-        PartitionRequest { view: &view, partitions, seed: Seed(7), current: Some(&current) };
+    let request = PartitionRequest {
+        view: &view,
+        partitions,
+        shares: &[],
+        seed: Seed(7),
+        current: Some(&current),
+    };
     partition(&Multilevel::default(), &request).unwrap()
 }
 
@@ -221,7 +229,7 @@ proptest! {
         for name in &names {
             let strategy = strategies.get(name).unwrap();
             let current = (seed % 2 == 0).then_some(current.as_slice());
-            let request = PartitionRequest { view: &view, partitions, seed: Seed(seed), current };
+            let request = PartitionRequest { view: &view, partitions, shares: &[], seed: Seed(seed), current };
             // `partition` checks that each process is in one partition and none is empty.
             let plan = || partition(strategy, &request);
             let (one, other) = std::thread::scope(|scope| {
