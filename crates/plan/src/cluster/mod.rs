@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! State -> ClusterView -> rebalance -> Plan { waves of moves, each with its reason }
-//!                     \-> explain, what_if_lost
+//!          ^          \-> explain, what_if_lost
+//!          Cooldown: who was moved lately
 //! ```
 //!
 //! Objective, in this order: labels, groups, capacities and counts are kept; loads of workers are about their
@@ -17,6 +18,7 @@
 mod apart;
 mod balance;
 mod basis;
+mod cooldown;
 mod explain;
 mod from_state;
 mod mend;
@@ -32,6 +34,7 @@ mod traffic;
 mod usage;
 mod view;
 
+pub use cooldown::{Cooldown, CooldownPolicy};
 pub use explain::{explain, explain_worker, what_if_lost};
 pub use place::{Candidate, place};
 pub use policy::{BalancePolicy, Moves};

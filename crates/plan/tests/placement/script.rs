@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use quorate_core::plan::{Plan, Verdict};
 use quorate_plan::cluster::{
-    BalancePolicy, ClusterView, Traffic, explain, explain_worker, rebalance, what_if_lost,
+    BalancePolicy, ClusterView, Cooldown, CooldownPolicy, Traffic, explain, explain_worker,
+    rebalance, what_if_lost,
 };
 
 use crate::{
@@ -166,6 +167,33 @@ fn what_rests_stays_unless_it_must_go() {
         worker b cpu=100
         0 cpu=20 on a rests";
     assert_eq!(run(text), "0: p/0 a -> b: its worker is being drained\nb=1/20% traffic=0\n");
+}
+
+#[test]
+fn what_was_moved_lately_is_not_moved_on() {
+    let mut cluster = Cluster::parse(
+        "
+        worker a cpu=100
+        worker b cpu=100
+        0 cpu=20 on a
+        1 cpu=20 on a",
+    );
+    let mut cooldown = Cooldown::new(CooldownPolicy { rest_ms: 60_000, partitions_max: 10 });
+    let plan = rebalance(&cluster.view().with_rests(&cooldown, 1_000), &policy());
+    assert_eq!(plan.moves().count(), 1);
+    for one in plan.moves() {
+        cooldown.moved(&one.partition, 1_000);
+        let moved = cluster.partitions.iter_mut().find(|it| it.id == one.partition).unwrap();
+        moved.worker = Some(one.to.clone());
+    }
+    // Then a has too little again, and only what has just come could be given to it.
+    cluster.partitions.retain(|it| it.worker == Some(name("b")));
+    cluster.partitions.push(Cluster::parse("9 cpu=20 on b rests").partitions.remove(0));
+    let moves = |now_ms| {
+        let view = cluster.view().with_rests(&cooldown, now_ms);
+        rebalance(&view, &policy()).moves().count()
+    };
+    assert_eq!([moves(1_000), moves(60_999), moves(61_000)], [0, 0, 1]);
 }
 
 #[test]
