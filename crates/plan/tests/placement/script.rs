@@ -333,6 +333,25 @@ fn no_more_is_moved_than_the_policy_allows() {
 }
 
 #[test]
+fn who_has_very_many_gives_those_away_that_hold_together() {
+    // In groups of ten that exchange much, each of which goes to another worker as a whole.
+    let mut text = "worker a cpu=2000\nworker b cpu=2000\n".to_owned();
+    for partition in 0..1_000 {
+        writeln!(text, "{partition} cpu=1 on a").unwrap();
+    }
+    for partition in (0..1_000).filter(|it| it % 10 != 9) {
+        writeln!(text, "{partition} {} 100", partition + 1).unwrap();
+    }
+    let cluster = Cluster::parse(&text);
+    let plan = rebalance(&cluster.view(), &policy());
+    check(&cluster, &policy(), &plan);
+    let moves = plan.moves().count();
+    assert!((480..=500).contains(&moves), "{moves}");
+    let cut = plan.after.traffic / 300;
+    assert!(cut <= 10, "{cut} of 900 connections go across");
+}
+
+#[test]
 fn where_nobody_needs_anything_partitions_are_counted() {
     let text = "worker a\nworker b\n0\n1\n2\n3\n";
     assert_eq!(
