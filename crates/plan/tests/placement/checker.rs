@@ -235,7 +235,23 @@ fn check_needed(board: &Board<'_>, cluster: &Cluster, policy: &BalancePolicy, pl
         });
         let rejected = plan.rejected.iter().any(|it| it.partition == partition.id);
         assert_eq!(fine, !rejected, "{partition:?} at {place:?}");
+        for worker in cluster.workers.iter().filter(|it| rejected && place != Some(&it.name)) {
+            assert!(!could_take(board, partition, worker), "{partition:?} fits on {worker:?}");
+        }
     }
+}
+
+/// Whether a worker could take a partition beside what it has.
+fn could_take(board: &Board<'_>, partition: &PartitionSpec, worker: &WorkerSpec) -> bool {
+    let mut needs = partition.demand.iter().filter(|(_, need)| *need > 0);
+    worker.state == WorkerState::Active
+        && partition.requires.iter().all(|(k, v)| worker.labels.get(k) == Some(v))
+        && board.on(&worker.name).all(|other| !are_apart(partition, other))
+        && (board.on(&worker.name).count() as u64) < worker.partitions_max
+        && needs.all(|(resource, need)| {
+            let gives = worker.capacity.get(&resource);
+            gives == 0 || board.used(&worker.name, &resource) + u128::from(need) <= gives.into()
+        })
 }
 
 /// What could have stayed is within the bounds; the first move may be larger than the load's.
