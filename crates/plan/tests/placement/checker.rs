@@ -249,8 +249,8 @@ fn could_take(board: &Board<'_>, partition: &PartitionSpec, worker: &WorkerSpec)
         && board.on(&worker.name).all(|other| !are_apart(partition, other))
         && (board.on(&worker.name).count() as u64) < worker.partitions_max
         && needs.all(|(resource, need)| {
-            let gives = worker.capacity.get(&resource);
-            gives == 0 || board.used(&worker.name, &resource) + u128::from(need) <= gives.into()
+            let gives = worker.capacity.get(resource);
+            gives == 0 || board.used(&worker.name, resource) + u128::from(need) <= gives.into()
         })
 }
 
