@@ -121,6 +121,26 @@ fn hub() {
     timed("a hub's worker is lost", &view, &BalancePolicy::default(), 50);
 }
 
+/// All require a zone that a third of the workers have, or are in groups of ten.
+fn rules() {
+    let grants = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::default() };
+    let workers: Vec<_> = (0..WORKERS).map(|at| worker(at, 40_000)).collect();
+    let homeless = |at| PartitionSpec { worker: None, ..partition(at, 0) };
+    let zone = BTreeMap::from([("zone".to_owned(), "z1".to_owned())]);
+    let labeled = |at| PartitionSpec { requires: zone.clone(), ..homeless(at) };
+    let grouped = |at| PartitionSpec {
+        apart: BTreeSet::from([name(&format!("g{}", at / 10))]),
+        ..homeless(at)
+    };
+    let plan = |what: &str, partitions: Vec<PartitionSpec>| {
+        let view = ClusterView::new(workers.clone(), partitions, &[]).expect("a cluster");
+        timed(what, &view, &grants, PARTITIONS as usize);
+    };
+    plan("all are placed, in one zone", (0..PARTITIONS).map(labeled).collect());
+    plan("all are placed, in groups of ten", (0..PARTITIONS).map(grouped).collect());
+    plan("all are placed, anywhere", (0..PARTITIONS).map(homeless).collect());
+}
+
 /// A state with workers that give so much, and partitions that wait.
 fn waiting(capacity: u64) -> (State, BTreeMap<Name, Candidate>) {
     let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
@@ -196,5 +216,6 @@ fn main() {
     println!("| --- | ---: | ---: | --- | ---: |");
     one_has_all();
     hub();
+    rules();
     grants();
 }

@@ -80,9 +80,10 @@ pub(crate) fn network_text(plan: &NetworkPlan) -> String {
 
 fn layout_text(before: &Layout, after: &Layout) -> String {
     let largest = after.partitions.iter().map(|it| it.load_ppm).max().unwrap_or(0);
+    let before: BTreeMap<_, _> = before.partitions.iter().map(|it| (&it.id, it)).collect();
     let mut table = Table::new(LAYOUT);
     for partition in &after.partitions {
-        let was = before.partitions.iter().find(|it| it.id == partition.id);
+        let was = before.get(&partition.id);
         table.push(vec![
             partition.id.to_string(),
             partition.processes.len().to_string(),
@@ -143,9 +144,10 @@ pub(crate) fn plan_text(plan: &Plan) -> String {
 
 fn workers_text(before: &Standing, after: &Standing) -> Table {
     let largest = after.workers.iter().map(|it| it.load_ppm).max().unwrap_or(0);
+    let before: BTreeMap<_, _> = before.workers.iter().map(|it| (&it.worker, it)).collect();
     let mut table = Table::new(WORKERS);
     for then in &after.workers {
-        let now = before.workers.iter().find(|it| it.worker == then.worker);
+        let now = before.get(&then.worker);
         table.push(vec![
             then.worker.to_string(),
             now.map_or_else(|| "-".to_owned(), |now| now.partitions.to_string()),

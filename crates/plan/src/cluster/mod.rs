@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! State -> ClusterView -> rebalance -> Plan { waves of moves, each with its reason }
-//!                     \-> explain, what_if_lost
+//!          ^          \-> explain, what_if_lost
 //! ```
 //!
 //! Objective, in this order: labels, groups, capacities and counts are kept; loads of workers are about their

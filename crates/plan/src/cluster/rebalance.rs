@@ -8,11 +8,10 @@
 //! Each step makes one move after the other, and each move keeps what workers give: so does every prefix
 //! of the plan. A partition is moved once at most. What is worthwhile is bounded by the policy.
 //!
-//! Costs, for each move that is needed: the partition's neighbors and a few workers, all workers when
-//! none of those will do, and next to nothing when the like was looked for in vain. Ties go to the lower
-//! number.
+//! Costs, for each move that is needed: the partition's neighbors and a few workers, more workers when none
+//! of those will do, and next to nothing when the like was looked for in vain. Ties go to the lower number.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
     Name, WorkerState,
@@ -32,6 +31,14 @@ use super::{
 /// So many of the least loaded workers are looked at for each partition, beside those that have its
 /// neighbors.
 const LEAST_LOADED: usize = 16;
+
+/// So many are tried at least, when all are beyond the ceiling.
+const TRIED: usize = 64;
+/// For so many combinations of labels that partitions require, the workers that have them are kept apart.
+const COMBINATIONS: usize = 16;
+
+/// Workers by load, and then by how many partitions they have.
+type ByLoad = BTreeSet<(u64, usize, u32)>;
 
 /// Plans where partitions go. What is needed comes first; then, as far as the policy allows it, what is
 /// worthwhile. A balanced cluster gives a plan without moves.
@@ -81,8 +88,10 @@ pub(super) struct Draft<'a> {
     pub(super) totals: Vec<u128>,
     /// No worker should have more.
     pub(super) ceiling: u64,
-    /// The workers that take partitions, by load, and then by how many they have.
-    by_load: BTreeSet<(u64, usize, u32)>,
+    /// The workers that take partitions.
+    by_load: ByLoad,
+    /// Those of them that have what is required, for some of what is.
+    having: BTreeMap<&'a BTreeMap<String, String>, ByLoad>,
     /// What has found no place yet.
     pub(super) open: Vec<(u32, MoveReason)>,
     is_open: Vec<bool>,
@@ -102,6 +111,7 @@ impl<'a> Draft<'a> {
             totals: usage.totals(),
             ceiling,
             by_load,
+            having: BTreeMap::new(),
             open: Vec::new(),
             is_open: vec![false; view.partitions.len()],
             misses: Misses::default(),
@@ -119,16 +129,17 @@ impl<'a> Draft<'a> {
         });
         let size = from.map_or(0, |_| self.usage.size(partition, &self.totals));
         let cost = i64::try_from(size).unwrap_or(i64::MAX);
-        for worker in from.into_iter().chain([to]) {
-            self.by_load.remove(&by_load(&self.usage, worker));
-        }
+        let workers = || from.into_iter().chain([to]).filter(|it| self.usage.view.takes(*it));
+        let before: Vec<_> = workers().map(|worker| by_load(&self.usage, worker)).collect();
         self.usage.shift(partition, to);
         if from.is_some_and(|from| self.usage.view.takes(from)) {
             self.misses.clear();
         }
-        for worker in from.into_iter().chain([to]) {
-            if self.usage.view.takes(worker) {
-                self.by_load.insert(by_load(&self.usage, worker));
+        for old in before {
+            for set in self.having.values_mut().chain([&mut self.by_load]) {
+                if set.remove(&old) {
+                    set.insert(by_load(&self.usage, old.2));
+                }
             }
         }
         self.moved[partition as usize] = true;
@@ -145,6 +156,7 @@ impl<'a> Draft<'a> {
         if self.misses.has(&self.usage, partition) {
             return None;
         }
+        self.look_for_labels(partition);
         let view = self.usage.view;
         let Wish { target, avoid } = &view.partitions[partition as usize].wish;
         let number = |name: &Option<Name>| name.as_ref().and_then(|name| view.worker(name));
@@ -160,26 +172,41 @@ impl<'a> Draft<'a> {
         place
     }
 
+    /// Keeps those workers apart that have what a partition requires.
+    fn look_for_labels(&mut self, partition: u32) {
+        let view = self.usage.view;
+        let requires = &view.partitions[partition as usize].requires;
+        let known = requires.is_empty() || self.having.contains_key(requires);
+        if !known && self.having.len() < COMBINATIONS {
+            let have = self.by_load.iter().filter(|it| view.lacks(partition, it.2).is_none());
+            self.having.insert(requires, have.copied().collect());
+        }
+    }
+
     /// The best place for a partition but for one worker: within the ceiling if there is one, near what
     /// it exchanges with, and then where there is most room.
     fn best(&self, partition: u32, avoid: Option<u32>) -> Option<u32> {
         let home = self.usage.of(partition);
         let may = |worker: &u32| avoid != Some(*worker) && home != Some(*worker);
+        let requires = &self.usage.view.partitions[partition as usize].requires;
+        let by_load = self.having.get(requires).unwrap_or(&self.by_load);
         let mut near = self.usage.near(partition);
-        near.extend(self.by_load().take(LEAST_LOADED));
+        near.extend(by_load.iter().take(LEAST_LOADED).map(|(.., worker)| *worker));
         let near = near.into_iter().filter(may);
         let mut best = near.filter_map(|worker| self.rank(partition, worker)).min();
         if let Some((0, .., worker)) = best {
             return Some(worker);
         }
-        for (load, _, worker) in &self.by_load {
+        let mut tried = 0;
+        for (load, _, worker) in by_load.iter().filter(|it| may(&it.2)) {
             // The load there only grows, and so does that of all after it.
-            if best.is_some_and(|(over, ..)| load.saturating_sub(self.ceiling) > over) {
+            let is_worse = best.is_some_and(|(over, ..)| load.saturating_sub(self.ceiling) > over);
+            if is_worse || (*load > self.ceiling && tried >= TRIED) {
                 break;
             }
-            if may(worker) {
-                best = best.into_iter().chain(self.rank(partition, *worker)).min();
-            }
+            let rank = self.rank(partition, *worker);
+            tried += usize::from(rank.is_some());
+            best = best.into_iter().chain(rank).min();
         }
         best.map(|(.., worker)| worker)
     }

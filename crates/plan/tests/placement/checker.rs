@@ -6,7 +6,7 @@ use quorate_core::{
     Name, PartitionId, WorkerState,
     plan::{Leaving, Move, MoveReason, Plan},
 };
-use quorate_plan::cluster::{BalancePolicy, Moves, PartitionSpec, WorkerSpec};
+use quorate_plan::cluster::{BalancePolicy, Moves, PartitionSpec, Traffic, WorkerSpec};
 
 use crate::support::Cluster;
 
@@ -84,6 +84,35 @@ pub(crate) fn check(cluster: &Cluster, policy: &BalancePolicy, plan: &Plan) {
     let told: BTreeMap<_, _> =
         plan.after.workers.iter().map(|it| (it.worker.clone(), it.partitions as usize)).collect();
     assert_eq!(counts, told, "what is told of the workers afterwards");
+    let before = traffic(&Board::new(cluster), cluster);
+    assert_eq!(before, u128::from(plan.before.traffic), "traffic before");
+    let after = traffic(&board, cluster);
+    assert_eq!(after, u128::from(plan.after.traffic), "traffic afterwards");
+    let gain: i128 = plan.moves().map(|it| i128::from(it.gain)).sum();
+    // What comes from nobody, or from a worker that is gone, brings its traffic with it.
+    let all_had_a_worker = plan
+        .moves()
+        .all(|it| it.from.as_ref().is_some_and(|from| board.workers.contains_key(from)));
+    if all_had_a_worker {
+        assert_eq!(before.cast_signed() - after.cast_signed(), gain, "gains");
+    }
+}
+
+/// What all traffic costs between partitions that have workers, by the labels of those.
+fn traffic(board: &Board<'_>, cluster: &Cluster) -> u128 {
+    let place = |id: &PartitionId| board.workers.get(board.places[id].as_ref()?);
+    let cost = |it: &Traffic| {
+        let (Some(from), Some(to)) = (place(&it.from), place(&it.to)) else { return 0 };
+        let [zone, rack] = ["zone", "rack"].map(|it| from.labels.get(it) == to.labels.get(it));
+        let distance = match (from.name == to.name, zone, rack) {
+            (true, ..) => 0,
+            (_, true, true) => 1,
+            (_, true, false) => 2,
+            (_, false, _) => 3,
+        };
+        u128::from(it.rate) * distance
+    };
+    cluster.traffic.iter().filter(|it| it.from != it.to).map(cost).sum()
 }
 
 /// One move: its worker takes it, and then nothing is beyond what that worker gives.
@@ -206,7 +235,23 @@ fn check_needed(board: &Board<'_>, cluster: &Cluster, policy: &BalancePolicy, pl
         });
         let rejected = plan.rejected.iter().any(|it| it.partition == partition.id);
         assert_eq!(fine, !rejected, "{partition:?} at {place:?}");
+        for worker in cluster.workers.iter().filter(|it| rejected && place != Some(&it.name)) {
+            assert!(!could_take(board, partition, worker), "{partition:?} fits on {worker:?}");
+        }
     }
+}
+
+/// Whether a worker could take a partition beside what it has.
+fn could_take(board: &Board<'_>, partition: &PartitionSpec, worker: &WorkerSpec) -> bool {
+    let mut needs = partition.demand.iter().filter(|(_, need)| *need > 0);
+    worker.state == WorkerState::Active
+        && partition.requires.iter().all(|(k, v)| worker.labels.get(k) == Some(v))
+        && board.on(&worker.name).all(|other| !are_apart(partition, other))
+        && (board.on(&worker.name).count() as u64) < worker.partitions_max
+        && needs.all(|(resource, need)| {
+            let gives = worker.capacity.get(resource);
+            gives == 0 || board.used(&worker.name, resource) + u128::from(need) <= gives.into()
+        })
 }
 
 /// What could have stayed is within the bounds; the first move may be larger than the load's.

@@ -169,6 +169,31 @@ fn what_rests_stays_unless_it_must_go() {
 }
 
 #[test]
+fn what_was_moved_lately_is_not_moved_on() {
+    let mut cluster = Cluster::parse(
+        "
+        worker a cpu=100
+        worker b cpu=100
+        0 cpu=20 on a
+        1 cpu=20 on a",
+    );
+    let mut lately = Vec::new();
+    let plan = rebalance(&cluster.view(), &policy());
+    assert_eq!(plan.moves().count(), 1);
+    for one in plan.moves() {
+        lately.push(one.partition.clone());
+        let moved = cluster.partitions.iter_mut().find(|it| it.id == one.partition).unwrap();
+        moved.worker = Some(one.to.clone());
+    }
+    // Then a has too little again, and only what has just come could be given to it.
+    cluster.partitions.retain(|it| it.worker == Some(name("b")));
+    cluster.partitions.push(Cluster::parse("9 cpu=20 on b rests").partitions.remove(0));
+    let resting = cluster.view().resting(|id| lately.contains(id));
+    assert_eq!(rebalance(&resting, &policy()).moves().count(), 0);
+    assert_eq!(rebalance(&cluster.view(), &policy()).moves().count(), 1);
+}
+
+#[test]
 fn what_exchanges_much_is_brought_together_where_loads_allow_it() {
     let text = "
         worker a cpu=100
@@ -302,6 +327,25 @@ fn no_more_is_moved_than_the_policy_allows() {
     assert_eq!(plan.moves().count(), 5, "5% of the partitions");
     let heavy = BalancePolicy { moved_ppm_max: 1_000_000, ..BalancePolicy::default() };
     assert_eq!(rebalance(&cluster.view(), &heavy).moves().count(), 9, "9% of the load");
+}
+
+#[test]
+fn who_has_very_many_gives_those_away_that_hold_together() {
+    // In groups of ten that exchange much, each of which goes to another worker as a whole.
+    let mut text = "worker a cpu=2000\nworker b cpu=2000\n".to_owned();
+    for partition in 0..1_000 {
+        writeln!(text, "{partition} cpu=1 on a").unwrap();
+    }
+    for partition in (0..1_000).filter(|it| it % 10 != 9) {
+        writeln!(text, "{partition} {} 100", partition + 1).unwrap();
+    }
+    let cluster = Cluster::parse(&text);
+    let plan = rebalance(&cluster.view(), &policy());
+    check(&cluster, &policy(), &plan);
+    let moves = plan.moves().count();
+    assert!((480..=500).contains(&moves), "{moves}");
+    let cut = plan.after.traffic / 300;
+    assert!(cut <= 10, "{cut} of 900 connections go across");
 }
 
 #[test]
