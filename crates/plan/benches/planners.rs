@@ -118,6 +118,7 @@ impl Cluster {
             id: id(at),
             version: Revision(1),
             demand: cpu(50 + u64::from(at) * 37 % 101),
+            observed_ppm: None,
             worker: None,
             requires: BTreeMap::new(),
             apart: BTreeSet::new(),

@@ -66,6 +66,7 @@ impl Cluster {
             id: id(at),
             version: Revision(1),
             demand: [(cpu.clone(), 50 + draw.below(101))].into_iter().collect(),
+            observed_ppm: None,
             worker: None,
             requires: BTreeMap::new(),
             apart: BTreeSet::new(),

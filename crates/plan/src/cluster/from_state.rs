@@ -1,8 +1,8 @@
 //! The cluster of a state.
 
 use quorate_core::{
-    ConnectionId, Key, Kind, Name, PartitionId, PartitionState, Record, Revision, State, Versioned,
-    plan::counts_on,
+    ConnectionId, Key, Kind, LoadId, Name, PartitionId, PartitionState, Record, Revision, State,
+    Versioned, plan::counts_on,
 };
 
 use super::view::{ClusterError, ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
@@ -86,10 +86,13 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
             At::Target => counts_on(partition).cloned(),
             At::Owner => owner,
         };
+        let id = PartitionId::parse(text)?;
+        let observed_ppm = observed(state, &id);
         Some(PartitionSpec {
-            id: PartitionId::parse(text)?,
+            id,
             version: record.modified,
             demand: partition.demand.clone(),
+            observed_ppm,
             worker,
             requires: partition.requires.clone(),
             apart: partition.apart.clone(),
@@ -98,6 +101,14 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
         })
     });
     partitions.collect()
+}
+
+/// What a partition was seen to use of its demand.
+fn observed(state: &State, id: &PartitionId) -> Option<u64> {
+    match state.get(&Key::load(&LoadId::Partition(id.clone())))?.value {
+        Record::Load(load) => Some(load.load_ppm),
+        _ => None,
+    }
 }
 
 pub(super) fn traffic(state: &State) -> Vec<Traffic> {

@@ -11,8 +11,8 @@
 //! Invariants: the same view and policy give the same plan on every machine; every prefix of a plan's
 //! moves keeps what workers give.
 //!
-//! What it does not do: it never swaps partitions between two workers that are both full, and
-//! looks at what is declared, not at loads that were observed.
+//! What it does not do: it never swaps partitions between two workers that are both full. Whether something fits
+//! depends on what partitions declare; what they were seen to use counts for balance.
 
 mod apart;
 mod balance;

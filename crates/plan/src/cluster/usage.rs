@@ -1,8 +1,9 @@
 //! Who has what, and what that means for loads and traffic.
 //!
-//! Invariant: what workers use is what their partitions need, whatever was moved. Loads are on one scale:
-//! a worker's load is the largest share that its partitions need of what it gives, parts per million;
-//! where one gives without limit what others limit, their mean counts. What nobody limits does not count,
+//! Invariant: what workers have given away is what their partitions need, whatever was moved; whether one more
+//! fits depends on nothing else. Loads are of what partitions were seen to use, or else need, on one scale: a
+//! worker's load is the largest share that its partitions use of what it gives, parts per million; where
+//! one gives without limit what others limit, their mean counts. What nobody limits does not count,
 //! unless nobody limits anything: then equal shares of what is needed do.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +30,10 @@ pub(super) struct Usage<'a> {
     members: Vec<Vec<u32>>,
     /// Where each partition is among the members of its worker.
     place: Vec<usize>,
-    /// By worker, then by resource.
+    /// What is needed: by worker, then by resource.
     used: Vec<u128>,
+    /// What is used, as far as it was seen: by worker, then by resource. Empty: what is needed.
+    busy: Vec<u128>,
     /// What counts as what a worker gives: by worker, then by resource. Never 0.
     weight: Vec<u128>,
     spread: Spread,
@@ -62,6 +65,7 @@ impl<'a> Usage<'a> {
             members: vec![Vec::new(); workers],
             place: vec![0; view.partitions.len()],
             used: vec![0; workers * resources],
+            busy: if view.is_observed() { vec![0; workers * resources] } else { Vec::new() },
             weight: weights(view),
             spread: Spread::default(),
             pulls,
@@ -94,11 +98,11 @@ impl<'a> Usage<'a> {
             if let Some(last) = members.get(place) {
                 self.place[*last as usize] = place;
             }
-            for (resource, need) in self.view.needs(partition).iter().enumerate() {
-                self.used[from as usize * self.view.resources.len() + resource] -=
-                    u128::from(*need);
+            let (view, start) = (self.view, from as usize * self.view.resources.len());
+            subtract(&mut self.used[start..], view.needs(partition));
+            if view.is_observed() {
+                subtract(&mut self.busy[start..], view.busy(partition));
             }
-            let view = self.view;
             self.spread.take(&view.groups, partition, from);
             self.pulled(partition, |pull, rate| pull.remove(&view.nearness, from, rate));
         }
@@ -113,11 +117,11 @@ impl<'a> Usage<'a> {
         self.of[partition as usize] = Some(to);
         self.place[partition as usize] = self.members[to as usize].len();
         self.members[to as usize].push(partition);
-        let start = to as usize * self.view.resources.len();
-        for (used, need) in self.used[start..].iter_mut().zip(self.view.needs(partition)) {
-            *used += u128::from(*need);
+        let (view, start) = (self.view, to as usize * self.view.resources.len());
+        add(&mut self.used[start..], view.needs(partition));
+        if view.is_observed() {
+            add(&mut self.busy[start..], view.busy(partition));
         }
-        let view = self.view;
         self.spread.put(&view.groups, partition, to);
         self.pulled(partition, |pull, rate| pull.add(&view.nearness, to, rate));
     }
@@ -180,22 +184,29 @@ impl<'a> Usage<'a> {
         pairs.into_iter().position(|(used, gives)| used > gives)
     }
 
+    /// What a worker's partitions use, by resource.
+    fn busy(&self, worker: u32) -> &[u128] {
+        let count = self.view.resources.len();
+        let of = if self.view.is_observed() { &self.busy } else { &self.used };
+        &of[worker as usize * count..(worker as usize + 1) * count]
+    }
+
     /// A worker's load.
     pub(super) fn load(&self, worker: u32) -> u64 {
-        share(self.used(worker).iter().copied().zip(self.weight(worker)))
+        share(self.busy(worker).iter().copied().zip(self.weight(worker)))
     }
 
     /// A worker's load with one partition more.
     pub(super) fn load_with(&self, worker: u32, partition: u32) -> u64 {
-        let needs = self.view.needs(partition).iter().map(|need| u128::from(*need));
-        let sums = self.used(worker).iter().zip(needs).map(|(used, need)| used + need);
+        let uses = self.view.busy(partition).iter().map(|it| u128::from(*it));
+        let sums = self.busy(worker).iter().zip(uses).map(|(busy, uses)| busy + uses);
         share(sums.zip(self.weight(worker)))
     }
 
     /// A worker's load with one of its partitions less.
     pub(super) fn load_without(&self, worker: u32, partition: u32) -> u64 {
-        let needs = self.view.needs(partition).iter().map(|need| u128::from(*need));
-        let rests = self.used(worker).iter().zip(needs).map(|(used, need)| used - need);
+        let uses = self.view.busy(partition).iter().map(|it| u128::from(*it));
+        let rests = self.busy(worker).iter().zip(uses).map(|(busy, uses)| busy - uses);
         share(rests.zip(self.weight(worker)))
     }
 
@@ -205,11 +216,11 @@ impl<'a> Usage<'a> {
         let count = self.view.resources.len();
         let sum_of = |of: &mut dyn Iterator<Item = u128>| of.fold(0, u128::saturating_add);
         let shares = (0..count).map(|resource| {
-            let mut needs = self.view.needs[resource..].iter().step_by(count);
-            let mut needs = needs.by_ref().map(|need| u128::from(*need));
+            let mut uses = self.view.all_busy()[resource..].iter().step_by(count);
+            let mut uses = uses.by_ref().map(|it| u128::from(*it));
             let takers = self.view.worker_numbers().filter(|worker| self.view.takes(*worker));
             let mut gives = takers.map(|worker| self.weight(worker)[resource]);
-            (sum_of(&mut needs), sum_of(&mut gives).max(1))
+            (sum_of(&mut uses), sum_of(&mut gives).max(1))
         });
         let shares: Vec<(u128, u128)> = shares.collect();
         share(shares.iter().map(|(need, gives)| (*need, gives)))
@@ -253,18 +264,18 @@ impl<'a> Usage<'a> {
         u64::try_from(sum / 2).unwrap_or(u64::MAX)
     }
 
-    /// A partition's largest share of what all need, parts per million.
+    /// A partition's largest share of what all use, parts per million.
     pub(super) fn size(&self, partition: u32, totals: &[u128]) -> u64 {
-        let needs = self.view.needs(partition).iter().map(|need| u128::from(*need));
-        share(needs.zip(totals))
+        let uses = self.view.busy(partition).iter().map(|it| u128::from(*it));
+        share(uses.zip(totals))
     }
 
-    /// What all partitions need, by resource; at least 1.
+    /// What all partitions use, by resource; at least 1.
     pub(super) fn totals(&self) -> Vec<u128> {
         let count = self.view.resources.len();
         let total = |resource: usize| {
-            let needs = self.view.needs[resource..].iter().step_by(count);
-            needs.map(|need| u128::from(*need)).sum::<u128>().max(1)
+            let uses = self.view.all_busy()[resource..].iter().step_by(count);
+            uses.map(|it| u128::from(*it)).sum::<u128>().max(1)
         };
         (0..count).map(total).collect()
     }
@@ -282,6 +293,14 @@ impl<'a> Usage<'a> {
         let deviation_ppm = imbalance_ppm(&loads);
         Standing { workers, deviation_ppm, traffic: self.all_traffic() }
     }
+}
+
+fn add(sums: &mut [u128], parts: &[u64]) {
+    sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += u128::from(*part));
+}
+
+fn subtract(sums: &mut [u128], parts: &[u64]) {
+    sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum -= u128::from(*part));
 }
 
 /// The largest of some parts of their wholes, parts per million.
@@ -302,8 +321,8 @@ fn weights(view: &ClusterView) -> Vec<u128> {
     let usual = |resource: usize| match limits[resource].as_slice() {
         [] if any => UNLIMITED,
         [] => {
-            let needs = view.needs[resource..].iter().step_by(count);
-            needs.map(|need| u128::from(*need)).sum::<u128>() / (takers.len().max(1) as u128)
+            let uses = view.all_busy()[resource..].iter().step_by(count);
+            uses.map(|it| u128::from(*it)).sum::<u128>() / (takers.len().max(1) as u128)
         }
         limits => limits.iter().sum::<u128>() / (limits.len() as u128),
     };

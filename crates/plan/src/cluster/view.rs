@@ -33,8 +33,11 @@ pub struct PartitionSpec {
     pub id: PartitionId,
     /// The revision that changed its record last.
     pub version: Revision,
-    /// What it needs.
+    /// What it needs, and is given.
     pub demand: Resources,
+    /// What it was seen to use of it, parts per million. None: it was not seen yet, and counts as if it
+    /// used all.
+    pub observed_ppm: Option<u64>,
     /// The worker that has it, or is about to get it. None: nobody.
     pub worker: Option<Name>,
     /// The labels that its worker must have.
@@ -105,6 +108,8 @@ pub struct ClusterView {
     pub(super) resources: Vec<Name>,
     /// By partition, then by resource.
     pub(super) needs: Vec<u64>,
+    /// What each partition uses of what it needs: by partition, then by resource. None: all of it.
+    busy: Option<Vec<u64>>,
     /// By worker, then by resource. [`UNLIMITED`]: as much as anybody wants.
     pub(super) capacity: Vec<u128>,
     /// Where each partition is. Who is not known any more has nothing.
@@ -174,7 +179,8 @@ impl ClusterView {
         let need = |it: &PartitionSpec, r: &Name| if uncounted { it.demand.get(r) } else { 1 };
         let resources = if uncounted { resources } else { vec![counted] };
         let needs = partitions.iter().flat_map(|it| resources.iter().map(|r| need(it, r)));
-        let needs = needs.collect();
+        let needs: Vec<u64> = needs.collect();
+        let busy = busy(&partitions, &needs);
         let gives = |worker: &WorkerSpec, resource: &Name| match worker.capacity.get(resource) {
             0 => UNLIMITED,
             amount => u128::from(amount),
@@ -191,6 +197,7 @@ impl ClusterView {
             partitions,
             resources,
             needs,
+            busy,
             capacity,
             home,
             neighbors,
@@ -255,6 +262,22 @@ impl ClusterView {
         &self.neighbors[self.starts[at]..self.starts[at + 1]]
     }
 
+    /// What a partition uses, by resource, as far as it was seen.
+    pub(super) fn busy(&self, partition: u32) -> &[u64] {
+        let (at, count) = (partition as usize, self.resources.len());
+        &self.all_busy()[at * count..(at + 1) * count]
+    }
+
+    /// What all partitions use: by partition, then by resource.
+    pub(super) fn all_busy(&self) -> &[u64] {
+        self.busy.as_ref().unwrap_or(&self.needs)
+    }
+
+    /// Whether anybody was seen to use something else than what it needs.
+    pub(super) fn is_observed(&self) -> bool {
+        self.busy.is_some()
+    }
+
     /// What a partition needs, by resource.
     pub(super) fn needs(&self, partition: u32) -> &[u64] {
         let (at, count) = (partition as usize, self.resources.len());
@@ -292,6 +315,22 @@ impl ClusterView {
 /// Lengths were checked when the view was made.
 fn number(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// What partitions use of their needs. None: nobody was seen.
+fn busy(partitions: &[PartitionSpec], needs: &[u64]) -> Option<Vec<u64>> {
+    partitions.iter().any(|it| it.observed_ppm.is_some()).then(|| {
+        let resources = needs.len() / partitions.len().max(1);
+        let rows = partitions.iter().zip(needs.chunks(resources.max(1)));
+        let uses = |(it, row): (&PartitionSpec, &'_ [u64])| {
+            let ppm = u128::from(it.observed_ppm.unwrap_or(1_000_000));
+            let part = move |need: &u64| {
+                u64::try_from(u128::from(*need) * ppm / 1_000_000).unwrap_or(u64::MAX)
+            };
+            row.iter().map(part).collect::<Vec<u64>>()
+        };
+        rows.flat_map(uses).collect()
+    })
 }
 
 fn resources(partitions: &[PartitionSpec]) -> Vec<Name> {

@@ -56,11 +56,14 @@ fn partition(at: u32, workers: usize, most: u64) -> impl Strategy<Value = Partit
     let group = prop_oneof![Just(name("g")), Just(name("h"))];
     let apart = prop_oneof![3 => Just(BTreeSet::new()), 1 => btree_set(group, 0..=2)];
     let rests = prop::bool::weighted(0.1);
-    (amounts(most), option::of(0..=workers), requires, apart, rests).prop_map(
-        move |(demand, home, requires, apart, rests)| PartitionSpec {
+    let seen =
+        prop_oneof![3 => Just(None), 2 => option::of(0..=2_000_000_u64), 1 => any::<Option<u64>>()];
+    (amounts(most), option::of(0..=workers), requires, apart, rests, seen).prop_map(
+        move |(demand, home, requires, apart, rests, observed_ppm)| PartitionSpec {
             id: id(at),
             version: Revision(u64::from(at)),
             demand,
+            observed_ppm,
             worker: home.map(|home| name(&format!("w{home}"))),
             requires,
             apart,

@@ -194,6 +194,33 @@ fn what_was_moved_lately_is_not_moved_on() {
 }
 
 #[test]
+fn what_was_seen_counts_for_balance_and_what_is_declared_for_capacity() {
+    // All declare the same; those on a are busy, those on b idle.
+    let text = "
+        worker a cpu=100
+        worker b cpu=100
+        0 cpu=20 on a seen 1000000
+        1 cpu=20 on a seen 1000000
+        2 cpu=20 on b seen 0
+        3 cpu=20 on b seen 0";
+    let moved = "0: p/0 a -> b: its worker has more than its share\na=1/20% b=3/20% traffic=0\n";
+    assert_eq!(run(text), moved);
+    // Nobody was seen: all is even.
+    assert_eq!(
+        run(&text.replace(" seen 1000000", "").replace(" seen 0", "")),
+        "a=2/40% b=2/40% traffic=0\n"
+    );
+    // What b declares leaves no room, whatever it uses.
+    let full = text.replace("2 cpu=20", "2 cpu=70");
+    assert_eq!(run(&full), "a=2/40% b=2/0% traffic=0\n");
+    // What is seen to need more than a worker has is no reason against a place.
+    let hot = "
+        worker a cpu=100
+        0 cpu=100 seen 3000000";
+    assert_eq!(run(hot), "0: p/0 - -> a: nobody has it\na=1/300% traffic=0\n");
+}
+
+#[test]
 fn what_exchanges_much_is_brought_together_where_loads_allow_it() {
     let text = "
         worker a cpu=100

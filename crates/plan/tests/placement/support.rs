@@ -4,6 +4,7 @@
 //! worker a cpu=100 mem=5 zone=x max=3 draining     workers; resources by number, labels by text
 //! 0 cpu=10 on a needs zone=x                        partitions, of the network p
 //! 1 cpu=10 apart g                                  no two of the group g on one worker
+//! 2 cpu=10 seen 500000                              it uses half of what it needs
 //! 0 1 7                                             traffic between two of them
 //! ```
 
@@ -86,6 +87,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
         id: id(index.parse().unwrap()),
         version: Revision(1),
         demand: Resources::default(),
+        observed_ppm: None,
         worker: None,
         requires: BTreeMap::new(),
         apart: BTreeSet::new(),
@@ -102,6 +104,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
             }
             ("apart", _) => _ = partition.apart.insert(name(words.next().unwrap())),
             ("rests", _) => partition.rests = true,
+            ("seen", _) => partition.observed_ppm = Some(words.next().unwrap().parse().unwrap()),
             ("to", _) => partition.wish.target = Some(name(words.next().unwrap())),
             ("avoids", _) => partition.wish.avoid = Some(name(words.next().unwrap())),
             (_, Some((key, value))) => partition.demand.set(name(key), value.parse().unwrap()),

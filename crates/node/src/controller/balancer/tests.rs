@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Grant, Identity, Kind, Name, NetworkSpec, Operation, Owner,
-    Parallelism, PartitionId, PartitionPolicy, PartitionState, Process, Record, RegisterWorker,
-    Reply, Resources, RestoreEpoch, SessionId, Stamp, State, Term, Transaction, apply,
+    ApplyNetwork, ClusterId, Command, Grant, Identity, Kind, Load, LoadId, Name, NetworkSpec,
+    Operation, Owner, Parallelism, PartitionId, PartitionPolicy, PartitionState, Process, Record,
+    RegisterWorker, Reply, Resources, RestoreEpoch, SessionId, Stamp, State, Term, Transaction,
+    apply,
 };
 
 use super::{
-    decide::{Asked, Decision, Held, Why, decide},
+    decide::{Asked, Decision, Held, Why, decide, plan_now},
     is_unchanged, reason,
 };
 
@@ -174,6 +175,7 @@ fn settle(state: &mut State, sessions: &BTreeMap<Name, SessionId>) -> usize {
         if moves.is_empty() {
             return total;
         }
+        assert!(moves.len() <= 4.max(state.records_of(Kind::Partition).count() / 20));
         total += moves.len();
         let targets = moves.iter().map(|(id, to, _)| (id.clone(), Some(to.clone())));
         run(state, &Command::MovePartitions { moves: targets.collect(), basis });
@@ -201,6 +203,34 @@ fn a_lopsided_cluster_gets_even_and_then_stays_as_it_is() {
     }
     assert!(owned.values().all(|count| (18..=22).contains(count)), "{owned:?}");
     assert_eq!(settle(&mut state, &sessions), 0, "an even cluster stays");
+}
+
+/// The deviation of the workers' loads, parts per million.
+fn deviation(state: &State) -> u64 {
+    plan_now(state).unwrap().before.deviation_ppm
+}
+
+#[test]
+fn loads_that_drift_apart_are_brought_together_within_the_budget() {
+    let mut state =
+        State::new(Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) });
+    let workers = ["a", "b", "c", "d"];
+    let sessions = workers.map(|text| (name(text), worker(&mut state, text, 100_000)));
+    network(&mut state, 80);
+    for (at, (worker, session)) in (0..).zip(&sessions) {
+        let owner = Owner { worker: worker.clone(), session: *session };
+        grant(&mut state, NOW, at * 20..(at + 1) * 20, &owner);
+    }
+    // What a has gets three times as busy as the rest.
+    let load = |index: u32| {
+        let load_ppm = if index < 20 { 900_000 } else { 300_000 };
+        (LoadId::Partition(id(index)), Load { load_ppm })
+    };
+    run(&mut state, &Command::ReportLoads { loads: (0..80).map(load).collect() });
+    assert!(deviation(&state) > 500_000, "{}", deviation(&state));
+    let moved = settle(&mut state, &sessions.into());
+    assert!(deviation(&state) < 100_000, "{}", deviation(&state));
+    assert!(moved <= 12, "{moved} moves; ten busy ones leave a, or a few more idle ones come");
 }
 
 #[test]
