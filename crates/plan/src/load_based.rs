@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 
 use crate::{
-    loads::Loads,
+    loads::{Loads, targets},
     seating::{Seating, Seats},
     strategy::{BalanceStrategy, PartitionRequest, StrategyFailure},
 };
@@ -43,7 +43,9 @@ impl BalanceStrategy for LoadBased {
             of_process: vec![0; order.len()],
         };
         if request.view.has_conflicts() {
-            return Ok(Seating::of(request, order).seat(&filled)?.of_process);
+            let targets = targets(request.partitions, request.shares);
+            let seating = Seating::of(request, order, largest, &targets);
+            return Ok(seating.seat(&filled)?.of_process);
         }
         for process in order {
             let best = (0..request.partitions).max_by_key(|place| filled.rank(process, *place));

@@ -51,3 +51,14 @@ fn share(part: u64, total: u64) -> i64 {
     let share = u128::from(part.min(total)) * whole / u128::from(total.max(1));
     i64::try_from(share).unwrap_or(WHOLE)
 }
+
+/// So much of everything for each of `count` partitions as its share is of all shares; no shares: all
+/// alike.
+pub(crate) fn targets(count: u32, shares: &[u32]) -> Vec<i64> {
+    let all = shares.iter().map(|share| i128::from(*share)).sum::<i128>().max(1);
+    let part = |share: &u32| i64::try_from(i128::from(WHOLE) * i128::from(*share) / all);
+    match shares {
+        [] => vec![WHOLE / i64::from(count.max(1)); count as usize],
+        shares => shares.iter().map(|share| part(share).unwrap_or(WHOLE)).collect(),
+    }
+}

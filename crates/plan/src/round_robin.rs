@@ -34,7 +34,9 @@ impl BalanceStrategy for RoundRobin {
             turn: 0,
         };
         if request.view.has_conflicts() {
-            let dealt = Seating::of(request, order).seat(&dealt)?;
+            let each = i64::from(request.view.len() / request.partitions.max(1));
+            let targets = vec![each; dealt.members.len()];
+            let dealt = Seating::of(request, order, |_| 1, &targets).seat(&dealt)?;
             return Ok(dealt.of_process);
         }
         let turns = (0..request.partitions).cycle();

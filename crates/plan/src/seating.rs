@@ -1,16 +1,20 @@
 //! Places for processes of which some must not meet.
 //!
-//! One after the other takes the best place that is left for it, those with which the most others conflict
-//! first. Who finds none is the first to choose the next time; after some times, it is given up.
+//! One after the other takes the best place that is left for it. At first they come as the strategy has
+//! them, and partitions are claimed for the labels that fill them; then those with which the most others
+//! conflict come first, and before them who found no place before. After some times, it is given up.
 //! Finding such places is as hard as coloring a graph, so there may be some that are not found.
 
-use std::collections::BTreeSet;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use quorate_core::Name;
 
 use crate::{
     strategy::PartitionRequest,
-    tags::{Held, Tag},
+    tags::{Held, Tag, TagKey},
     view::NetworkView,
 };
 
@@ -34,7 +38,9 @@ pub(crate) trait Seats: Clone {
 pub(crate) struct Seating<'a> {
     pub(crate) view: &'a NetworkView<'a>,
     pub(crate) partitions: u32,
-    /// Who chooses when nobody was stuck yet.
+    /// Who chooses after whom in the first attempt.
+    pub(crate) own: Vec<u32>,
+    /// And then. The same processes.
     pub(crate) order: Vec<u32>,
     /// Who stays where it is, if it can, by process number. Empty: nobody is anywhere.
     pub(crate) homes: &'a [Option<u32>],
@@ -53,12 +59,19 @@ pub struct NoPlace {
 }
 
 impl<'a> Seating<'a> {
-    /// All processes in this order, but those that must not meet others before all.
-    pub(crate) fn of(request: &PartitionRequest<'a>, order: Vec<u32>) -> Self {
+    /// All processes in this order, who are nowhere, into partitions that are to have what `targets` says
+    /// of their sizes.
+    pub(crate) fn of(
+        request: &PartitionRequest<'a>,
+        own: Vec<u32>,
+        size: impl Fn(u32) -> i64,
+        targets: &[i64],
+    ) -> Self {
         let PartitionRequest { view, partitions, .. } = *request;
-        let mut all = view.tagged();
-        all.extend(order.into_iter().filter(|process| view.tags(*process).is_empty()));
-        Self { view, partitions, order: all, homes: &[], claims: BTreeSet::new() }
+        let mut order = view.tagged();
+        order.extend(own.iter().filter(|process| view.tags(**process).is_empty()));
+        let claims = claims(view, size, targets);
+        Self { view, partitions, own, order, homes: &[], claims }
     }
 
     /// Seats everybody in `order`, beginning with `seats`.
@@ -72,7 +85,7 @@ impl<'a> Seating<'a> {
                 held: Held::default(),
                 seated: vec![false; self.view.len() as usize],
                 seats: seats.clone(),
-                claims: attempt == 0,
+                begins: attempt == 0,
             };
             match round.run(&first, attempt < attempts / 2) {
                 Ok(()) => return Ok(round.seats),
@@ -106,7 +119,8 @@ struct Round<'a, S> {
     held: Held,
     seated: Vec<bool>,
     seats: S,
-    claims: bool,
+    /// Whether it is the first attempt.
+    begins: bool,
 }
 
 impl<S: Seats> Round<'_, S> {
@@ -114,14 +128,15 @@ impl<S: Seats> Round<'_, S> {
     fn run(&mut self, first: &[u32], homes: bool) -> Result<(), u32> {
         first.iter().try_for_each(|process| self.choose(*process))?;
         let seating = self.seating;
+        let order = if self.begins { &seating.own } else { &seating.order };
         if homes {
-            for &process in &seating.order {
+            for &process in order {
                 let home = seating.homes.get(process as usize).copied().flatten();
                 let home = home.filter(|home| !self.is_seated(process) && self.may(process, *home));
                 home.into_iter().for_each(|home| self.put(process, home));
             }
         }
-        seating.order.iter().try_for_each(|process| self.choose(*process))
+        order.iter().try_for_each(|process| self.choose(*process))
     }
 
     fn is_seated(&self, process: u32) -> bool {
@@ -141,7 +156,7 @@ impl<S: Seats> Round<'_, S> {
         let tags = self.seating.view.tags(process);
         partition < self.seating.partitions
             && self.held.fits(tags, partition)
-            && !(self.claims && tags.iter().any(|tag| self.is_anothers(partition, *tag)))
+            && !(self.begins && tags.iter().any(|tag| self.is_anothers(partition, *tag)))
     }
 
     /// Whether a partition is meant for another value.
@@ -155,5 +170,54 @@ impl<S: Seats> Round<'_, S> {
         self.held.put(self.seating.view.tags(process), partition);
         self.seated[process as usize] = true;
         self.seats.put(process, partition);
+    }
+}
+
+/// Claims partitions for the values of labels: the largest for the value that has most left.
+fn claims(
+    view: &NetworkView<'_>,
+    size: impl Fn(u32) -> i64,
+    targets: &[i64],
+) -> BTreeSet<(u32, Tag)> {
+    let mut left: BTreeMap<Tag, i64> = BTreeMap::new();
+    for process in view.numbers() {
+        for tag in view.tags(process) {
+            let label = matches!(view.tag_keys().get(tag.key as usize), Some(TagKey::Label(_)));
+            if label {
+                *left.entry(*tag).or_default() += size(process);
+            }
+        }
+    }
+    let mut partitions: Vec<(i64, u32)> = targets.iter().copied().zip(0..).collect();
+    partitions.sort_unstable_by_key(|(target, partition)| (Reverse(*target), *partition));
+    let keys: BTreeSet<u32> = left.keys().map(|tag| tag.key).collect();
+    let mut claims = BTreeSet::new();
+    for key in keys {
+        let of = |value| Tag { key, value };
+        let left = left.range(of(0)..=of(u32::MAX)).map(|(tag, left)| (*tag, *left)).collect();
+        claim(left, &partitions, &mut claims);
+    }
+    claims
+}
+
+/// The same, for the values of one label.
+fn claim(
+    mut left: BTreeMap<Tag, i64>,
+    partitions: &[(i64, u32)],
+    claims: &mut BTreeSet<(u32, Tag)>,
+) {
+    let mut without: BTreeSet<Tag> = left.keys().copied().collect();
+    for (at, (target, partition)) in partitions.iter().enumerate() {
+        // Everybody gets one at least.
+        let last = without.len() >= partitions.len() - at;
+        let may = left.iter_mut().filter(|(tag, _)| !last || without.contains(tag));
+        let Some((tag, left)) = may.max_by_key(|(tag, left)| (**left, Reverse(**tag))) else {
+            return;
+        };
+        if *left >= *target - *left || without.contains(tag) {
+            without.remove(tag);
+            *left -= target;
+            claims.insert((*partition, *tag));
+        }
     }
 }

@@ -25,7 +25,8 @@ pub struct NetworkPlan {
 pub struct Layout {
     /// By number.
     pub partitions: Vec<LaidOut>,
-    /// The standard deviation of their loads over the mean, parts per million.
+    /// The standard deviation over the mean of their loads, each in proportion to its share, parts per
+    /// million.
     pub deviation_ppm: u64,
 }
 

@@ -240,6 +240,18 @@ async fn constraints_are_kept_and_stored_with_the_partitions() {
     assert_eq!(refused.rule, "at most policy.partitions, 6, processes of group \"replicas\"");
 }
 
+#[test]
+fn a_deviation_is_relative_to_shares() {
+    let mut spec = chain(80, policy(0));
+    spec.policy.shares = vec![3, 1];
+    let state = Store::new().state();
+    let run = dry_run(&state, &Strategies::builtin(), &name("net"), spec, None).unwrap();
+    let after = run.plan.after;
+    let loads: Vec<u64> = after.partitions.iter().map(|partition| partition.load_ppm).collect();
+    assert!((700_000..=800_000).contains(&loads[0]) && loads.len() == 2, "{loads:?}");
+    assert!(after.deviation_ppm <= 100_000, "{}", after.deviation_ppm);
+}
+
 #[tokio::test]
 async fn constraints_that_cannot_be_kept_together_name_a_process() {
     let store = Store::new();

@@ -5,7 +5,7 @@
 //! both, the standard deviation of the parts' loads is at most the root of the product of the two
 //! tolerances, as a share of their mean.
 
-use crate::loads::WHOLE;
+use crate::loads::targets;
 
 /// Shares in parts per million.
 pub(super) const PPM: i64 = 1_000_000;
@@ -44,13 +44,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// So much of everything for each of `count` parts as its share is of all shares; none: all alike.
+    /// For `count` parts of these shares; none: all alike.
     pub(super) fn of(count: u32, shares: &[u32], tolerance: Tolerance) -> Self {
-        let all: i64 = shares.iter().map(|share| i64::from(*share)).sum();
-        let target: Vec<i64> = match shares {
-            [] => vec![WHOLE / i64::from(count.max(1)); count as usize],
-            shares => shares.iter().map(|share| ratio(WHOLE, i64::from(*share), all)).collect(),
-        };
+        let target = targets(count, shares);
         let part = |target: i64, ppm: u32| mul_ppm(target, i64::from(ppm));
         let below = |target: &i64| target - part(*target, tolerance.below_ppm.min(1_000_000));
         let above = |target: &i64| target + part(*target, tolerance.above_ppm);

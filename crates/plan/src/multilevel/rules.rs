@@ -52,7 +52,8 @@ pub(super) fn settle(
     let with_limbo = limits.with_limbo();
     let seats = Seated(Parts::new(graph, &with_limbo, of));
     let claims = claims(graph, limits, view, homes);
-    let seated = Seating { view, partitions, order, homes, claims }.seat(&seats)?;
+    let own = order.clone();
+    let seated = Seating { view, partitions, own, order, homes, claims }.seat(&seats)?;
     Ok(seated.0.into_of())
 }
 

@@ -187,9 +187,8 @@ fn partitions_are_claimed_for_the_labels_that_fill_them() {
     all(|strategy| {
         let plan = plan(strategy, &spec, (10, &[]), None).unwrap();
         assert_eq!(broken(&spec, plan.assignment.of_process()), None);
-        if strategy.name() == Multilevel::NAME {
-            assert!(plan.facts.imbalance_ppm <= 100_000, "{}", plan.facts.imbalance_ppm);
-        }
+        let imbalance = plan.facts.imbalance_ppm;
+        assert!(imbalance <= 100_000, "{}: {imbalance}", strategy.name());
     });
 }
 
