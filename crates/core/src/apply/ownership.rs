@@ -9,8 +9,8 @@
 //! assigned, releasing -- its network has it no more --> deleted -- released, session ends --> gone
 //! ```
 //!
-//! Invariants: a grant goes to a worker that takes partitions and holds the session named, of a
-//! partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required and holds the
+//! session named, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
 //! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an ownership.
 
 use std::{
@@ -31,7 +31,7 @@ use crate::{
     mutation::{Mutation, planted},
     name::Name,
     plan::Basis,
-    record::{Partition, PartitionState, Record, WorkerState},
+    record::{Partition, PartitionState, Record, Worker, WorkerState},
     rejection::{Reason, Rejection},
     reply::Reply,
     setting::Settings,
@@ -46,7 +46,9 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else { continue };
         let takes = worker(draft, &owner.worker).is_some_and(|worker| {
-            worker.state == WorkerState::Active && worker.session == Some(owner.session)
+            worker.state == WorkerState::Active
+                && worker.session == Some(owner.session)
+                && lacks(&worker, &partition).is_none()
         });
         if !takes || partition.state != PartitionState::Unassigned {
             continue;
@@ -130,7 +132,7 @@ pub(super) fn move_away(
             return Err(Rejection::new(Reason::NotFound, format!("no partition {id}")));
         };
         if let Some(target) = target {
-            takes_partitions(draft, target)?;
+            takes_partition(draft, target, &partition)?;
         }
         let before = changed;
         let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
@@ -163,13 +165,26 @@ fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
     Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
 }
 
-/// The worker that is to have a partition must be there and take partitions.
-fn takes_partitions(draft: &Draft<'_>, target: &Name) -> Result<(), Rejection> {
-    let rejection = match worker(draft, target).map(|worker| worker.state) {
-        Some(WorkerState::Active) => return Ok(()),
+/// The first label that a partition requires and a worker lacks.
+fn lacks<'a>(worker: &Worker, partition: &'a Partition) -> Option<(&'a String, &'a String)> {
+    partition.requires.iter().find(|(label, value)| worker.labels.get(*label) != Some(*value))
+}
+
+/// The worker that is to have a partition must be there, take partitions, and have the labels.
+fn takes_partition(
+    draft: &Draft<'_>,
+    target: &Name,
+    partition: &Partition,
+) -> Result<(), Rejection> {
+    let rejection = match worker(draft, target) {
         None => unknown(target),
-        Some(state) => {
-            let what = match state {
+        Some(worker) if worker.state == WorkerState::Active => {
+            let Some((label, value)) = lacks(&worker, partition) else { return Ok(()) };
+            let message = format!("worker {target} is not {label}={value}");
+            Rejection::new(Reason::PreconditionFailed, message)
+        }
+        Some(worker) => {
+            let what = match worker.state {
                 WorkerState::Down => "is down",
                 WorkerState::Draining => "drains",
                 _ => "is not ready",

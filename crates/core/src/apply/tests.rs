@@ -138,6 +138,36 @@ fn nobody_else_is_granted_what_somebody_owns() {
 }
 
 #[test]
+fn a_worker_without_the_labels_is_neither_granted_nor_meant() {
+    let (mut state, session, _) = owned();
+    let zone = |spec: &mut NetworkSpec| {
+        spec.processes[1].requires = [("zone".into(), "a".into())].into();
+    };
+    reapply(&mut state, zone, vec![0, 1, 1]);
+    let owner = Owner { worker: name("w"), session };
+    let grants = vec![Grant { partition: id(1), owner }];
+    let assigned = run(&mut state, Command::AssignPartitions { grants: grants.clone() });
+    assert_eq!(assigned, Ok(Reply::Changed { changed: 0 }));
+    let moves = vec![(id(1), Some(name("w")))];
+    let moved = Command::MovePartitions { moves, basis: Basis::default() };
+    let refused = run(&mut state, moved.clone()).unwrap_err();
+    assert_eq!((refused.reason, refused.field.as_str()), (Reason::PreconditionFailed, "target"));
+    assert_eq!(refused.message, "worker w is not zone=a");
+    let labels = [("zone".into(), "a".into())].into();
+    let register = RegisterWorker {
+        name: name("w"),
+        session,
+        address: "127.0.0.1:1".into(),
+        capacity: Resources::default(),
+        labels,
+    };
+    run(&mut state, Command::RegisterWorker(register)).unwrap();
+    assert_eq!(run(&mut state, moved), Ok(Reply::Changed { changed: 1 }));
+    let assigned = run(&mut state, Command::AssignPartitions { grants });
+    assert_eq!(assigned, Ok(Reply::Changed { changed: 1 }));
+}
+
+#[test]
 fn a_move_that_was_planned_on_something_else_is_refused() {
     let (mut state, _, _) = owned();
     let other = open(&mut state);
