@@ -10,7 +10,7 @@ use crate::loads::WHOLE;
 /// Shares in parts per million.
 pub(super) const PPM: i64 = 1_000_000;
 
-/// A process with more than this share of its part's target makes loads coarse, in parts per million.
+/// A process with more than this share of the mean load makes loads coarse, in parts per million.
 pub(super) const COARSE_PPM: i64 = 50_000;
 
 /// How far loads may be from their targets, in parts per million of them.

@@ -37,7 +37,7 @@ use self::{
     coarsen::{Goal, Levels},
     draw::Draw,
     graph::Graph,
-    limits::{COARSE_PPM, Limits, PPM, ratio},
+    limits::{COARSE_PPM, Limits, PPM, mul_ppm, ratio},
     parts::Parts,
     refine::{Effort, refine},
     repair::repair,
@@ -66,7 +66,7 @@ fn effort(graph: &Graph) -> Effort {
     match graph.edges() {
         0..60_000 => Effort { rounds: 8, seeds: 16, patience: 30, worth: 1_000 },
         60_000..200_000 => Effort { rounds: 5, seeds: 16, patience: 30, worth: 500 },
-        _ => Effort { rounds: 3, seeds: 16, patience: 6, worth: 200 },
+        _ => Effort { rounds: 3, seeds: 16, patience: 4, worth: 200 },
     }
 }
 
@@ -154,12 +154,14 @@ impl Multilevel {
             *of_part = best.graph.size(vertex).max(*of_part);
         }
         let limits = best.limits();
-        let share = |load: i64, part: u32| ratio(load, PPM, limits.target[part as usize]);
-        let coarse = (0..).zip(&largest).any(|(part, size)| share(*size, part) > COARSE_PPM);
+        let mean = (0..best.count()).map(|part| best.load(part)).sum::<i64>();
+        let mean = mean / i64::from(best.count());
+        let coarse = largest.iter().any(|size| *size > mul_ppm(mean, COARSE_PPM));
         // A process that is beyond the limit by itself says nothing about the others.
         let counts = (0..).zip(&largest);
         let counts = counts.filter(|(part, size)| **size <= limits.most[*part as usize]);
-        let shares: Vec<i64> = counts.map(|(part, _)| share(best.load(part), part)).collect();
+        let share = |part| ratio(best.load(part), PPM, limits.target[part as usize]);
+        let shares: Vec<i64> = counts.map(|(part, _)| share(part)).collect();
         let tolerance = self.tolerance.beyond(*shares.iter().min()?, *shares.iter().max()?);
         (coarse && tolerance != self.tolerance).then_some(Self { tolerance })
     }

@@ -244,6 +244,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Whether a part that loses some load has been and stays within its limits.
+    #[inline]
     fn may_leave(&self, part: u32, loads: &[i64]) -> bool {
         let (least, most) = (self.limits.least[part as usize], self.limits.most[part as usize]);
         let mut rest = 0;
@@ -257,6 +258,7 @@ impl<'a> Parts<'a> {
     }
 
     /// What it does to a part to get some load.
+    #[inline]
     fn joining(&self, part: u32, loads: &[i64]) -> Joining {
         let (least, most) = (self.limits.least[part as usize], self.limits.most[part as usize]);
         let (mut had, mut fits) = (0, true);

@@ -67,7 +67,7 @@ const NOT_WAITING: i64 = i64::MIN;
 
 /// A search does not go on to the neighbors of vertices that have more than this: it ends long
 /// before their turn.
-const SPREADING_DEGREE: usize = 200;
+const SPREADING_DEGREE: usize = 100;
 
 impl<'a, 'g> Search<'a, 'g> {
     fn new(parts: &'a mut Parts<'g>) -> Self {
