@@ -58,15 +58,18 @@ const COARSEST_PER_PART: u32 = 40;
 /// Smaller networks are partitioned several times, and the best one counts.
 const TRIES_MAX: u32 = 6;
 const TRIED_VERTICES: u32 = 20_000;
-/// How often they go around once more within their parts; larger ones do once.
-const CYCLES: u32 = 4;
+/// With how many vertices searches begin: at first, and each time that a network is gone through
+/// once more within its parts. Networks with many processes or edges do that only once.
+const SEEDS: usize = 16;
+const CYCLES: [usize; 6] = [SEEDS, SEEDS, SEEDS, SEEDS, 1, 1];
+const CYCLED_EDGES: usize = 60_000;
 
 /// Searches are fewer and shorter on larger graphs.
 fn effort(graph: &Graph) -> Effort {
     match graph.edges() {
-        0..60_000 => Effort { rounds: 8, seeds: 16, patience: 30, worth: 1_000 },
-        60_000..200_000 => Effort { rounds: 5, seeds: 16, patience: 30, worth: 500 },
-        _ => Effort { rounds: 3, seeds: 16, patience: 4, worth: 200 },
+        0..60_000 => Effort { rounds: 8, seeds: SEEDS, patience: 30, worth: 1_000 },
+        60_000..200_000 => Effort { rounds: 5, seeds: SEEDS, patience: 30, worth: 500 },
+        _ => Effort { rounds: 3, seeds: SEEDS, patience: 4, worth: 200 },
     }
 }
 
@@ -131,12 +134,13 @@ impl Multilevel {
         let goal = Goal::vertices(graph, coarsest);
         let levels = Levels::of(graph, None, goal, draw);
         let of = initial::split_all(levels.coarsest(graph), limits, self.tolerance, draw);
-        let mut of = uncoarsen(graph, &levels, limits, of, draw);
-        let cycles = if graph.len() < TRIED_VERTICES { CYCLES } else { 1 };
-        for _ in 0..cycles {
+        let mut of = uncoarsen(graph, &levels, limits, of, SEEDS, draw);
+        let small = graph.len() < TRIED_VERTICES && graph.edges() < CYCLED_EDGES;
+        let cycles = if small { CYCLES.as_slice() } else { &CYCLES[..1] };
+        for &seeds in cycles {
             let levels = Levels::of(graph, Some(&of), goal, draw);
             let coarse = levels.parts_of_coarsest(&of);
-            of = uncoarsen(graph, &levels, limits, coarse, draw);
+            of = uncoarsen(graph, &levels, limits, coarse, seeds, draw);
         }
         Parts::new(graph, limits, of)
     }
@@ -173,12 +177,13 @@ fn uncoarsen(
     levels: &Levels,
     limits: &Limits,
     of: Vec<u32>,
+    seeds: usize,
     draw: &mut Draw,
 ) -> Vec<u32> {
     let improve = |graph: &Graph, of: Vec<u32>, draw: &mut Draw| {
         let mut parts = Parts::new(graph, limits, of);
         repair(&mut parts);
-        refine(&mut parts, effort(graph), draw);
+        refine(&mut parts, Effort { seeds, ..effort(graph) }, draw);
         parts.into_of()
     };
     let mut of = improve(levels.coarsest(graph), of, draw);

@@ -12,9 +12,9 @@ use super::{draw::Draw, effort, fill_empty, parts::Parts, refine::refine, repair
 /// Up to how many vertices a graph is small.
 const SHAKEN_VERTICES: u32 = 2_000;
 /// How often it is shaken: at most, and in relation to what each time costs.
-const TIMES_MAX: u32 = 300;
-const COST_MAX: u32 = 100_000;
-const COST_PER_PART: u32 = 8;
+const TIMES_MAX: usize = 300;
+const COST_MAX: usize = 200_000;
+const COST_PER_PART: usize = 8;
 /// One vertex in so many is thrown, at most, and two more.
 const THROWN_SHARE: u32 = 10;
 
@@ -25,7 +25,7 @@ pub(super) fn shake(best: &mut Parts<'_>, draw: &mut Draw) {
         return;
     }
     let mut rank = (best.excess(), best.cut());
-    let cost = count.saturating_add(best.count().saturating_mul(COST_PER_PART));
+    let cost = count as usize + best.graph.edges() + best.count() as usize * COST_PER_PART;
     for _ in 0..(COST_MAX / cost.max(1)).min(TIMES_MAX) {
         let mut shaken = best.clone();
         throw(&mut shaken, draw);
