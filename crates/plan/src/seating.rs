@@ -85,9 +85,12 @@ impl<'a> Seating<'a> {
                 held: Held::default(),
                 seated: vec![false; self.view.len() as usize],
                 seats: seats.clone(),
+                members: vec![0; self.partitions as usize],
                 begins: attempt == 0,
             };
             match round.run(&first, attempt < attempts / 2) {
+                // Claims can keep everybody out of a partition.
+                Ok(()) if round.begins && round.members.contains(&0) => {}
                 Ok(()) => return Ok(round.seats),
                 Err(stuck) => {
                     answer = Err(self.no_place(stuck, &round.held));
@@ -119,6 +122,8 @@ struct Round<'a, S> {
     held: Held,
     seated: Vec<bool>,
     seats: S,
+    /// How many each partition has.
+    members: Vec<u32>,
     /// Whether it is the first attempt.
     begins: bool,
 }
@@ -169,6 +174,7 @@ impl<S: Seats> Round<'_, S> {
     fn put(&mut self, process: u32, partition: u32) {
         self.held.put(self.seating.view.tags(process), partition);
         self.seated[process as usize] = true;
+        self.members[partition as usize] += 1;
         self.seats.put(process, partition);
     }
 }

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Objective, in this order: loads within their limits, for every resource; little traffic between
-//! partitions. O(rounds * edges * log processes).
+//! partitions. O(rounds * edges * log processes). Where single processes are too large for the
+//! limits, they are loosened around the balance that can be reached: the last bit of it is not worth
+//! any amount of traffic.
 //!
 //! A network that has partitions already keeps them: see `again`. One with processes that must not meet
 //! gets them apart afterwards: see `rules`.
@@ -28,6 +30,7 @@ mod parts;
 mod refine;
 mod repair;
 mod rules;
+mod shake;
 #[cfg(test)]
 mod tests;
 
@@ -36,10 +39,11 @@ use self::{
     coarsen::{Goal, Levels},
     draw::Draw,
     graph::Graph,
-    limits::Limits,
+    limits::{COARSE_PPM, Limits, PPM, mul_ppm, ratio},
     parts::Parts,
     refine::{Effort, refine},
     repair::repair,
+    shake::shake,
 };
 use crate::strategy::{BalanceStrategy, PartitionRequest, StrategyFailure};
 
@@ -56,13 +60,18 @@ const COARSEST_PER_PART: u32 = 40;
 /// Smaller networks are partitioned several times, and the best one counts.
 const TRIES_MAX: u32 = 6;
 const TRIED_VERTICES: u32 = 20_000;
+/// With how many vertices searches begin: at first, and each time that a network is gone through
+/// once more within its parts. Networks with many processes or edges do that only once.
+const SEEDS: usize = 16;
+const CYCLES: [usize; 6] = [SEEDS, SEEDS, SEEDS, SEEDS, 1, 1];
+const CYCLED_EDGES: usize = 60_000;
 
 /// Searches are fewer and shorter on larger graphs.
 fn effort(graph: &Graph) -> Effort {
     match graph.edges() {
-        0..60_000 => Effort { rounds: 8, seeds: 16, patience: 60, worth: 1_000 },
-        60_000..200_000 => Effort { rounds: 5, seeds: 16, patience: 30, worth: 500 },
-        _ => Effort { rounds: 3, seeds: 16, patience: 15, worth: 200 },
+        0..60_000 => Effort { rounds: 8, seeds: SEEDS, patience: 30, worth: 1_000 },
+        60_000..200_000 => Effort { rounds: 5, seeds: SEEDS, patience: 30, worth: 500 },
+        _ => Effort { rounds: 3, seeds: SEEDS, patience: 4, worth: 200 },
     }
 }
 
@@ -93,7 +102,7 @@ impl BalanceStrategy for Multilevel {
                 let limits = Limits::of(count, request.shares, self.tolerance.widened());
                 return Ok(again::again(&graph, &limits, view, current, &mut draw)?);
             }
-            None => self.fresh(&graph, &limits, &mut draw)?,
+            None => self.fresh(&graph, &limits, request, &mut draw)?,
         };
         if view.has_conflicts() {
             return Ok(rules::keep(&graph, &limits, view, of, &mut draw)?);
@@ -102,22 +111,38 @@ impl BalanceStrategy for Multilevel {
     }
 }
 
+fn nothing() -> StrategyFailure {
+    StrategyFailure::new("nothing was tried")
+}
+
 impl Multilevel {
-    /// The best of several tries.
+    /// A network that has no partitions yet.
     fn fresh(
         &self,
         graph: &Graph,
         limits: &Limits,
+        request: &PartitionRequest<'_>,
         draw: &mut Draw,
     ) -> Result<Vec<u32>, StrategyFailure> {
+        let best = self.best(graph, limits, draw);
+        let Some(loosened) = best.as_ref().and_then(|best| self.loosened(best)) else {
+            return best.map(Parts::into_of).ok_or_else(nothing);
+        };
+        let limits = Limits::of(request.partitions, request.shares, loosened.tolerance);
+        loosened.best(graph, &limits, draw).map(Parts::into_of).ok_or_else(nothing)
+    }
+
+    /// The best of several tries.
+    fn best<'a>(&self, graph: &'a Graph, limits: &'a Limits, draw: &mut Draw) -> Option<Parts<'a>> {
         let tries = (TRIED_VERTICES / graph.len()).clamp(1, TRIES_MAX);
         let tries = (0..tries).map(|_| {
             let mut parts = self.once(graph, limits, &mut draw.split());
             fill_empty(&mut parts);
-            (parts.excess(), parts.cut(), parts.into_of())
+            (parts.excess(), parts.cut(), parts)
         });
-        let best = tries.min_by_key(|(excess, cut, _)| (*excess, *cut));
-        best.map(|(_, _, of)| of).ok_or_else(|| StrategyFailure::new("nothing was tried"))
+        let (_, _, mut best) = tries.min_by_key(|(excess, cut, _)| (*excess, *cut))?;
+        shake(&mut best, draw);
+        Some(best)
     }
 
     fn once<'a>(&self, graph: &'a Graph, limits: &'a Limits, draw: &mut Draw) -> Parts<'a> {
@@ -126,12 +151,40 @@ impl Multilevel {
         let goal = Goal::vertices(graph, coarsest);
         let levels = Levels::of(graph, None, goal, draw);
         let of = initial::split_all(levels.coarsest(graph), limits, self.tolerance, draw);
-        let of = uncoarsen(graph, &levels, limits, of, draw);
-        // Once more around, within the parts.
-        let levels = Levels::of(graph, Some(&of), goal, draw);
-        let of = levels.parts_of_coarsest(&of);
-        let of = uncoarsen(graph, &levels, limits, of, draw);
+        let mut of = uncoarsen(graph, &levels, limits, of, SEEDS, draw);
+        let small = graph.len() < TRIED_VERTICES && graph.edges() < CYCLED_EDGES;
+        let cycles = if small { CYCLES.as_slice() } else { &CYCLES[..1] };
+        for &seeds in cycles {
+            let levels = Levels::of(graph, Some(&of), goal, draw);
+            let coarse = levels.parts_of_coarsest(&of);
+            of = uncoarsen(graph, &levels, limits, coarse, seeds, draw);
+        }
         Parts::new(graph, limits, of)
+    }
+
+    /// Where single processes are so large that loads cannot be kept within their limits: a
+    /// strategy that tolerates as much beyond the balance that was reached as this one does beyond
+    /// a perfect one. None where loads are within their limits or processes are small.
+    fn loosened(&self, best: &Parts<'_>) -> Option<Self> {
+        if best.excess() == 0 || best.graph.len() >= TRIED_VERTICES {
+            return None;
+        }
+        let mut largest = vec![0; best.count() as usize];
+        for vertex in 0..best.graph.len() {
+            let of_part = &mut largest[best.of(vertex) as usize];
+            *of_part = best.graph.size(vertex).max(*of_part);
+        }
+        let limits = best.limits();
+        let mean = (0..best.count()).map(|part| best.load(part)).sum::<i64>();
+        let mean = mean / i64::from(best.count());
+        let coarse = largest.iter().any(|size| *size > mul_ppm(mean, COARSE_PPM));
+        // A process that is beyond the limit by itself says nothing about the others.
+        let counts = (0..).zip(&largest);
+        let counts = counts.filter(|(part, size)| **size <= limits.most[*part as usize]);
+        let share = |part| ratio(best.load(part), PPM, limits.target[part as usize]);
+        let shares: Vec<i64> = counts.map(|(part, _)| share(part)).collect();
+        let tolerance = self.tolerance.beyond(*shares.iter().min()?, *shares.iter().max()?);
+        (coarse && tolerance != self.tolerance).then_some(Self { tolerance })
     }
 }
 
@@ -141,12 +194,13 @@ fn uncoarsen(
     levels: &Levels,
     limits: &Limits,
     of: Vec<u32>,
+    seeds: usize,
     draw: &mut Draw,
 ) -> Vec<u32> {
     let improve = |graph: &Graph, of: Vec<u32>, draw: &mut Draw| {
         let mut parts = Parts::new(graph, limits, of);
         repair(&mut parts);
-        refine(&mut parts, effort(graph), draw);
+        refine(&mut parts, Effort { seeds, ..effort(graph) }, draw);
         parts.into_of()
     };
     let mut of = improve(levels.coarsest(graph), of, draw);
