@@ -10,6 +10,9 @@ use crate::loads::WHOLE;
 /// Shares in parts per million.
 pub(super) const PPM: i64 = 1_000_000;
 
+/// A process with more than this share of the mean load makes loads coarse, in parts per million.
+pub(super) const COARSE_PPM: i64 = 50_000;
+
 /// How far loads may be from their targets, in parts per million of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tolerance {
@@ -32,6 +35,22 @@ impl Tolerance {
     pub(super) fn widened(self) -> Self {
         let widened = |ppm: u32| ppm.saturating_add(ppm / 5);
         Self { above_ppm: widened(self.above_ppm), below_ppm: widened(self.below_ppm) }
+    }
+
+    /// For coarse loads, of which some parts have these shares of their targets, in parts per
+    /// million: as far above the largest, but at least [`COARSE_PPM`], and as far below the smallest
+    /// as this is above and below the target; nowhere less than this.
+    pub(super) fn beyond(self, smallest: i64, largest: i64) -> Self {
+        let above = i64::from(self.above_ppm).max(COARSE_PPM);
+        let to_ppm = |share: i64| u32::try_from(share.max(0)).unwrap_or(u32::MAX);
+        let (mut beyond, below) = (self, (PPM - i64::from(self.below_ppm)).max(0));
+        if largest > PPM + i64::from(self.above_ppm) {
+            beyond.above_ppm = to_ppm(mul_ppm(largest, PPM + above) - PPM);
+        }
+        if smallest < below {
+            beyond.below_ppm = to_ppm(PPM - mul_ppm(smallest, below));
+        }
+        beyond
     }
 }
 

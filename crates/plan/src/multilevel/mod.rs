@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Objective, in this order: loads within their limits, for every resource; little traffic between
-//! partitions. O(rounds * edges * log processes).
+//! partitions. O(rounds * edges * log processes). Where single processes are too large for the
+//! limits, they are loosened around the balance that can be reached: the last bit of it is not worth
+//! any amount of traffic.
 //!
 //! A network that has partitions already keeps them: see `again`.
 //!
@@ -26,6 +28,7 @@ mod limits;
 mod parts;
 mod refine;
 mod repair;
+mod shake;
 #[cfg(test)]
 mod tests;
 
@@ -34,10 +37,11 @@ use self::{
     coarsen::{Goal, Levels},
     draw::Draw,
     graph::Graph,
-    limits::Limits,
+    limits::{COARSE_PPM, Limits, PPM, mul_ppm, ratio},
     parts::Parts,
     refine::{Effort, refine},
     repair::repair,
+    shake::shake,
 };
 use crate::strategy::{BalanceStrategy, PartitionRequest, StrategyFailure};
 
@@ -54,13 +58,21 @@ const COARSEST_PER_PART: u32 = 40;
 /// Smaller networks are partitioned several times, and the best one counts.
 const TRIES_MAX: u32 = 6;
 const TRIED_VERTICES: u32 = 20_000;
+/// With how many vertices searches begin: at first, and each time that a network is gone through
+/// once more within its parts. Networks with many processes or edges do that only once.
+const SEEDS: usize = 16;
+const CYCLES: [usize; 6] = [SEEDS, SEEDS, SEEDS, SEEDS, 1, 1];
+const CYCLED_EDGES: usize = 60_000;
+/// Down to how many vertices, at least, and for each part.
+const CYCLED_MIN: u32 = 600;
+const CYCLED_PER_PART: u32 = 20;
 
 /// Searches are fewer and shorter on larger graphs.
 fn effort(graph: &Graph) -> Effort {
     match graph.edges() {
-        0..60_000 => Effort { rounds: 8, seeds: 16, patience: 60, worth: 1_000 },
-        60_000..200_000 => Effort { rounds: 5, seeds: 16, patience: 30, worth: 500 },
-        _ => Effort { rounds: 3, seeds: 16, patience: 15, worth: 200 },
+        0..60_000 => Effort { rounds: 8, seeds: SEEDS, patience: 30, worth: 1_000 },
+        60_000..200_000 => Effort { rounds: 5, seeds: SEEDS, patience: 30, worth: 500 },
+        _ => Effort { rounds: 3, seeds: SEEDS, patience: 4, worth: 200 },
     }
 }
 
@@ -91,30 +103,76 @@ impl BalanceStrategy for Multilevel {
             return Ok(again::again(&graph, &limits, current, &mut draw));
         }
         let limits = Limits::even(request.partitions, self.tolerance);
-        let tries = (TRIED_VERTICES / graph.len()).clamp(1, TRIES_MAX);
-        let tries = (0..tries).map(|_| {
-            let mut parts = self.once(&graph, &limits, &mut draw.split());
-            fill_empty(&mut parts);
-            (parts.excess(), parts.cut(), parts.into_of())
-        });
-        let best = tries.min_by_key(|(excess, cut, _)| (*excess, *cut));
-        best.map(|(_, _, of)| of).ok_or_else(|| StrategyFailure::new("nothing was tried"))
+        let nothing = || StrategyFailure::new("nothing was tried");
+        let strict = self.best(&graph, &limits, &mut draw).ok_or_else(nothing)?;
+        let Some(loosened) = self.loosened(&strict) else { return Ok(strict.into_of()) };
+        let limits = Limits::even(request.partitions, loosened.tolerance);
+        let strict = Parts::new(&graph, &limits, strict.into_of());
+        let loose = loosened.best(&graph, &limits, &mut draw).ok_or_else(nothing)?;
+        let better = (loose.excess(), loose.cut()) < (strict.excess(), strict.cut());
+        Ok(if better { loose } else { strict }.into_of())
     }
 }
 
 impl Multilevel {
+    /// The best of several tries.
+    fn best<'a>(&self, graph: &'a Graph, limits: &'a Limits, draw: &mut Draw) -> Option<Parts<'a>> {
+        let tries = (TRIED_VERTICES / graph.len()).clamp(1, TRIES_MAX);
+        let tries = (0..tries).map(|_| {
+            let mut parts = self.once(graph, limits, &mut draw.split());
+            fill_empty(&mut parts);
+            (parts.excess(), parts.cut(), parts)
+        });
+        let (_, _, mut best) = tries.min_by_key(|(excess, cut, _)| (*excess, *cut))?;
+        shake(&mut best, draw);
+        Some(best)
+    }
+
     fn once<'a>(&self, graph: &'a Graph, limits: &'a Limits, draw: &mut Draw) -> Parts<'a> {
         let parts = u32::try_from(limits.target.len()).unwrap_or(u32::MAX);
         let coarsest = parts.saturating_mul(COARSEST_PER_PART).max(COARSEST_MIN);
         let goal = Goal::vertices(graph, coarsest);
         let levels = Levels::of(graph, None, goal, draw);
         let of = initial::split_all(levels.coarsest(graph), limits, self.tolerance, draw);
-        let of = uncoarsen(graph, &levels, limits, of, draw);
-        // Once more around, within the parts.
-        let levels = Levels::of(graph, Some(&of), goal, draw);
-        let of = levels.parts_of_coarsest(&of);
-        let of = uncoarsen(graph, &levels, limits, of, draw);
+        let mut of = uncoarsen(graph, &levels, limits, of, SEEDS, draw);
+        let small = graph.len() < TRIED_VERTICES && graph.edges() < CYCLED_EDGES;
+        let (cycles, goal) = if small {
+            let coarsest = parts.saturating_mul(CYCLED_PER_PART).max(CYCLED_MIN);
+            (CYCLES.as_slice(), Goal::vertices(graph, coarsest))
+        } else {
+            (&CYCLES[..1], goal)
+        };
+        for &seeds in cycles {
+            let levels = Levels::of(graph, Some(&of), goal, draw);
+            let coarse = levels.parts_of_coarsest(&of);
+            of = uncoarsen(graph, &levels, limits, coarse, seeds, draw);
+        }
         Parts::new(graph, limits, of)
+    }
+
+    /// Where single processes are so large that loads cannot be kept within their limits: a
+    /// strategy that tolerates as much beyond the balance that was reached as this one does beyond
+    /// a perfect one. None where loads are within their limits or processes are small.
+    fn loosened(&self, best: &Parts<'_>) -> Option<Self> {
+        if best.excess() == 0 || best.graph.len() >= TRIED_VERTICES {
+            return None;
+        }
+        let mut largest = vec![0; best.count() as usize];
+        for vertex in 0..best.graph.len() {
+            let of_part = &mut largest[best.of(vertex) as usize];
+            *of_part = best.graph.size(vertex).max(*of_part);
+        }
+        let limits = best.limits();
+        let mean = (0..best.count()).map(|part| best.load(part)).sum::<i64>();
+        let mean = mean / i64::from(best.count());
+        let coarse = largest.iter().any(|size| *size > mul_ppm(mean, COARSE_PPM));
+        // A process that is beyond the limit by itself says nothing about the others.
+        let counts = (0..).zip(&largest);
+        let counts = counts.filter(|(part, size)| **size <= limits.most[*part as usize]);
+        let share = |part| ratio(best.load(part), PPM, limits.target[part as usize]);
+        let shares: Vec<i64> = counts.map(|(part, _)| share(part)).collect();
+        let tolerance = self.tolerance.beyond(*shares.iter().min()?, *shares.iter().max()?);
+        (coarse && tolerance != self.tolerance).then_some(Self { tolerance })
     }
 }
 
@@ -124,12 +182,13 @@ fn uncoarsen(
     levels: &Levels,
     limits: &Limits,
     of: Vec<u32>,
+    seeds: usize,
     draw: &mut Draw,
 ) -> Vec<u32> {
     let improve = |graph: &Graph, of: Vec<u32>, draw: &mut Draw| {
         let mut parts = Parts::new(graph, limits, of);
         repair(&mut parts);
-        refine(&mut parts, effort(graph), draw);
+        refine(&mut parts, Effort { seeds, ..effort(graph) }, draw);
         parts.into_of()
     };
     let mut of = improve(levels.coarsest(graph), of, draw);

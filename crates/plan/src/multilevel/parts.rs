@@ -2,12 +2,14 @@
 //!
 //! Invariant: the loads are those of the vertices, whatever was moved.
 
+use std::cmp::Reverse;
+
 use super::{
     graph::{Graph, Sums},
     limits::Limits,
 };
 
-/// Vertices with more edges than this have their connections kept.
+/// Vertices with more edges than this, or than there are parts, have their connections kept.
 pub(super) const HUB_DEGREE: usize = 48;
 
 /// Vertices in parts.
@@ -35,7 +37,8 @@ const NO_ROW: u32 = u32::MAX;
 
 impl Hubs {
     fn of(graph: &Graph, of: &[u32], parts: usize) -> Self {
-        let is_hub = |vertex: &u32| graph.neighbors(*vertex).len() > HUB_DEGREE;
+        let degree = HUB_DEGREE.min(parts);
+        let is_hub = |vertex: &u32| graph.neighbors(*vertex).len() > degree;
         let hubs: Vec<u32> = (0..graph.len()).filter(is_hub).collect();
         if hubs.is_empty() {
             return Self::default();
@@ -81,6 +84,15 @@ pub(super) struct Move {
     pub(super) gain: i64,
     /// By how much loads get further beyond their limits; negative: less so.
     pub(super) excess: i64,
+}
+
+/// What it does to a part to get some load.
+enum Joining {
+    Harmless,
+    /// A load gets beyond its limit, or further beyond.
+    Harmful,
+    /// It has too little so far.
+    Depends,
 }
 
 impl<'a> Parts<'a> {
@@ -175,18 +187,6 @@ impl<'a> Parts<'a> {
     pub(super) fn excess_of_move(&self, vertex: u32, to: u32) -> i64 {
         let (from, moved) = (self.of(vertex), self.graph.loads(vertex));
         let (left, joined) = (self.loads(from), self.loads(to));
-        // Nearly always nothing is beyond a limit, before or after.
-        let most = self.limits.most[to as usize];
-        let most_from = self.limits.most[from as usize];
-        let fits = joined.iter().zip(moved).all(|(sum, load)| sum + load <= most);
-        let was_good = left.iter().all(|sum| *sum <= most_from);
-        let rest = left.iter().zip(moved).map(|(sum, load)| sum - load).max().unwrap_or(0);
-        let had = joined.iter().copied().max().unwrap_or(0);
-        let enough =
-            rest >= self.limits.least[from as usize] && had >= self.limits.least[to as usize];
-        if fits && was_good && enough {
-            return 0;
-        }
         let after_from = left.iter().zip(moved).map(|(sum, load)| sum - load);
         let after_to = joined.iter().zip(moved).map(|(sum, load)| sum + load);
         self.excess_of(from, after_from) - self.excess_at(from) + self.excess_of(to, after_to)
@@ -201,30 +201,76 @@ impl<'a> Parts<'a> {
         if self.members(from) == 1 {
             return None;
         }
+        if let Some(row) = self.hubs.row(vertex, self.members.len()) {
+            let connected = (0..).zip(row.iter().copied()).filter(|(_, weight)| *weight > 0);
+            return self.best_of(vertex, row[from as usize], connected);
+        }
         self.sum_connections(vertex, sums);
-        let inside = sums.of(from);
-        let mut best: Option<(i64, i64, u32, i64)> = None;
-        for (to, weight) in sums.iter() {
-            if to == from {
-                continue;
-            }
+        let best = self.best_of(vertex, sums.of(from), sums.iter());
+        sums.clear();
+        best
+    }
+
+    /// The best move of those to parts with their connections.
+    fn best_of(
+        &self,
+        vertex: u32,
+        inside: i64,
+        connected: impl Iterator<Item = (u32, i64)>,
+    ) -> Option<Move> {
+        let (from, moved) = (self.of(vertex), self.graph.loads(vertex));
+        let may_leave = self.may_leave(from, moved);
+        let mut best: Option<(Move, i64)> = None;
+        for (to, weight) in connected {
             let gain = weight - inside;
-            if best.is_some_and(|(best, ..)| best > gain) {
+            if to == from || best.is_some_and(|(best, _)| best.gain > gain) {
                 continue;
             }
-            let excess = self.excess_of_move(vertex, to);
+            let excess = match self.joining(to, moved) {
+                Joining::Harmless if may_leave => 0,
+                Joining::Harmful if may_leave => continue,
+                _ => self.excess_of_move(vertex, to),
+            };
             if excess > 0 {
                 continue;
             }
             let room = self.limits.target[to as usize] - self.load(to);
-            let better =
-                |(other, other_room, other_to, _)| (gain, room, other_to) > (other, other_room, to);
-            if best.is_none_or(better) {
-                best = Some((gain, room, to, excess));
+            let rank = (gain, room, Reverse(to));
+            if best.is_none_or(|(best, other)| rank > (best.gain, other, Reverse(best.to))) {
+                best = Some((Move { to, gain, excess }, room));
             }
         }
-        sums.clear();
-        best.map(|(gain, _, to, excess)| Move { to, gain, excess })
+        best.map(|(found, _)| found)
+    }
+
+    /// Whether a part that loses some load has been and stays within its limits.
+    #[inline]
+    fn may_leave(&self, part: u32, loads: &[i64]) -> bool {
+        let (least, most) = (self.limits.least[part as usize], self.limits.most[part as usize]);
+        let mut rest = 0;
+        for (sum, load) in self.loads(part).iter().zip(loads) {
+            if *sum > most {
+                return false;
+            }
+            rest = rest.max(sum - load);
+        }
+        rest >= least
+    }
+
+    /// What it does to a part to get some load.
+    #[inline]
+    fn joining(&self, part: u32, loads: &[i64]) -> Joining {
+        let (least, most) = (self.limits.least[part as usize], self.limits.most[part as usize]);
+        let (mut had, mut fits) = (0, true);
+        for (sum, load) in self.loads(part).iter().zip(loads) {
+            fits &= sum + load <= most || *load == 0;
+            had = had.max(*sum);
+        }
+        match (had >= least, fits) {
+            (true, true) => Joining::Harmless,
+            (true, false) => Joining::Harmful,
+            (false, _) => Joining::Depends,
+        }
     }
 
     /// Adds up what a vertex's edges to each part weigh.

@@ -38,22 +38,25 @@ pub(super) fn refine_some(
     may_move: impl Fn(u32) -> bool,
 ) {
     let mut search = Search::new(parts);
+    let mut cut = search.parts.cut();
     for _ in 0..effort.rounds {
-        let before = (search.parts.excess(), search.parts.cut());
+        let excess = search.parts.excess();
         let improved = search.round(effort, draw, &may_move);
-        if before.0 == 0 && improved.saturating_mul(effort.worth) < before.1.max(1) {
+        if excess == 0 && improved.saturating_mul(effort.worth) < cut.max(1) {
             return;
         }
-        if before.0 > 0 && improved <= 0 && search.parts.excess() >= before.0 {
+        if excess > 0 && improved <= 0 && search.parts.excess() >= excess {
             return;
         }
+        cut -= improved;
     }
 }
 
 struct Search<'a, 'g> {
     parts: &'a mut Parts<'g>,
     sums: Sums,
-    /// The gain with which a vertex waits; only that entry of the heap counts.
+    /// The gain with which a vertex waits; only that entry of the heap counts. It may be less by now:
+    /// that shows when it is its turn.
     waiting: Vec<i64>,
     rests: Vec<bool>,
     heap: BinaryHeap<(i64, u32)>,
@@ -61,6 +64,10 @@ struct Search<'a, 'g> {
 }
 
 const NOT_WAITING: i64 = i64::MIN;
+
+/// A search does not go on to the neighbors of vertices that have more than this: it ends long
+/// before their turn.
+const SPREADING_DEGREE: usize = 100;
 
 impl<'a, 'g> Search<'a, 'g> {
     fn new(parts: &'a mut Parts<'g>) -> Self {
@@ -81,14 +88,10 @@ impl<'a, 'g> Search<'a, 'g> {
         for (vertex, rests) in (0..).zip(&mut self.rests) {
             *rests = !may_move(vertex);
         }
-        let order = draw.order(self.parts.graph.len());
-        let mut border = order.into_iter().filter(|&vertex| self.parts.is_on_border(vertex));
-        let border: Vec<u32> = border.by_ref().collect();
-        let mut improved = 0;
-        for seeds in border.chunks(effort.seeds.max(1)) {
-            improved += self.search(seeds, effort.patience);
-        }
-        improved
+        let mut border = draw.order(self.parts.graph.len());
+        border.retain(|&vertex| self.parts.is_on_border(vertex));
+        let searches = border.chunks(effort.seeds.max(1));
+        searches.map(|seeds| self.search(seeds, effort.patience)).sum()
     }
 
     fn search(&mut self, seeds: &[u32], patience: usize) -> i64 {
@@ -114,34 +117,49 @@ impl<'a, 'g> Search<'a, 'g> {
             self.moves.push((vertex, from));
             gained += found.gain;
             excess += found.excess;
-            if (-excess, gained) > best {
+            // What is as good counts as well: borders drift until they find a shorter way.
+            if (-excess, gained) >= best {
                 best = (-excess, gained);
                 kept = self.moves.len();
             } else if self.moves.len() - kept > patience {
                 break;
             }
-            self.touch_neighbors(vertex);
+            self.touch_neighbors(vertex, from);
         }
         for (_, vertex) in self.heap.drain() {
             self.waiting[vertex as usize] = NOT_WAITING;
         }
-        for (vertex, from) in self.moves.drain(..).skip(kept).collect::<Vec<_>>().into_iter().rev()
-        {
-            self.parts.shift(vertex, from);
+        while self.moves.len() > kept {
+            if let Some((vertex, from)) = self.moves.pop() {
+                self.parts.shift(vertex, from);
+            }
         }
+        self.moves.clear();
         best.1
     }
 
-    fn touch_neighbors(&mut self, vertex: u32) {
-        let graph = self.parts.graph;
-        for &(neighbor, _) in graph.neighbors(vertex) {
-            if self.rests[neighbor as usize] {
+    /// The neighbors of a vertex that was moved may gain more than they wait with, or wait for the
+    /// first time.
+    fn touch_neighbors(&mut self, vertex: u32, from: u32) {
+        let (graph, to) = (self.parts.graph, self.parts.of(vertex));
+        let neighbors = graph.neighbors(vertex);
+        let spreads = neighbors.len() <= SPREADING_DEGREE;
+        for &(neighbor, weight) in neighbors {
+            let (part, gain) = (self.parts.of(neighbor), self.waiting[neighbor as usize]);
+            // Those in the part that it moved to gain less than before.
+            if part == to || self.rests[neighbor as usize] {
                 continue;
             }
-            self.consider(neighbor);
+            if gain != NOT_WAITING {
+                let more = if part == from { 2 * weight } else { weight };
+                self.wait(neighbor, gain + more);
+            } else if spreads {
+                self.consider(neighbor);
+            }
         }
     }
 
+    /// Lets a vertex wait with what it would gain, if it may move anywhere.
     fn consider(&mut self, vertex: u32) {
         match self.parts.best_move(vertex, &mut self.sums) {
             Some(found) if self.waiting[vertex as usize] != found.gain => {

@@ -99,6 +99,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn shaking_makes_nothing_worse(graph in graphs(), seed in any::<u64>()) {
+        let limits = Limits::even(4, Tolerance::default());
+        let mut parts = Parts::new(&graph, &limits, drawn(&graph, 4, seed));
+        fill_empty(&mut parts);
+        let before = (parts.excess(), parts.cut());
+        let filled = (0..4).filter(|part| parts.members(*part) > 0).count();
+        shake(&mut parts, &mut Draw::new(seed));
+        prop_assert!((parts.excess(), parts.cut()) <= before);
+        prop_assert_eq!((0..4).filter(|part| parts.members(*part) > 0).count(), filled);
+    }
+}
+
+/// Processes with these loads, every two of them with traffic between them.
+fn pairs_of(loads: &[i64]) -> Graph {
+    let total: i64 = loads.iter().sum();
+    let count = u32::try_from(loads.len()).unwrap();
+    let pairs: Vec<_> = (0..count).step_by(2).map(|one| (one, one + 1, 1_000)).collect();
+    Graph::build(count, 1, loads.iter().map(|load| load * WHOLE / total).collect(), &pairs)
+}
+
+#[test]
+fn coarse_loads_do_not_tear_apart_what_talks_for_the_last_bit_of_balance() {
+    // Of 200 in two parts: 107 and 93 with both pairs torn apart, 109 and 91 with none.
+    let (graph, strict) = (pairs_of(&[55, 36, 57, 52]), Multilevel::default());
+    let limits = Limits::even(2, strict.tolerance);
+    let best = strict.best(&graph, &limits, &mut Draw::new(1)).unwrap();
+    assert!(best.excess() > 0 && best.cut() == 2_000);
+    let loosened = strict.loosened(&best).expect("single processes are large");
+    let limits = Limits::even(2, loosened.tolerance);
+    let best = loosened.best(&graph, &limits, &mut Draw::new(1)).unwrap();
+    assert_eq!((best.excess(), best.cut()), (0, 0));
+}
+
+#[test]
+fn a_process_beyond_the_limit_by_itself_loosens_it_for_nobody() {
+    let loads: Vec<i64> = std::iter::once(300).chain([1; 99]).collect();
+    let (graph, strict) = (pairs_of(&loads), Multilevel::default());
+    let limits = Limits::even(4, strict.tolerance);
+    let best = strict.best(&graph, &limits, &mut Draw::new(1)).unwrap();
+    assert!(best.excess() > 0);
+    let loosened = strict.loosened(&best).map_or(strict.tolerance, |loosened| loosened.tolerance);
+    assert_eq!(loosened.above_ppm, strict.tolerance.above_ppm);
+}
+
 #[test]
 fn a_hub_knows_what_it_is_connected_to() {
     let spokes: Vec<_> = (1..200).map(|leaf| (0, leaf, i64::from(leaf))).collect();

@@ -206,6 +206,9 @@ fn hostile() -> impl Strategy<Value = NetworkSpec> {
 }
 
 proptest! {
+    // Small networks are searched long.
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     /// Every strategy answers every network, with no partition empty, and the same on two threads.
     #[test]
     fn every_network_is_partitioned_the_same_everywhere(
