@@ -65,6 +65,9 @@ const TRIED_VERTICES: u32 = 20_000;
 const SEEDS: usize = 16;
 const CYCLES: [usize; 6] = [SEEDS, SEEDS, SEEDS, SEEDS, 1, 1];
 const CYCLED_EDGES: usize = 60_000;
+/// Down to how many vertices, at least, and for each part.
+const CYCLED_MIN: u32 = 600;
+const CYCLED_PER_PART: u32 = 20;
 
 /// Searches are fewer and shorter on larger graphs.
 fn effort(graph: &Graph) -> Effort {
@@ -124,12 +127,13 @@ impl Multilevel {
         request: &PartitionRequest<'_>,
         draw: &mut Draw,
     ) -> Result<Vec<u32>, StrategyFailure> {
-        let best = self.best(graph, limits, draw);
-        let Some(loosened) = best.as_ref().and_then(|best| self.loosened(best)) else {
-            return best.map(Parts::into_of).ok_or_else(nothing);
-        };
+        let strict = self.best(graph, limits, draw).ok_or_else(nothing)?;
+        let Some(loosened) = self.loosened(&strict) else { return Ok(strict.into_of()) };
         let limits = Limits::of(request.partitions, request.shares, loosened.tolerance);
-        loosened.best(graph, &limits, draw).map(Parts::into_of).ok_or_else(nothing)
+        let strict = Parts::new(graph, &limits, strict.into_of());
+        let loose = loosened.best(graph, &limits, draw).ok_or_else(nothing)?;
+        let better = (loose.excess(), loose.cut()) < (strict.excess(), strict.cut());
+        Ok(if better { loose } else { strict }.into_of())
     }
 
     /// The best of several tries.
@@ -153,7 +157,12 @@ impl Multilevel {
         let of = initial::split_all(levels.coarsest(graph), limits, self.tolerance, draw);
         let mut of = uncoarsen(graph, &levels, limits, of, SEEDS, draw);
         let small = graph.len() < TRIED_VERTICES && graph.edges() < CYCLED_EDGES;
-        let cycles = if small { CYCLES.as_slice() } else { &CYCLES[..1] };
+        let (cycles, goal) = if small {
+            let coarsest = parts.saturating_mul(CYCLED_PER_PART).max(CYCLED_MIN);
+            (CYCLES.as_slice(), Goal::vertices(graph, coarsest))
+        } else {
+            (&CYCLES[..1], goal)
+        };
         for &seeds in cycles {
             let levels = Levels::of(graph, Some(&of), goal, draw);
             let coarse = levels.parts_of_coarsest(&of);
