@@ -119,6 +119,7 @@ impl Cluster {
             version: Revision(1),
             demand: cpu(50 + u64::from(at) * 37 % 101),
             observed_ppm: None,
+            leaving: None,
             worker: None,
             requires: BTreeMap::new(),
             apart: BTreeSet::new(),

@@ -54,6 +54,7 @@ fn partition(at: u32, on: u32) -> PartitionSpec {
         version: Revision(1),
         demand: [(name(Resources::CPU_MILLIS), 50 + u64::from(at) % 101)].into_iter().collect(),
         observed_ppm: None,
+        leaving: None,
         worker: Some(name(&format!("w{on:04}"))),
         requires: BTreeMap::new(),
         apart: BTreeSet::new(),

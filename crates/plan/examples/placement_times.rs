@@ -67,6 +67,7 @@ impl Cluster {
             version: Revision(1),
             demand: [(cpu.clone(), 50 + draw.below(101))].into_iter().collect(),
             observed_ppm: None,
+            leaving: None,
             worker: None,
             requires: BTreeMap::new(),
             apart: BTreeSet::new(),

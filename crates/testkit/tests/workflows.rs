@@ -11,7 +11,7 @@ use quorate_client::network_file;
 use quorate_node::{
     core::{
         ClusterId, Command, ConnectionId, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
-        PartitionId, Record, RestoreEpoch, Stamp, State, apply,
+        PartitionId, Record, RestoreEpoch, Settings, Stamp, State, apply,
     },
     network::{Planned, plan_apply, summary},
 };
@@ -45,8 +45,7 @@ fn placed(state: &State, name: &Name) -> BTreeMap<Name, u32> {
 }
 
 /// Applies a network to an empty state, and checks what it made against a count by hand.
-fn check(name: &Name, mut spec: NetworkSpec, partitions: u32) {
-    spec.policy.partitions = partitions;
+fn check(name: &Name, spec: NetworkSpec, partitions: u32) {
     let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
     let mut state = State::new(identity);
     let planned = plan_apply(&state, &Strategies::builtin(), name, spec.clone()).unwrap();
@@ -87,8 +86,19 @@ fn check_all(files: &[PathBuf]) {
         let spec = network_file::read(file).unwrap_or_else(|error| panic!("{error}"));
         let name = Name::new(file.file_stem().unwrap().to_str().unwrap()).unwrap();
         let processes = u32::try_from(spec.processes.len()).unwrap();
+        let own = spec.policy.partitions;
         for partitions in [1, 2, 3, 4, 7, processes / 2, processes] {
-            check(&name, spec.clone(), partitions);
+            // Who must not meet needs some partitions, who must not part allows only some.
+            let mut spec = spec.clone();
+            (spec.policy.partitions, spec.policy.shares) = (partitions, Vec::new());
+            let refused = spec.validate(&Settings::default()).is_err();
+            let constrained = spec.processes.iter().any(|it| {
+                it.affinity.is_some() || it.anti_affinity.is_some() || !it.requires.is_empty()
+            });
+            assert!(!refused || (constrained && partitions != own), "{partitions} partitions");
+            if !refused {
+                check(&name, spec, partitions);
+            }
         }
     }
 }

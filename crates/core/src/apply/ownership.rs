@@ -30,7 +30,7 @@ use crate::{
     key::{Key, KeyRange, Kind, LoadId, PartitionId},
     mutation::{Mutation, planted},
     name::Name,
-    plan::Basis,
+    plan::{Basis, counts_on},
     record::{Partition, PartitionState, Record, Worker, WorkerState},
     rejection::{Reason, Rejection},
     reply::Reply,
@@ -133,6 +133,7 @@ pub(super) fn move_away(
         };
         if let Some(target) = target {
             takes_partition(draft, target, &partition)?;
+            stands_apart(draft, target, id, &partition)?;
         }
         let before = changed;
         let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
@@ -152,9 +153,7 @@ pub(super) fn move_away(
         };
         targets.extend(target.as_ref().filter(|_| changed > before && !stays));
     }
-    for target in targets {
-        fits(draft, target)?;
-    }
+    fit(draft, &targets)?;
     Ok(Reply::Changed { changed })
 }
 
@@ -196,29 +195,73 @@ fn takes_partition(
     Err(Rejection { field: "target".into(), ..rejection })
 }
 
-/// The worker must have room for what it owns and all that it is to have: what does not fit would
-/// go to another, or to nobody.
-fn fits(draft: &Draft<'_>, target: &Name) -> Result<(), Rejection> {
-    let Some(session) = worker(draft, target).and_then(|worker| worker.session) else {
+/// No other partition of one of its groups may be on the worker, or on its way there.
+fn stands_apart(
+    draft: &Draft<'_>,
+    target: &Name,
+    id: &PartitionId,
+    partition: &Partition,
+) -> Result<(), Rejection> {
+    if partition.apart.is_empty() {
         return Ok(());
-    };
-    let (mut owned, mut coming, mut bytes) = (0, 0, 0);
+    }
+    let all = KeyRange::Prefix(Kind::Partition, format!("{}/", id.network).into());
+    for (key, record) in draft.range(&all) {
+        let Record::Partition(other) = &record.value else { continue };
+        let group = other.apart.iter().find(|group| partition.apart.contains(*group));
+        let is_there = *key != Key::partition(id) && counts_on(other) == Some(target);
+        if let Some(group) = group.filter(|_| is_there) {
+            let other = String::from_utf8_lossy(&key.bytes);
+            let message = format!("worker {target} has {other} of the group {group}");
+            let rejection = Rejection::new(Reason::PreconditionFailed, message);
+            return Err(Rejection { field: "target".into(), ..rejection });
+        }
+    }
+    Ok(())
+}
+
+/// What a worker owns, and what else is to come to it.
+#[derive(Default)]
+struct Coming {
+    owned: u64,
+    coming: u64,
+    bytes: u64,
+}
+
+/// Workers must have room for what they own and all that they are to have: what does not fit would
+/// go to another, or to nobody. Looks at all partitions once.
+fn fit(draft: &Draft<'_>, targets: &BTreeSet<&Name>) -> Result<(), Rejection> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let mut to: BTreeMap<&Name, Coming> =
+        targets.iter().map(|target| (*target, Coming::default())).collect();
     let all = KeyRange::Prefix(Kind::Partition, Bytes::new());
     for (key, record) in draft.range(&all) {
         let Record::Partition(partition) = &record.value else { continue };
-        if partition.owner.as_ref().is_some_and(|owner| owner.worker == *target) {
-            owned += 1;
-        } else if partition.target.as_ref() == Some(target) {
-            coming += 1;
-            bytes += size::ending_of_partition(key, partition, target);
+        let owner = partition.owner.as_ref().map(|owner| &owner.worker);
+        if let Some(one) = owner.and_then(|owner| to.get_mut(owner)) {
+            one.owned += 1;
+        }
+        let target = partition.target.as_ref().filter(|target| owner != Some(*target));
+        if let Some((target, one)) = target.and_then(|it| Some((it, to.get_mut(it)?))) {
+            one.coming += 1;
+            one.bytes += size::ending_of_partition(key, partition, target);
         }
     }
+    to.into_iter().try_for_each(|(target, one)| has_room_for(draft, target, &one))
+}
+
+fn has_room_for(draft: &Draft<'_>, target: &Name, one: &Coming) -> Result<(), Rejection> {
+    let Some(session) = worker(draft, target).and_then(|worker| worker.session) else {
+        return Ok(());
+    };
     let (records, held) = draft.held(session);
     let settings = draft.settings();
-    has_room("target", owned + coming, settings)?;
+    has_room("target", one.owned + one.coming, settings)?;
     let limits = [
-        (records + coming, "session_records_max", settings.session_records_max),
-        (held + bytes, "session_record_bytes_max", settings.session_record_bytes_max),
+        (records + one.coming, "session_records_max", settings.session_records_max),
+        (held + one.bytes, "session_record_bytes_max", settings.session_record_bytes_max),
     ];
     match limits.into_iter().find(|(count, _, max)| count > max) {
         Some((count, limit, max)) => Err(Rejection::limit("target", limit, count, max)),

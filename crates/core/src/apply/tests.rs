@@ -168,6 +168,28 @@ fn a_worker_without_the_labels_is_neither_granted_nor_meant() {
 }
 
 #[test]
+fn nothing_is_meant_for_a_worker_that_has_another_of_its_group() {
+    let (mut state, session, epoch) = owned();
+    let groups = |spec: &mut NetworkSpec| {
+        spec.processes[0].anti_affinity = Some(name("g"));
+        spec.processes[1].anti_affinity = Some(name("g"));
+    };
+    reapply(&mut state, groups, vec![0, 1, 1]);
+    let moves = vec![(id(1), Some(name("w")))];
+    let moved = Command::MovePartitions { moves, basis: Basis::default() };
+    let refused = run(&mut state, moved.clone()).unwrap_err();
+    assert_eq!((refused.reason, refused.field.as_str()), (Reason::PreconditionFailed, "target"));
+    assert_eq!(refused.message, "worker w has n/0 of the group g");
+    let other = open(&mut state);
+    register(&mut state, "v", other).unwrap();
+    let away = vec![(id(0), Some(name("v")))];
+    run(&mut state, Command::MovePartitions { moves: away, basis: Basis::default() }).unwrap();
+    assert_eq!(run(&mut state, moved), Ok(Reply::Changed { changed: 1 }), "it is on its way");
+    release(&mut state, 0, epoch).unwrap();
+    assert!(grant(&mut state, 1, "w", session) > epoch);
+}
+
+#[test]
 fn a_move_that_was_planned_on_something_else_is_refused() {
     let (mut state, _, _) = owned();
     let other = open(&mut state);

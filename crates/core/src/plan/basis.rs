@@ -11,10 +11,11 @@
 //! Not named is what made moves worthwhile and not possible: loads and traffic of other workers. So a basis
 //! has as many parts as there are moves and workers at most, whatever those have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Move;
 use crate::{
     id::Revision,
     key::{Key, Kind},
@@ -52,6 +53,24 @@ impl Basis {
         records.sort();
         records.dedup();
         Self { records, targets: Vec::new() }
+    }
+
+    /// What some of the moves of its plan rely on.
+    #[must_use]
+    pub fn of_moves<'a>(&self, moves: impl IntoIterator<Item = &'a Move>) -> Self {
+        let (mut keys, mut targets) = (BTreeSet::new(), BTreeSet::new());
+        for Move { partition, from, to, .. } in moves {
+            keys.extend([Key::partition(partition), Key::network(&partition.network)]);
+            keys.extend(from.iter().chain([to]).map(Key::worker));
+            targets.insert(to);
+        }
+        if targets.is_empty() {
+            return Self::default();
+        }
+        let named = |key: &Key| key.kind == Kind::Setting || keys.contains(key);
+        let records = self.records.iter().filter(|(key, _)| named(key)).cloned().collect();
+        let targets = self.targets.iter().filter(|it| targets.contains(&it.worker));
+        Self { records, targets: targets.cloned().collect() }
     }
 
     /// The first record that has changed since, if any has; the worker's, if it is what a worker has.

@@ -153,6 +153,6 @@ fn placement(
         Some(workers) => ClusterView::of_network(then, name, workers),
     };
     let view = view.map_err(|error| Rejection::invalid("workers", error.to_string()))?;
-    let policy = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::default() };
+    let policy = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::of(then.settings()) };
     Ok(rebalance(&view, &policy))
 }

@@ -1,8 +1,11 @@
 //! `PartitionService` and `ConnectionService`: lists of what belongs to networks.
 
-use quorate_core::{Command, ConnectionId, Key, KeyRange, Kind, PartitionId, Reply, State};
+use quorate_core::{
+    Command, ConnectionId, Key, KeyRange, Kind, PartitionId, Reply, State,
+    rejection::Reason::StalePlan,
+};
 use quorate_proto::{
-    ConvertError,
+    ConvertError, ErrorDetails,
     convert::{
         self,
         record::record,
@@ -16,11 +19,12 @@ use quorate_proto::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
+    header,
     plans::Question,
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
-use crate::controller::balancer;
+use crate::{controller::balancer, network::PLANS_MAX};
 
 /// `PartitionService`.
 pub(super) struct Partitions {
@@ -123,18 +127,28 @@ impl PartitionService for Partitions {
     ) -> Result<Response<v1::BalanceResponse>, Status> {
         let (request, deadline) = self.writer.open(request);
         let sender = Sender::new(request.context, &"balance", deadline)?;
-        let (view, header) = self.reader.view(None, deadline).await?;
-        let plan = Question { reader: &self.reader, view, deadline }.balance().await?;
-        let moves = balancer::asked(&plan).map(|(id, to, _)| (id, Some(to)));
-        let moves: Vec<_> = moves.collect();
-        let (header, changed) = if moves.is_empty() {
-            (header, 0)
-        } else {
-            let basis = plan.basis.clone();
-            let moved = Command::MovePartitions { moves, basis };
-            match self.writer.commit(moved, &sender).await? {
-                (header, Reply::Changed { changed }) => (header, changed),
-                (_, reply) => return Err(wrong_reply(&reply)),
+        let mut plans = 1;
+        let (header, plan, changed) = loop {
+            let (view, header) = self.reader.view(None, deadline).await?;
+            let kept = sender.call.as_ref().and_then(|call| view.state.kept_reply(call)).cloned();
+            let plan = Question { reader: &self.reader, view, deadline }.balance().await?;
+            let moves: Vec<_> = balancer::asked(&plan).map(|(id, to, _)| (id, Some(to))).collect();
+            let (header, result) = match kept {
+                Some(outcome) => (header, outcome.result),
+                None if moves.is_empty() => break (header, plan, 0),
+                None => {
+                    let basis = balancer::asked_basis(&plan);
+                    let moved = Command::MovePartitions { moves, basis };
+                    let committed = self.writer.propose(moved, &sender).await?;
+                    let header = header::of_write(self.writer.coordinator(), &committed);
+                    (header, committed.outcome.result)
+                }
+            };
+            match result {
+                Ok(Reply::Changed { changed }) => break (header, plan, changed),
+                Ok(reply) => return Err(wrong_reply(&reply)),
+                Err(stale) if stale.reason == StalePlan && plans < PLANS_MAX => plans += 1,
+                Err(rejection) => return Err(ErrorDetails::from(rejection).into()),
             }
         };
         let (header, plan) = (Some(header.into()), Some((&plan).into()));

@@ -32,7 +32,7 @@ impl Question<'_> {
     ) -> Result<Explanation, Status> {
         self.ask(move |state| {
             let cluster = cluster(state)?;
-            let mut explained = explain(&cluster, &BalancePolicy::default(), &id)
+            let mut explained = explain(&cluster, &BalancePolicy::of(state.settings()), &id)
                 .ok_or_else(|| missing("partition", &format!("there is no partition {id}")))?;
             explained.leaving = leaving(state, &id);
             if let Some(only) = only {
@@ -49,7 +49,8 @@ impl Question<'_> {
     /// What would move if a worker were lost.
     pub(super) async fn worker_lost(self, worker: Name) -> Result<Plan, Status> {
         self.ask(move |state| {
-            let plan = what_if_lost(&cluster(state)?, &BalancePolicy::default(), &worker);
+            let plan =
+                what_if_lost(&cluster(state)?, &BalancePolicy::of(state.settings()), &worker);
             plan.ok_or_else(|| missing("name", &format!("there is no worker {worker}")))
         })
         .await

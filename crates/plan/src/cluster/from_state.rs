@@ -19,7 +19,7 @@ impl ClusterView {
     ) -> Result<Self, ClusterError> {
         let mut partitions = partitions(state, At::Target);
         partitions.retain(|it| it.id.network == *network);
-        let homeless = |it| PartitionSpec { worker: None, rests: false, ..it };
+        let homeless = |it| PartitionSpec { worker: None, leaving: None, rests: false, ..it };
         let partitions = partitions.into_iter().map(homeless).collect();
         let mut traffic = traffic(state);
         traffic.retain(|it| it.from.network == *network);
@@ -82,6 +82,12 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
         let moving = partition.state == PartitionState::Releasing;
         // Who nobody has is to go to its target, if that is said.
         let target = partition.target.clone().filter(|_| owner.is_none());
+        let leaving = match at {
+            At::Target if moving => {
+                owner.clone().filter(|owner| counts_on(partition) != Some(owner))
+            }
+            _ => None,
+        };
         let worker = match at {
             At::Target => counts_on(partition).cloned(),
             At::Owner => owner,
@@ -96,6 +102,7 @@ pub(super) fn partitions(state: &State, at: At) -> Vec<PartitionSpec> {
             worker,
             requires: partition.requires.clone(),
             apart: partition.apart.clone(),
+            leaving,
             rests: moving || deleted,
             wish: Wish { target, avoid: None },
         })

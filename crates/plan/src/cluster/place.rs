@@ -53,7 +53,7 @@ pub fn place(
     }
     let mut view = ClusterView::new(workers, partitions, &traffic(state))?;
     view.bytes = bytes(state, &view, waiting, candidates);
-    let policy = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::default() };
+    let policy = BalancePolicy { moves: Moves::Grants, ..BalancePolicy::of(state.settings()) };
     let mut draft = Draft::new(&view, policy);
     draft.give_homes();
     let grants = draft.moves.iter().filter_map(|step| {

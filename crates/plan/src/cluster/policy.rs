@@ -1,5 +1,7 @@
 //! What placement is to keep to.
 
+use quorate_core::Settings;
+
 use crate::multilevel::Tolerance;
 
 /// What placement is to keep to.
@@ -29,6 +31,24 @@ pub enum Moves {
     Needed,
     /// That, and what is worth it for balance and traffic.
     Worthwhile,
+}
+
+impl BalancePolicy {
+    /// What the settings of a cluster allow.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let ppm = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        Self {
+            tolerance: Tolerance {
+                above_ppm: ppm(settings.balance_above_ppm),
+                below_ppm: ppm(settings.balance_below_ppm),
+            },
+            moved_ppm_max: ppm(settings.balance_moved_ppm_max),
+            moved_load_ppm_max: ppm(settings.balance_moved_load_ppm_max),
+            gain_ppm_min: ppm(settings.balance_gain_ppm_min),
+            moves: Moves::Worthwhile,
+        }
+    }
 }
 
 impl Default for BalancePolicy {

@@ -44,6 +44,8 @@ pub struct PartitionSpec {
     pub requires: BTreeMap<String, String>,
     /// Groups of its network's partitions that it belongs to: no two of one group may be on one worker.
     pub apart: BTreeSet<Name>,
+    /// The worker that still runs it while it is on its way to another.
+    pub leaving: Option<Name>,
     /// Whether it stays where it is unless it must leave: it is moving, or moved lately.
     pub rests: bool,
     /// Where it should go when it needs a worker.

@@ -64,6 +64,7 @@ fn partition(at: u32, workers: usize, most: u64) -> impl Strategy<Value = Partit
             version: Revision(u64::from(at)),
             demand,
             observed_ppm,
+            leaving: None,
             worker: home.map(|home| name(&format!("w{home}"))),
             requires,
             apart,

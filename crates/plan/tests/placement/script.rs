@@ -221,6 +221,25 @@ fn what_was_seen_counts_for_balance_and_what_is_declared_for_capacity() {
 }
 
 #[test]
+fn what_still_runs_on_a_worker_is_waited_for() {
+    // Nobody knows how long 0 takes to leave b, which has no room for another until then.
+    let text = "
+        worker a cpu=100
+        worker b cpu=100
+        worker c cpu=100
+        0 cpu=90 on c leaves b rests
+        1 cpu=40 on a
+        2 cpu=40 on a";
+    let plan = rebalance(&Cluster::parse(text).view(), &policy());
+    let moves: Vec<_> = plan.moves().collect();
+    assert_eq!((moves.len(), &moves[0].to), (1, &name("b")));
+    assert_eq!(moves[0].waits_for, [id(0)]);
+    assert_eq!(plan.waves[0], [], "nothing can be moved now");
+    let free = rebalance(&Cluster::parse(&text.replace("leaves b", "")).view(), &policy());
+    assert_eq!(free.waves[0].len(), 1);
+}
+
+#[test]
 fn what_exchanges_much_is_brought_together_where_loads_allow_it() {
     let text = "
         worker a cpu=100

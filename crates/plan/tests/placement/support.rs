@@ -88,6 +88,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
         version: Revision(1),
         demand: Resources::default(),
         observed_ppm: None,
+        leaving: None,
         worker: None,
         requires: BTreeMap::new(),
         apart: BTreeSet::new(),
@@ -104,6 +105,7 @@ fn partition(index: &str, words: &[&str]) -> PartitionSpec {
             }
             ("apart", _) => _ = partition.apart.insert(name(words.next().unwrap())),
             ("rests", _) => partition.rests = true,
+            ("leaves", _) => partition.leaving = Some(name(words.next().unwrap())),
             ("seen", _) => partition.observed_ppm = Some(words.next().unwrap().parse().unwrap()),
             ("to", _) => partition.wish.target = Some(name(words.next().unwrap())),
             ("avoids", _) => partition.wish.avoid = Some(name(words.next().unwrap())),

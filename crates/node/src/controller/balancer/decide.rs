@@ -10,10 +10,7 @@ use quorate_core::{
     Kind, Name, Partition, PartitionId, PartitionState, Record, Settings, State,
     plan::{Basis, MoveReason, Plan},
 };
-use quorate_plan::{
-    Tolerance,
-    cluster::{BalancePolicy, ClusterError, ClusterView, Moves, rebalance},
-};
+use quorate_plan::cluster::{BalancePolicy, ClusterError, ClusterView, Moves, rebalance};
 
 /// Parts per million.
 const WHOLE_PPM: u64 = 1_000_000;
@@ -132,9 +129,10 @@ pub(crate) fn decide(state: &State, now_ms: u64) -> Result<Decision, ClusterErro
         return Ok(Decision::Held(Held::Disabled));
     }
     let (partitions, under_way) = counts(state);
-    let Some(policy) = policy(settings, partitions, under_way) else {
-        return Ok(Decision::Held(Held::UnderWay));
-    };
+    let left = policy(settings, partitions, under_way);
+    // What must leave is asked for all the same.
+    let needed = || BalancePolicy { moves: Moves::Needed, ..BalancePolicy::of(settings) };
+    let policy = left.unwrap_or_else(needed);
     let mut resting = 0;
     let view = ClusterView::of(state)?.resting(|id| {
         let rests = state.partition(id).is_some_and(|it| granted_lately(state, it, now_ms));
@@ -142,8 +140,11 @@ pub(crate) fn decide(state: &State, now_ms: u64) -> Result<Decision, ClusterErro
         rests
     });
     let plan = rebalance(&view, &policy);
-    let moves = asked(&plan).collect();
-    Ok(Decision::Ask(Asked { moves, basis: plan.basis, resting }))
+    let moves: Vec<_> = asked(&plan).collect();
+    if moves.is_empty() && left.is_none() {
+        return Ok(Decision::Held(Held::UnderWay));
+    }
+    Ok(Decision::Ask(Asked { moves, basis: asked_basis(&plan), resting }))
 }
 
 /// Plans as the settings say, but for what holds the balancer back.
@@ -151,7 +152,13 @@ pub(crate) fn decide(state: &State, now_ms: u64) -> Result<Decision, ClusterErro
 /// # Errors
 /// None for a state whose invariants hold.
 pub(crate) fn plan_now(state: &State) -> Result<Plan, ClusterError> {
-    Ok(rebalance(&ClusterView::of(state)?, &full_policy(state.settings())))
+    Ok(rebalance(&ClusterView::of(state)?, &BalancePolicy::of(state.settings())))
+}
+
+/// What those moves rely on that owners are asked for first.
+pub(crate) fn asked_basis(plan: &Plan) -> Basis {
+    let first = plan.waves.first().into_iter().flatten();
+    plan.basis.of_moves(first.filter(|one| one.from.is_some()))
 }
 
 /// What owners are asked for first. What waits for others is planned again when they have gone.
@@ -162,24 +169,9 @@ pub(crate) fn asked(plan: &Plan) -> impl Iterator<Item = (PartitionId, Name, Why
         .filter_map(|one| Some((one.partition.clone(), one.to.clone(), Why::of(&one.reason)?)))
 }
 
-/// What the settings allow.
-fn full_policy(settings: &Settings) -> BalancePolicy {
-    let ppm = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    BalancePolicy {
-        tolerance: Tolerance {
-            above_ppm: ppm(settings.balance_above_ppm),
-            below_ppm: ppm(settings.balance_below_ppm),
-        },
-        moved_ppm_max: ppm(settings.balance_moved_ppm_max),
-        moved_load_ppm_max: ppm(settings.balance_moved_load_ppm_max),
-        gain_ppm_min: ppm(settings.balance_gain_ppm_min),
-        moves: Moves::Worthwhile,
-    }
-}
-
 /// What may still be moved while some are on their way. None: nothing.
 fn policy(settings: &Settings, partitions: u64, under_way: u64) -> Option<BalancePolicy> {
-    let full = full_policy(settings);
+    let full = BalancePolicy::of(settings);
     let of_all = |ppm: u32| partitions.saturating_mul(u64::from(ppm)) / WHOLE_PPM;
     let allowed = of_all(full.moved_ppm_max).max(1);
     let left = allowed.checked_sub(under_way).filter(|left| *left > 0)?;
@@ -205,9 +197,9 @@ fn counts(state: &State) -> (u64, u64) {
 }
 
 /// Whether a partition was granted within the cooldown. A grant that the history does not hold any
-/// more counts as long ago.
+/// more counts as long ago, and so does one from far in the future: a clock was wrong then.
 fn granted_lately(state: &State, partition: &Partition, now_ms: u64) -> bool {
     let granted = partition.epoch.and_then(|epoch| state.history().get(epoch.revision));
-    let until = |time_ms: u64| time_ms.saturating_add(state.settings().balance_cooldown_ms);
-    granted.is_some_and(|event| now_ms < until(event.time_ms))
+    let cooldown_ms = state.settings().balance_cooldown_ms;
+    granted.is_some_and(|event| now_ms.abs_diff(event.time_ms) < cooldown_ms)
 }

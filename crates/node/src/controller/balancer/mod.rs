@@ -5,9 +5,9 @@
 //!                                                       owner releases -> assigner grants, to the target
 //! ```
 //!
-//! A plan is made on one state and refused when what it relies on has changed since: then the next look
-//! plans again. A new leader looks for the first time when it has led for one interval. When a look found
-//! nothing to do, the next ones cost a glance until workers, partitions, connections or settings change.
+//! A plan is made on one state and refused when what it relies on has changed since: then it is planned
+//! again, a few times. A new leader looks for the first time when it has led for one interval. When a look found
+//! nothing to do, the next ones cost a glance until workers, partitions, connections, settings or loads change.
 
 mod decide;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::decide::{Asked, Decision, decide};
 pub use self::decide::{Held, Why};
-pub(crate) use self::decide::{asked, plan_now};
+pub(crate) use self::decide::{asked, asked_basis, plan_now};
 use super::activity::Activity;
 use crate::{
     clock::Clock,
@@ -36,7 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A proposal without an outcome after so long is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// When a limit refuses all moves together, so many are tried one by one.
-const SINGLY_MAX: usize = 64;
+const SINGLY_MAX: usize = 8;
+/// How often a look plans anew because the cluster has changed meanwhile.
+const PLANS_MAX: usize = 3;
 
 /// Runs until `stop`.
 pub(super) async fn run(
@@ -62,7 +64,7 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = balancer.look() => {}
+            () = balancer.look_until_it_counts() => {}
         }
     }
 }
@@ -78,32 +80,41 @@ struct Balancer {
 }
 
 impl Balancer {
-    async fn look(&mut self) {
+    /// Looks, and looks again when the plan came too late.
+    async fn look_until_it_counts(&mut self) {
+        for _ in 0..PLANS_MAX {
+            if self.look().await != Some(Refused::Stale) {
+                return;
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Option<Refused> {
         let term = self.coordinator.leads();
         let new = term != self.term;
         self.term = term;
         if new || term.is_none() {
             self.settled = None;
             self.activity.looked(Some(Held::NotLeading));
-            return;
+            return None;
         }
         let view = self.coordinator.view();
         if self.settled.is_some_and(|since| is_unchanged(&view.state, since)) {
             self.settled = Some(view.state.revision());
             self.activity.looked(None);
-            return;
+            return None;
         }
-        let now_ms = self.clock.unix_ms().max(view.state.time_ms());
+        let now_ms = self.clock.unix_ms();
         let state = view.clone();
         let decided = self.coordinator.planner().run(move || decide(&state.state, now_ms)).await;
         let decision = match decided {
             Ok(Ok(decision)) => decision,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the state contradicts itself");
-                return;
+                return None;
             }
             // It was reported where it happened.
-            Err(_) => return,
+            Err(_) => return None,
         };
         match decision {
             Decision::Held(held) => {
@@ -115,25 +126,28 @@ impl Balancer {
                 let done = asked.moves.is_empty() && asked.resting == 0;
                 self.settled = done.then(|| view.state.revision());
                 if !asked.moves.is_empty() {
-                    self.ask(&view.state, asked).await;
+                    return self.ask(&view.state, asked).await;
                 }
             }
         }
+        None
     }
 
     /// Asks for all moves at once; when that is too much for a limit, for some of them one by one.
-    async fn ask(&self, state: &State, asked: Asked) {
+    async fn ask(&self, state: &State, asked: Asked) -> Option<Refused> {
         let Asked { moves, basis, .. } = asked;
-        if self.propose(&moves, basis).await != Some(Refused::Limit) {
-            return;
+        let refused = self.propose(&moves, basis).await;
+        if refused != Some(Refused::Limit) {
+            return refused;
         }
         for one in moves.into_iter().take(SINGLY_MAX) {
             let keys = [Key::partition(&one.0), Key::worker(&one.1)];
             let refused = self.propose(&[one], Basis::of(state, keys)).await;
             if refused == Some(Refused::Unanswered) {
-                return;
+                break;
             }
         }
+        None
     }
 
     async fn propose(&self, moves: &[(PartitionId, Name, Why)], basis: Basis) -> Option<Refused> {

@@ -14,7 +14,7 @@ use super::{
     is_unchanged, reason,
 };
 
-const NOW: u64 = 1_000_000;
+const NOW: u64 = 100_000_000;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -97,6 +97,18 @@ fn lopsided(partitions: u32) -> (State, BTreeMap<Name, SessionId>) {
     (state, [(name("old"), old), (name("new"), new)].into())
 }
 
+/// The worker that has everything gives less from now on.
+fn shrink(state: &mut State, session: SessionId, cpu_millis: u64) {
+    let register = RegisterWorker {
+        name: name("old"),
+        session,
+        address: "127.0.0.1:1".into(),
+        capacity: [(name(Resources::CPU_MILLIS), cpu_millis)].into_iter().collect(),
+        labels: BTreeMap::new(),
+    };
+    run(state, &Command::RegisterWorker(register));
+}
+
 fn later(state: &State) -> u64 {
     NOW + state.settings().balance_cooldown_ms
 }
@@ -131,11 +143,15 @@ fn what_was_granted_lately_stays() {
     assert_eq!((free.moves.len(), free.resting), (1, 0));
     assert_eq!(free.moves[0].1, name("new"));
     assert_eq!(free.moves[0].2, Why::Balance);
+    // Granted by a clock that was far ahead: long ago, for all that is known.
+    let behind = NOW - state.settings().balance_cooldown_ms;
+    assert_eq!(asked(decide(&state, behind).unwrap()).moves.len(), 1);
+    assert_eq!(asked(decide(&state, behind + 1).unwrap()).moves.len(), 0);
 }
 
 #[test]
 fn what_is_on_its_way_counts() {
-    let (mut state, _) = lopsided(100);
+    let (mut state, sessions) = lopsided(100);
     let then = later(&state);
     let first = asked(decide(&state, then).unwrap());
     assert_eq!(first.moves.len(), 5, "5% of 100");
@@ -148,19 +164,16 @@ fn what_is_on_its_way_counts() {
     let moves = second.moves.iter().map(|(id, to, _)| (id.clone(), Some(to.clone()))).collect();
     run(&mut state, &Command::MovePartitions { moves, basis: second.basis });
     assert_eq!(decide(&state, then).unwrap(), Decision::Held(Held::UnderWay));
+    // What must leave is asked for all the same.
+    shrink(&mut state, sessions[&name("old")], 90_000);
+    let needed = asked(decide(&state, then).unwrap());
+    assert!(needed.moves.iter().all(|it| it.2 == Why::Overload) && !needed.moves.is_empty());
 }
 
 #[test]
 fn an_overloaded_worker_is_relieved() {
     let (mut state, sessions) = lopsided(4);
-    let register = RegisterWorker {
-        name: name("old"),
-        session: sessions[&name("old")],
-        address: "127.0.0.1:1".into(),
-        capacity: [(name(Resources::CPU_MILLIS), 3_000)].into_iter().collect(),
-        labels: BTreeMap::new(),
-    };
-    run(&mut state, &Command::RegisterWorker(register));
+    shrink(&mut state, sessions[&name("old")], 3_000);
     let asked = asked(decide(&state, later(&state)).unwrap());
     assert_eq!(asked.moves.iter().map(|it| it.2).next(), Some(Why::Overload));
 }
