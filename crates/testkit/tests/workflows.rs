@@ -46,7 +46,6 @@ fn placed(state: &State, name: &Name) -> BTreeMap<Name, u32> {
 
 /// Applies a network to an empty state, and checks what it made against a count by hand.
 fn check(name: &Name, spec: NetworkSpec) {
-    let partitions = spec.policy.partitions;
     let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
     let mut state = State::new(identity);
     let planned = plan_apply(&state, &Strategies::builtin(), name, spec.clone()).unwrap();

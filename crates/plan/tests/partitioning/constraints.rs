@@ -88,7 +88,7 @@ fn all(check: impl Fn(&dyn BalanceStrategy)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(std::env::var("QUORATE_PLAN_CASES").map_or(400, |text| text.parse().unwrap())))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Every strategy, from nothing and from anywhere, keeps the rules or says what it cannot keep.
     #[test]
