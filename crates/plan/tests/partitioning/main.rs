@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 mod constraints;
+mod fuzz;
 mod properties;
 mod script;
 mod strategies;
