@@ -37,6 +37,10 @@ const WORKERS: usize = 4;
 /// How often partitions are moved.
 const MOVE_EVERY: Duration = Duration::from_secs(3);
 
+/// How the leader moves partitions by itself: often, and also what has just come.
+const BALANCE: [(&str, &str); 2] =
+    [("balance_interval_ms", "500"), ("balance_cooldown_ms", "1000")];
+
 /// How often a condition is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -175,11 +179,17 @@ fn grant(revision: Revision, key: &Key, current: Option<&Versioned<Record>>) -> 
     Grant { revision, partition: String::from_utf8_lossy(&key.bytes).into_owned(), owner }
 }
 
-/// Makes the partitions, and asks for some of them to be moved now and then.
+/// Makes the partitions, and asks for some of them to be moved now and then. So does the leader.
 async fn moves(bench: Arc<Bench>, seed: u64, stop: CancellationToken) {
     let (Ok(client), mut rng) = (bench.library(), StdRng::seed_from_u64(seed)) else { return };
     while !stop.is_cancelled() && client.apply_network(&name(NETWORK), spec()).await.is_err() {
         sleep(LOOK_EVERY).await;
+    }
+    for (setting, value) in BALANCE {
+        let key = Key::setting(&name(setting));
+        while !stop.is_cancelled() && client.put(&key, value).await.is_err() {
+            sleep(LOOK_EVERY).await;
+        }
     }
     while !stop.is_cancelled() {
         tokio::select! {

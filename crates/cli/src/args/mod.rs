@@ -33,7 +33,7 @@ pub(crate) use self::{
     network::{
         ConnectionCommand, NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand,
     },
-    node::{Dev, LogFormat, Serve},
+    node::{ConfigCommand, Dev, LogFormat, Serve},
     session::SessionCommand,
     settings::{Balance, SettingsCommand, Switch},
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
@@ -155,6 +155,9 @@ pub(crate) enum Command {
     Dev(Dev),
     /// Run one coordinator
     Serve(Serve),
+    /// Check configuration files, or print one to begin with
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show what each coordinator knows of itself
     #[command(after_help = cluster::STATUS_EXAMPLES)]
     Status,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,3 +87,30 @@ stop it gracefully. It ends with an error when its data is damaged or cannot be 
 Examples:
   quorate serve --config config/node1.toml --data-dir /var/lib/quorate
   QUORATE_DATA_DIR=/var/lib/quorate quorate serve --config node1.toml --log-format json";
+
+/// What to do with configuration files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check configuration files as `serve` would, and start nothing
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        /// The configuration files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print a complete, commented file for the first of three coordinators
+    #[command(after_help = DEFAULT_EXAMPLES)]
+    Default,
+}
+
+const CHECK_EXAMPLES: &str = "\
+The environment (QUORATE_DATA_DIR, ...) counts, as it does when a coordinator starts. Everything that is wrong
+is told at once; the exit code is 2 then.
+
+Examples:
+  quorate config check config/node1.toml
+  quorate config check config/node1.toml config/node2.toml config/node3.toml --output json";
+
+const DEFAULT_EXAMPLES: &str = "\
+Examples:
+  quorate config default > node1.toml";

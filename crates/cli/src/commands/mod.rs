@@ -6,6 +6,7 @@
 mod balance;
 mod bench;
 mod completions;
+mod config;
 mod context;
 pub(crate) mod explain;
 mod history;
@@ -50,6 +51,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Lock(args) => return lock::run(context, args).await,
         Command::Dev(args) => dev::run(context, args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Config(command) => config::run(context, command),
         Command::Status => status::run(context).await,
         Command::Member(command) => member::run(context, command).await,
         Command::Kv(command) => kv::run(context, command).await,

@@ -1,6 +1,7 @@
 //! What needs no cluster: unreachable endpoints, usage errors, help, completions, closed pipes.
 
 use std::{
+    fs,
     io::Read,
     process::Stdio,
     time::{Duration, Instant},
@@ -33,6 +34,29 @@ fn an_unreachable_cluster_is_exit_code_4_and_names_the_endpoints() {
         ran.fails(4, &[NOWHERE, "hint: tried"]);
         assert!(start.elapsed() < Duration::from_secs(30), "{args:?} took {:?}", start.elapsed());
     }
+}
+
+#[test]
+fn configuration_files_are_checked_without_a_cluster() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let files = [1, 2, 3].map(|id| format!("{root}/config/node{id}.toml"));
+    let files = files.iter().map(String::as_str);
+    let ran = run(NOWHERE, &["config", "check"].into_iter().chain(files).collect::<Vec<_>>(), b"");
+    let told = ran.text(0);
+    assert_eq!(told.lines().count(), 3, "{told}");
+    assert!(told.contains("node2.toml: valid, for member 2 of cluster quorate"), "{told}");
+
+    let default = run(NOWHERE, &["config", "default"], b"");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.toml");
+    fs::write(&file, default.text(0)).unwrap();
+    let mine = file.to_str().unwrap();
+    let json = run(NOWHERE, &["config", "check", mine, "--output", "json"], b"");
+    assert!(json.text(0).contains(r#""member_id":1"#), "{json:?}");
+    let wrong = default.text(0).replace("# heartbeat_ms = 150", "heartbeat_ms = 0");
+    fs::write(&file, wrong.replace("# plans_max = 4", "plans_max = 0")).unwrap();
+    let refused = run(NOWHERE, &["config", "check", mine], b"");
+    refused.fails(2, &["raft.heartbeat_ms", "limits.plans_max"]);
 }
 
 #[test]
