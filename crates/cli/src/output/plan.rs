@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use quorate_core::{
     NetworkSpec, PartitionId, ProcessEdge,
     plan::{
-        Alternative, Blocked, Explanation, Layout, Move, NetworkPlan, Plan, ProcessMove,
-        ProcessReason, Standing, Verdict,
+        Alternative, Blocked, Explanation, GranularityLimited, Layout, Move, NetworkPlan, Plan,
+        ProcessMove, ProcessReason, Standing, Verdict,
     },
 };
 use serde_json::{Value, json};
@@ -55,6 +55,11 @@ fn bar(load_ppm: u64, largest: u64) -> String {
 pub(crate) fn network_text(plan: &NetworkPlan) -> String {
     let NetworkPlan { before, after, moves, placement, .. } = plan;
     let mut out = layout_text(before, after);
+    if let Some(GranularityLimited { process, share_ppm }) = &after.limited {
+        let share = percent(*share_ppm);
+        writeln!(out, "\nLoads differ: process {process} alone needs {share} of what a partition has on average.")
+            .expect("a String takes everything");
+    }
     // Of a new network all processes are new.
     let moves: Vec<&ProcessMove> = match before.partitions.is_empty() {
         true => Vec::new(),
@@ -223,7 +228,13 @@ fn layout_json(layout: &Layout) -> Value {
         })
     };
     let partitions: Vec<Value> = layout.partitions.iter().map(partition).collect();
-    json!({ "partitions": partitions, "deviation_ppm": layout.deviation_ppm })
+    let limited = layout
+        .limited
+        .as_ref()
+        .map(|it| json!({ "process": it.process.to_string(), "share_ppm": it.share_ppm }));
+    json!({
+        "partitions": partitions, "deviation_ppm": layout.deviation_ppm, "limited_by": limited,
+    })
 }
 
 fn process_move_json(one: &ProcessMove) -> Value {

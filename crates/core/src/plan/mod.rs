@@ -11,7 +11,7 @@ use std::fmt;
 
 pub use basis::{Basis, Occupancy, counts_on};
 pub use explanation::{Alternative, Explanation, Verdict};
-pub use network::{LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
+pub use network::{GranularityLimited, LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
 
 use crate::{key::PartitionId, name::Name};
 

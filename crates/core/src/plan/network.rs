@@ -28,6 +28,17 @@ pub struct Layout {
     /// The standard deviation over the mean of their loads, each in proportion to its share, parts per
     /// million.
     pub deviation_ppm: u64,
+    /// What keeps it from being less. None: it is small, or processes are.
+    pub limited: Option<GranularityLimited>,
+}
+
+/// Loads are not even, and a single process is large for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GranularityLimited {
+    /// The process that needs most.
+    pub process: Name,
+    /// What it needs of what a partition has on average, parts per million.
+    pub share_ppm: u64,
 }
 
 /// One partition of a layout.

@@ -1,14 +1,14 @@
 //! What applying a network would do: it is applied, to a copy of the state. Pure.
 
 use std::{
-    cmp::{max, min},
+    cmp::{Reverse, max, min},
     collections::BTreeMap,
 };
 
 use quorate_core::{
-    ApplyOutcome, KeyRange, Kind, Name, NetworkSpec, PartitionId, PartitionState, ProcessEdge,
-    Record, Rejection, Reply, Stamp, State, apply,
-    plan::{LaidOut, Layout, NetworkPlan, Plan, ProcessMove, ProcessReason},
+    ApplyOutcome, KeyRange, Kind, Name, NetworkSpec, PartitionId, PartitionState, Process,
+    ProcessEdge, Record, Rejection, Reply, Resources, Stamp, State, apply,
+    plan::{GranularityLimited, LaidOut, Layout, NetworkPlan, Plan, ProcessMove, ProcessReason},
     rejection::Reason,
 };
 use quorate_plan::{
@@ -60,6 +60,11 @@ pub fn dry_run(
     Ok(DryRun { plan: NetworkPlan { outcome, before, after, moves, placement }, numbers })
 }
 
+/// Loads whose deviation is less are even.
+const EVEN_PPM: u64 = 100_000;
+/// A process that needs more of what a partition has on average may keep loads from being even.
+const COARSE_PPM: u64 = 50_000;
+
 /// A network in partitions, as it is stored.
 fn layout(state: &State, name: &Name) -> Layout {
     let range = KeyRange::Prefix(Kind::Partition, format!("{name}/").into());
@@ -76,8 +81,37 @@ fn layout(state: &State, name: &Name) -> Layout {
     let mut partitions: Vec<LaidOut> = partitions.collect();
     partitions.sort_by_key(|partition| partition.id.index);
     let loads: Vec<u64> = partitions.iter().map(|partition| partition.load_ppm).collect();
-    let shares = stored(state, name).map_or([].as_slice(), |(_, it)| &it.spec.policy.shares);
-    Layout { partitions, deviation_ppm: imbalance_of_shares_ppm(&loads, shares) }
+    let spec = stored(state, name).map(|(_, network)| &network.spec);
+    let shares = spec.map_or([].as_slice(), |spec| &spec.policy.shares);
+    let deviation_ppm = imbalance_of_shares_ppm(&loads, shares);
+    let limited = spec.filter(|_| deviation_ppm > EVEN_PPM);
+    let limited = limited.and_then(|spec| granularity(spec, &partitions));
+    Layout { partitions, deviation_ppm, limited }
+}
+
+/// The largest process of a network, if it is large for a partition.
+fn granularity(spec: &NetworkSpec, partitions: &[LaidOut]) -> Option<GranularityLimited> {
+    let total = demand(partitions);
+    let mean =
+        partitions.iter().map(|it| it.load_ppm).sum::<u64>() / partitions.len().max(1) as u64;
+    let share = |process: &Process| {
+        let mut needs = Resources::default();
+        needs.add(&process.needs, process.parallelism.min);
+        needs.dominant_share_ppm(&total)
+    };
+    let shares = spec.processes.iter().map(|process| (share(process), Reverse(&process.id)));
+    let (share, Reverse(process)) = shares.max()?;
+    let share_ppm = share.saturating_mul(1_000_000) / mean.max(1);
+    let limited = GranularityLimited { process: process.clone(), share_ppm };
+    (share_ppm > COARSE_PPM).then_some(limited)
+}
+
+/// What all partitions need together.
+fn demand(partitions: &[LaidOut]) -> Resources {
+    partitions.iter().fold(Resources::default(), |mut sum, it| {
+        sum.add(&it.demand, 1);
+        sum
+    })
 }
 
 /// The processes that change their partitions, by id.
@@ -92,10 +126,7 @@ fn process_moves(then: &State, name: &Name, before: &Layout, after: &Layout) -> 
     let (was, is) = (places(before), places(after));
     let gains = gains(&network.spec.connections, &was, &is);
     let partitions = u32::try_from(after.partitions.len()).unwrap_or(u32::MAX);
-    let total = after.partitions.iter().fold(quorate_core::Resources::default(), |mut sum, it| {
-        sum.add(&it.demand, 1);
-        sum
-    });
+    let total = demand(&after.partitions);
     let moved = network.spec.processes.iter().filter_map(|process| {
         let (from, to) = (was.get(&process.id).copied(), *is.get(&process.id)?);
         let gain = gains.get(&process.id).copied().unwrap_or(0);
@@ -106,7 +137,7 @@ fn process_moves(then: &State, name: &Name, before: &Layout, after: &Layout) -> 
             Some(_) if gain > 0 => ProcessReason::Traffic,
             Some(_) => ProcessReason::Balance,
         };
-        let mut needs = quorate_core::Resources::default();
+        let mut needs = Resources::default();
         needs.add(&process.needs, process.parallelism.min);
         let share = from.map_or(0, |_| needs.dominant_share_ppm(&total));
         let cost = i64::try_from(share).unwrap_or(i64::MAX);

@@ -423,6 +423,22 @@ async fn a_strategy_that_panics_changes_nothing() {
     assert_eq!(store.state().revision(), Revision(0));
 }
 
+#[test]
+fn a_plan_says_which_process_keeps_loads_apart() {
+    let store = Store::new();
+    let limited = |large: u64, partitions: u32| {
+        let mut spec = chain(40, policy(partitions));
+        spec.processes[7].needs = [(name(Resources::CPU_MILLIS), large)].into_iter().collect();
+        let run = dry_run(&store.state(), &Strategies::builtin(), &name("net"), spec, None);
+        run.unwrap().plan.after.limited.map(|it| (it.process.to_string(), it.share_ppm))
+    };
+    assert_eq!(limited(100, 4), None, "all are small");
+    assert_eq!(limited(500, 4), None, "large, and loads are even all the same");
+    let (process, share_ppm) = limited(9_000, 4).unwrap();
+    // 9,000 of 12,900 in four partitions.
+    assert_eq!((process.as_str(), share_ppm / 10_000), ("p007", 279));
+}
+
 /// What crosses partitions of the old edges.
 fn crossing(spec: &NetworkSpec, layout: &Layout) -> i64 {
     let place = |id: &Name| layout.partitions.iter().position(|it| it.processes.contains(id));

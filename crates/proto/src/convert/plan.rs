@@ -3,8 +3,9 @@
 use quorate_core::{
     Key, Name, PartitionId, Revision,
     plan::{
-        Alternative, Basis, Blocked, Explanation, LaidOut, Layout, Leaving, Move, MoveReason,
-        Occupancy, Plan, ProcessMove, ProcessReason, Rejected, Standing, Verdict, WorkerStanding,
+        Alternative, Basis, Blocked, Explanation, GranularityLimited, LaidOut, Layout, Leaving,
+        Move, MoveReason, Occupancy, Plan, ProcessMove, ProcessReason, Rejected, Standing, Verdict,
+        WorkerStanding,
     },
 };
 
@@ -117,7 +118,7 @@ impl TryFrom<v1::PartitionMove> for Move {
         };
         Ok(Self {
             partition: partition_id(&one.partition, "partition")?,
-            from: worker(&one.from, "from")?,
+            from: optional_name(&one.from, "from")?,
             to: name(&one.to, "to")?,
             reason,
             gain: one.gain,
@@ -128,7 +129,7 @@ impl TryFrom<v1::PartitionMove> for Move {
 }
 
 /// A worker's name; empty: none.
-fn worker(text: &str, field: &str) -> Result<Option<Name>, ConvertError> {
+fn optional_name(text: &str, field: &str) -> Result<Option<Name>, ConvertError> {
     if text.is_empty() { Ok(None) } else { name(text, field).map(Some) }
 }
 
@@ -269,8 +270,8 @@ pub fn explanation(
 ) -> Result<Explanation, ConvertError> {
     Ok(Explanation {
         partition,
-        worker: worker(&answer.worker, "worker")?,
-        leaving: worker(&answer.leaving, "leaving")?,
+        worker: optional_name(&answer.worker, "worker")?,
+        leaving: optional_name(&answer.leaving, "leaving")?,
         traffic: answer.traffic,
         load_ppm: answer.load_ppm,
         fair_ppm: answer.fair_ppm,
@@ -289,6 +290,11 @@ impl From<&Layout> for v1::Layout {
         Self {
             partitions: layout.partitions.iter().map(partition).collect(),
             deviation_ppm: layout.deviation_ppm,
+            limited_by: layout
+                .limited
+                .as_ref()
+                .map_or_else(String::new, |it| it.process.to_string()),
+            limited_ppm: layout.limited.as_ref().map_or(0, |it| it.share_ppm),
         }
     }
 }
@@ -306,7 +312,10 @@ impl TryFrom<v1::Layout> for Layout {
             })
         };
         let partitions = each(layout.partitions, "partitions", partition)?;
-        Ok(Self { partitions, deviation_ppm: layout.deviation_ppm })
+        let limited = optional_name(&layout.limited_by, "limited_by")?;
+        let share_ppm = layout.limited_ppm;
+        let limited = limited.map(|process| GranularityLimited { process, share_ppm });
+        Ok(Self { partitions, deviation_ppm: layout.deviation_ppm, limited })
     }
 }
 

@@ -3,8 +3,9 @@
 use quorate_core::{
     Key, Name, PartitionId, Resources, Revision,
     plan::{
-        Alternative, Basis, Blocked, Explanation, LaidOut, Layout, Leaving, Move, MoveReason,
-        Occupancy, Plan, ProcessMove, ProcessReason, Rejected, Standing, Verdict, WorkerStanding,
+        Alternative, Basis, Blocked, Explanation, GranularityLimited, LaidOut, Layout, Leaving,
+        Move, MoveReason, Occupancy, Plan, ProcessMove, ProcessReason, Rejected, Standing, Verdict,
+        WorkerStanding,
     },
 };
 use quorate_proto::{ConvertError, convert::plan::explanation, v1};
@@ -78,8 +79,12 @@ fn plans_come_back() {
 fn layouts_and_moves_of_processes_come_back() {
     let demand: Resources = [(name("cpu_millis"), 5)].into_iter().collect();
     let laid_out = LaidOut { id: id(1), processes: vec![name("p")], demand, load_ppm: 1 };
-    let layout = Layout { partitions: vec![laid_out], deviation_ppm: 2 };
-    assert_eq!(Layout::try_from(v1::Layout::from(&layout)), Ok(layout));
+    let limited = GranularityLimited { process: name("p"), share_ppm: 60_000 };
+    for limited in [None, Some(limited)] {
+        let partitions = vec![laid_out.clone()];
+        let layout = Layout { partitions, deviation_ppm: 2, limited };
+        assert_eq!(Layout::try_from(v1::Layout::from(&layout)), Ok(layout));
+    }
     let reasons = [
         ProcessReason::New,
         ProcessReason::PartitionGone,
