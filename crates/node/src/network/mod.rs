@@ -20,6 +20,8 @@ mod planned;
 mod summary;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub use apply::{AppliedNetwork, ApplyError, PLANS_MAX, Wanted, apply_network};

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
 mod constraints;
-mod fuzz;
 mod properties;
 mod script;
 mod strategies;

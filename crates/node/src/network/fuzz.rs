@@ -1,23 +1,38 @@
 //! Networks that were damaged as bytes: refused, or planned by every strategy, or told why not.
 
-use quorate_core::{NetworkSpec, Settings, codec};
+use quorate_core::{
+    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources, Settings,
+    codec,
+};
 use quorate_fuzz::Target;
 use quorate_plan::{NetworkView, PartitionRequest, Seed, Strategies, partition};
 
-use crate::support::{edge, name, network, process};
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
 
 fn sample(processes: u32, partitions: u32) -> Vec<u8> {
-    let id = |at: u32| format!("p{at:03}");
-    let mut spec = network(
-        (0..processes).map(|at| process(&id(at), u64::from(at) * 7 % 5)).collect(),
-        (1..processes).map(|at| edge(&id(at / 2), &id(at), u64::from(at))).collect(),
-    );
-    spec.policy.partitions = partitions;
-    spec.policy.strategy = name("multilevel");
-    spec.policy.shares = (0..partitions).map(|at| at % 3 + 1).collect();
-    for (process, zone) in spec.processes.iter_mut().zip(["a", "b"].iter().cycle()) {
-        process.requires.insert("zone".into(), (*zone).into());
-    }
+    let id = |at: u32| name(&format!("p{at:03}"));
+    let zone = |at: u32| if at % 2 == 0 { "a" } else { "b" };
+    let process = |at: u32| Process {
+        id: id(at),
+        component: "c".into(),
+        needs: [(name(Resources::CPU_MILLIS), u64::from(at) * 7 % 5)].into_iter().collect(),
+        parallelism: Parallelism { min: 1, max: 1 },
+        requires: [("zone".to_owned(), zone(at).to_owned())].into(),
+        affinity: None,
+        anti_affinity: None,
+    };
+    let edge = |at: u32| ProcessEdge { from: id(at / 2), to: id(at), rate: at.into() };
+    let mut spec = NetworkSpec {
+        processes: (0..processes).map(process).collect(),
+        connections: (1..processes).map(edge).collect(),
+        policy: PartitionPolicy {
+            partitions,
+            strategy: name("multilevel"),
+            shares: (0..partitions).map(|at| at % 3 + 1).collect(),
+        },
+    };
     spec.processes[0].affinity = Some(name("g"));
     spec.processes[2].affinity = Some(name("g"));
     spec.processes[1].anti_affinity = Some(name("h"));
