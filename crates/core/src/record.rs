@@ -266,6 +266,22 @@ pub struct Process {
     pub anti_affinity: Option<Name>,
 }
 
+impl Process {
+    /// One that needs nothing, runs once and has no constraints.
+    #[must_use]
+    pub fn new(id: Name, component: impl Into<String>) -> Self {
+        Self {
+            id,
+            component: component.into(),
+            needs: Resources::default(),
+            parallelism: Parallelism { min: 1, max: 1 },
+            requires: BTreeMap::new(),
+            affinity: None,
+            anti_affinity: None,
+        }
+    }
+}
+
 /// Bounds of parallelism: `1 <= min <= max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parallelism {

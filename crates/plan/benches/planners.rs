@@ -6,6 +6,8 @@
 //!
 //! Every answer is checked once for what it must be before it is timed.
 
+mod clusters;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     hint::black_box,
@@ -13,37 +15,18 @@ use std::{
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionId, PartitionPolicy, Process, ProcessEdge, Resources,
-    Revision, WorkerState, plan::Plan,
+    NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources, Revision,
+    WorkerState,
 };
 use quorate_plan::{
     NetworkView, Observation, ObservedProcess, PartitionRequest, ScaleHistory, ScalePolicy,
     ScaleRequest, Seed, Strategies,
     allocate::{AllocationPolicy, Pool, PoolView, RequestId, Tenant, WaitingRequest, allocate},
-    cluster::{BalancePolicy, ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec, rebalance},
+    cluster::{BalancePolicy, rebalance},
     partition, scale,
 };
 
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a valid name")
-}
-
-fn cpu(amount: u64) -> Resources {
-    [(name(Resources::CPU_MILLIS), amount)].into_iter().collect()
-}
-
-/// SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
+use self::clusters::{Cluster, Draw, cpu, name};
 
 /// Pipelines of 20 stages side by side; a tenth of the edges lead to another pipeline.
 fn flow(processes: u64) -> NetworkSpec {
@@ -51,13 +34,9 @@ fn flow(processes: u64) -> NetworkSpec {
     let mut draw = Draw(5);
     let id = |at: u64| name(&format!("p{at:07}"));
     let process = |at: u64| Process {
-        id: id(at),
-        component: "noop".to_owned(),
         needs: cpu(50 + at * 37 % 101),
         parallelism: Parallelism { min: 1, max: 16 },
-        requires: BTreeMap::new(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(id(at), "noop")
     };
     let mut edges: BTreeMap<(u64, u64), u64> = BTreeMap::new();
     for from in (0..processes).filter(|at| at % STAGES < STAGES - 1) {
@@ -95,78 +74,23 @@ fn partitioning(c: &mut Criterion) {
     group.finish();
 }
 
-/// Workers in three zones, and partitions of networks of 100, each of which sends to the next two.
-struct Cluster {
-    workers: Vec<WorkerSpec>,
-    partitions: Vec<PartitionSpec>,
-    traffic: Vec<Traffic>,
-}
-
-impl Cluster {
-    fn new(workers: u32, partitions: u32) -> Self {
-        let worker = |at: u32| WorkerSpec {
-            name: name(&format!("w{at:04}")),
-            version: Revision(1),
-            capacity: cpu(u64::from(partitions / workers) * 150),
-            labels: BTreeMap::from([("zone".to_owned(), format!("z{}", at % 3))]),
-            partitions_max: u64::MAX,
-            state: WorkerState::Active,
-        };
-        let id =
-            |at: u32| PartitionId { network: name(&format!("n{:04}", at / 100)), index: at % 100 };
-        let partition = |at: u32| PartitionSpec {
-            id: id(at),
-            version: Revision(1),
-            demand: cpu(50 + u64::from(at) * 37 % 101),
-            observed_ppm: None,
-            leaving: None,
-            worker: None,
-            requires: BTreeMap::new(),
-            apart: BTreeSet::new(),
-            rests: false,
-            wish: Wish::default(),
-        };
-        let edges = (0..partitions).flat_map(|at| [(at, at + 1), (at, at + 2)]);
-        let inside = edges.filter(|(from, to)| from / 100 == to / 100);
-        let traffic = inside.map(|(from, to)| Traffic { from: id(from), to: id(to), rate: 1_000 });
-        Self {
-            workers: (0..workers).map(worker).collect(),
-            traffic: traffic.collect(),
-            partitions: (0..partitions).map(partition).collect(),
+/// Carries plans out until there is nothing to do.
+fn settle(cluster: &mut Cluster) {
+    for _ in 0..100 {
+        let plan = rebalance(&cluster.view(), &BalancePolicy::default());
+        if plan.waves.is_empty() {
+            return;
         }
+        cluster.carry_out(&plan);
     }
-
-    fn view(&self) -> ClusterView {
-        ClusterView::new(self.workers.clone(), self.partitions.clone(), &self.traffic)
-            .expect("a valid cluster")
-    }
-
-    fn carry_out(&mut self, plan: &Plan) {
-        let to: BTreeMap<_, _> = plan.moves().map(|one| (&one.partition, &one.to)).collect();
-        for partition in &mut self.partitions {
-            if let Some(to) = to.get(&partition.id) {
-                partition.worker = Some((*to).clone());
-            }
-        }
-    }
-
-    /// Carries plans out until there is nothing to do.
-    fn settle(&mut self) {
-        for _ in 0..100 {
-            let plan = rebalance(&self.view(), &BalancePolicy::default());
-            if plan.waves.is_empty() {
-                return;
-            }
-            self.carry_out(&plan);
-        }
-        panic!("it comes to rest");
-    }
+    panic!("it comes to rest");
 }
 
 fn rebalancing(c: &mut Criterion) {
     let policy = BalancePolicy::default();
-    let mut balanced = Cluster::new(100, 10_000);
-    balanced.settle();
+    let new = || Cluster::new(100, 10_000, &mut Draw(7));
+    let mut balanced = new();
+    settle(&mut balanced);
     let mut group = c.benchmark_group("rebalance");
     group.sample_size(20);
     let mut bench = |what: &str, cluster: &Cluster, moves: &dyn Fn(usize) -> bool| {
@@ -177,8 +101,7 @@ fn rebalancing(c: &mut Criterion) {
         group.bench_function(what, |b| b.iter(|| rebalance(black_box(&view), &policy)));
     };
     bench("balanced", &balanced, &|moves| moves == 0);
-    let mut drifted =
-        Cluster { partitions: balanced.partitions.clone(), ..Cluster::new(100, 10_000) };
+    let mut drifted = Cluster { partitions: balanced.partitions.clone(), ..new() };
     for partition in drifted.partitions.iter_mut().step_by(3) {
         let first = partition.worker.as_ref().is_some_and(|worker| worker.as_str() < "w0030");
         partition.demand = if first { cpu(200) } else { partition.demand.clone() };
@@ -188,8 +111,7 @@ fn rebalancing(c: &mut Criterion) {
     let had = balanced.partitions.iter().filter(|it| it.worker.as_ref() == Some(&lost)).count();
     balanced.workers[50].state = WorkerState::Down;
     bench("worker lost", &balanced, &|moves| moves >= had && had > 0);
-    let homeless = Cluster::new(100, 10_000);
-    bench("all placed", &homeless, &|moves| moves == 10_000);
+    bench("all placed", &new(), &|moves| moves == 10_000);
     group.finish();
 }
 

@@ -11,9 +11,7 @@
 
 use std::io::{Read, Write};
 
-use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources,
-};
+use quorate_core::{Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources};
 use quorate_plan::{Multilevel, NetworkView, PartitionRequest, Seed, Tolerance, partition};
 
 type Failure = Box<dyn std::error::Error>;
@@ -65,13 +63,8 @@ fn network(numbers: &mut Numbers<'_>) -> Result<NetworkSpec, Failure> {
             needs.push((Name::new(&format!("r{resource}"))?, numbers.next()?));
         }
         processes.push(Process {
-            id: id(number)?,
-            component: "noop".to_owned(),
             needs: needs.into_iter().collect::<Resources>(),
-            parallelism: Parallelism { min: 1, max: 1 },
-            requires: Default::default(),
-            affinity: None,
-            anti_affinity: None,
+            ..Process::new(id(number)?, "noop")
         });
     }
     let mut connections = Vec::new();

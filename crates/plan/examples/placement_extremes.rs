@@ -10,56 +10,40 @@
 #![expect(clippy::print_stdout, reason = "it is a command")]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time")]
 
+#[path = "../benches/clusters/mod.rs"]
+#[expect(dead_code, reason = "the clusters here are not those of the other examples")]
+mod clusters;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Instant,
 };
 
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Identity, Name, NetworkSpec, Parallelism, PartitionId,
-    PartitionPolicy, Process, RegisterWorker, Reply, Resources, RestoreEpoch, Revision, SessionId,
-    Stamp, State, Term, WorkerState, apply,
+    ApplyNetwork, ClusterId, Command, Identity, Name, NetworkSpec, PartitionId, PartitionPolicy,
+    Process, RegisterWorker, Reply, RestoreEpoch, Revision, SessionId, Stamp, State, Term,
+    WorkerState, apply,
 };
 use quorate_plan::cluster::{
     BalancePolicy, Candidate, ClusterView, Moves, PartitionSpec, Traffic, Wish, WorkerSpec, place,
     rebalance,
 };
 
+use self::clusters::{cpu, name, worker};
+
 const WORKERS: u32 = 1_000;
 const PARTITIONS: u32 = 100_000;
 const NEIGHBORS: u32 = 50_000;
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a valid name")
-}
-
-fn worker(at: u32, capacity: u64) -> WorkerSpec {
-    WorkerSpec {
-        name: name(&format!("w{at:04}")),
-        version: Revision(1),
-        capacity: [(name(Resources::CPU_MILLIS), capacity)].into_iter().collect(),
-        labels: BTreeMap::from([("zone".to_owned(), format!("z{}", at % 3))]),
-        partitions_max: u64::MAX,
-        state: WorkerState::Active,
-    }
-}
 
 fn id(at: u32) -> PartitionId {
     PartitionId { network: name("net"), index: at }
 }
 
 fn partition(at: u32, on: u32) -> PartitionSpec {
+    let worker = Some(name(&format!("w{on:04}")));
     PartitionSpec {
-        id: id(at),
-        version: Revision(1),
-        demand: [(name(Resources::CPU_MILLIS), 50 + u64::from(at) % 101)].into_iter().collect(),
-        observed_ppm: None,
-        leaving: None,
-        worker: Some(name(&format!("w{on:04}"))),
-        requires: BTreeMap::new(),
-        apart: BTreeSet::new(),
-        rests: false,
-        wish: Wish::default(),
+        worker,
+        ..PartitionSpec::new(id(at), Revision(1), cpu(50 + u64::from(at) % 101))
     }
 }
 
@@ -159,16 +143,11 @@ fn waiting(capacity: u64) -> (State, BTreeMap<Name, Candidate>) {
     }
     for network in 0..PARTITIONS / 100 {
         let process = |at: u32| Process {
-            id: name(&format!("p{at:03}")),
-            component: "noop".to_owned(),
             needs: [("cpu_millis", 50 + at), ("memory_bytes", 1 + (network * 7 + at * 13) % 1_000)]
                 .map(|(resource, need)| (name(resource), u64::from(need)))
                 .into_iter()
                 .collect(),
-            parallelism: Parallelism { min: 1, max: 1 },
-            requires: Default::default(),
-            affinity: None,
-            anti_affinity: None,
+            ..Process::new(name(&format!("p{at:03}")), "noop")
         };
         let policy =
             PartitionPolicy { partitions: 100, strategy: name("round-robin"), shares: Vec::new() };

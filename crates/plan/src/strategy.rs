@@ -5,7 +5,7 @@
 //! numbers, so that a faulty strategy cannot break a network.
 //!
 //! ```
-//! use quorate_core::{Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources};
+//! use quorate_core::{Name, NetworkSpec, PartitionPolicy, Process};
 //! use quorate_plan::{
 //!     NetworkView, PartitionRequest, BalanceStrategy, Seed, StrategyFailure, partition,
 //! };
@@ -25,15 +25,7 @@
 //!     }
 //! }
 //!
-//! let process = |id: &str| Process {
-//!     id: Name::new(id).unwrap(),
-//!     component: "noop".into(),
-//!     needs: Resources::default(),
-//!     parallelism: Parallelism { min: 1, max: 1 },
-//!     requires: Default::default(),
-//!     affinity: None,
-//!     anti_affinity: None,
-//! };
+//! let process = |id: &str| Process::new(Name::new(id).unwrap(), "noop");
 //! let spec = NetworkSpec {
 //!     processes: ["a", "b", "c", "d"].map(process).to_vec(),
 //!     connections: Vec::new(),

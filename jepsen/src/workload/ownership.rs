@@ -13,8 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 use quorate_client::{Client as Library, Start, Watch, WatchEvent, WatchOptions};
 use quorate_core::{
-    Filter, Key, Kind, Name, NetworkSpec, Parallelism, PartitionId, PartitionPolicy, Process,
-    Record, Resources, Revision, Versioned,
+    Filter, Key, Kind, Name, NetworkSpec, PartitionId, PartitionPolicy, Process, Record, Revision,
+    Versioned,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinSet, time::sleep};
@@ -207,15 +207,7 @@ async fn moves(bench: Arc<Bench>, seed: u64, stop: CancellationToken) {
 }
 
 fn spec() -> NetworkSpec {
-    let process = |number| Process {
-        id: name(&format!("p{number}")),
-        component: "test".into(),
-        needs: Resources::default(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
-    };
+    let process = |number| Process::new(name(&format!("p{number}")), "test");
     NetworkSpec {
         processes: (0..PARTITIONS).map(process).collect(),
         connections: Vec::new(),

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use quorate_client::{Client, ClientConfig, Reason};
-use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionId, PartitionPolicy, Process, Resources,
-};
+use quorate_core::{Name, NetworkSpec, PartitionId, PartitionPolicy, Process};
 use quorate_tests::{
     cluster::{Cluster, HEALTHY_WITHIN, POLL},
     ownership::{Write, violations},
@@ -70,15 +68,7 @@ fn name(text: &str) -> Name {
 }
 
 fn spec() -> NetworkSpec {
-    let process = |number| Process {
-        id: name(&format!("p{number}")),
-        component: "test".into(),
-        needs: Resources::default(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
-    };
+    let process = |number| Process::new(name(&format!("p{number}")), "test");
     NetworkSpec {
         processes: (0..PARTITIONS).map(process).collect(),
         connections: Vec::new(),

@@ -183,22 +183,14 @@ fn depths(spec: &NetworkSpec) -> BTreeMap<&Name, usize> {
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::{Parallelism, PartitionPolicy, Process, ProcessEdge, Resources};
+    use quorate_core::{PartitionPolicy, Process, ProcessEdge};
 
     use super::*;
 
     fn spec(edges: &[(&str, &str)]) -> NetworkSpec {
         let name = |text: &str| Name::new(text).unwrap();
         let ids: BTreeSet<&str> = edges.iter().flat_map(|(a, b)| [*a, *b]).collect();
-        let process = |id: &str| Process {
-            id: name(id),
-            component: "x".into(),
-            needs: Resources::default(),
-            parallelism: Parallelism { min: 1, max: 1 },
-            requires: Default::default(),
-            affinity: None,
-            anti_affinity: None,
-        };
+        let process = |id: &str| Process::new(name(id), "x");
         let edge = |(a, b): &(&str, &str)| ProcessEdge { from: name(a), to: name(b), rate: 7 };
         NetworkSpec {
             processes: ids.into_iter().map(process).collect(),

@@ -12,8 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources,
-    network::COMPONENT_BYTES_MAX,
+    Name, NetworkSpec, PartitionPolicy, Process, Resources, network::COMPONENT_BYTES_MAX,
 };
 
 use super::{
@@ -43,15 +42,8 @@ pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
             None => id.name()?.to_string(),
         };
         let cpu = (cpu_millis(), MILLIS_PER_CORE);
-        let process = Process {
-            id: id.name()?,
-            component,
-            needs: [cpu].into_iter().collect(),
-            parallelism: Parallelism { min: 1, max: 1 },
-            requires: BTreeMap::new(),
-            affinity: None,
-            anti_affinity: None,
-        };
+        let process =
+            Process { needs: [cpu].into_iter().collect(), ..Process::new(id.name()?, component) };
         processes.add(process, &task)?;
     }
     if let Some(execution) = workflow.optional("execution")? {

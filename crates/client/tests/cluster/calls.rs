@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use quorate_client::{ErrorKind, Previous, Reason, Role, entries};
 use quorate_core::{
-    ApplyOutcome, MemberId, Name, NetworkSpec, OperationReply, Parallelism, PartitionPolicy,
-    Process, ProcessEdge, Record, Resources, Versioned,
+    ApplyOutcome, MemberId, Name, NetworkSpec, OperationReply, PartitionPolicy, Process,
+    ProcessEdge, Record, Resources, Versioned,
 };
 use tokio::time::Instant;
 
@@ -99,13 +99,8 @@ async fn bad_input_is_named_and_changes_nothing() {
 /// a -> b -> c -> d, one CPU each.
 fn line() -> NetworkSpec {
     let process = |id: &str| Process {
-        id: name(id),
-        component: "copy".into(),
         needs: Resources::from_iter([(name(Resources::CPU_MILLIS), 1000)]),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(id), "copy")
     };
     let edge = |(from, to)| ProcessEdge { from: name(from), to: name(to), rate: 10 };
     NetworkSpec {

@@ -31,13 +31,9 @@ fn sound_with(change: impl FnOnce(&mut NetworkSpec)) -> State {
         Command::Transaction(Transaction { success: vec![put], ..Transaction::default() })
     };
     let process = |id| Process {
-        id: name(id),
-        component: "c".into(),
         needs: [(name("cpu"), 1)].into_iter().collect(),
         parallelism: Parallelism { min: 1, max: 2 },
-        requires: BTreeMap::new(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(id), "c")
     };
     let mut network = ApplyNetwork {
         name: name("n"),

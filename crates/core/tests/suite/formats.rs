@@ -32,13 +32,9 @@ fn resources() -> Resources {
 
 fn spec() -> NetworkSpec {
     let process = |id: &str, min, max| Process {
-        id: name(id),
-        component: "stage".into(),
         needs: resources(),
         parallelism: Parallelism { min, max },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(id), "stage")
     };
     let constrained = Process {
         requires: [("zone".to_owned(), "a".to_owned())].into(),

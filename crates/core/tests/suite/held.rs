@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 use quorate_core::{
     Applied, ApplyNetwork, Command, Entry, Grant, Key, Name, NetworkSpec, Operation, Owner,
-    Parallelism, PartitionId, PartitionPolicy, PartitionState, Process, Reason, Record,
-    RegisterWorker, Rejection, Reply, Resources, SessionId, Stamp, State, Term, Transaction,
-    WorkerState, apply, codec,
+    PartitionId, PartitionPolicy, PartitionState, Process, Reason, Record, RegisterWorker,
+    Rejection, Reply, Resources, SessionId, Stamp, State, Term, Transaction, WorkerState, apply,
+    codec,
 };
 
 use crate::{
@@ -80,15 +80,7 @@ fn register(worker: &str, session: SessionId) -> Command {
 
 /// A network of so many processes, each a partition of its own.
 fn network(partitions: u32) -> Command {
-    let process = |number| Process {
-        id: name(&format!("p{number:03}")),
-        component: "stage".into(),
-        needs: Resources::default(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
-    };
+    let process = |number| Process::new(name(&format!("p{number:03}")), "stage");
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),

@@ -21,13 +21,9 @@ fn network(processes: usize, partitions: u32) -> ApplyNetwork {
     let needs: Resources =
         [(name("cpu_millis"), 100), (name("memory_bytes"), 1 << 20)].into_iter().collect();
     let process = |at| Process {
-        id: id(at),
-        component: "stage".into(),
         needs: needs.clone(),
         parallelism: Parallelism { min: 1, max: 4 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(id(at), "stage")
     };
     let edges = (0..processes).flat_map(|at| {
         let to = [at + 1, at + 1000].into_iter().filter(move |to| *to < processes);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use quorate_core::{
     ApplyNetwork, ClusterId, Command, Grant, Identity, Name, NetworkSpec, Operation, Owner,
-    Parallelism, PartitionId, PartitionPolicy, Process, Record, RegisterWorker, Reply, Resources,
-    RestoreEpoch, SessionId, Stamp, State, Term, Transaction, apply,
+    PartitionId, PartitionPolicy, Process, Record, RegisterWorker, Reply, Resources, RestoreEpoch,
+    SessionId, Stamp, State, Term, Transaction, apply,
 };
 
 use super::ledger::Ledger;
@@ -55,15 +55,7 @@ fn worker(state: &mut State, text: &str) -> SessionId {
 
 /// A network with so many processes, each a partition of its own.
 fn network(state: &State, partitions: u32) -> Command {
-    let process = |number| Process {
-        id: name(&format!("p{number:03}")),
-        component: "test".into(),
-        needs: Resources::default(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
-    };
+    let process = |number| Process::new(name(&format!("p{number:03}")), "test");
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),

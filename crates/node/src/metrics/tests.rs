@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use prometheus::proto::MetricFamily;
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Grant, Identity, Name, NetworkSpec, Owner, Parallelism,
-    PartitionId, PartitionPolicy, Process, ProcessEdge, RegisterWorker, Resources, RestoreEpoch,
-    SessionId, Stamp, State, apply,
+    ApplyNetwork, ClusterId, Command, Grant, Identity, Name, NetworkSpec, Owner, PartitionId,
+    PartitionPolicy, Process, ProcessEdge, RegisterWorker, Resources, RestoreEpoch, SessionId,
+    Stamp, State, apply,
 };
 use tonic::Code;
 
@@ -19,13 +19,8 @@ fn name(text: &str) -> Name {
 /// Three processes in a chain, the middle one in a partition of its own.
 fn network(state: &mut State, network: &str) {
     let process = |id: &str, cpu| Process {
-        id: name(id),
-        component: "test".into(),
         needs: Resources::from_iter([(name(Resources::CPU_MILLIS), cpu)]),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(id), "test")
     };
     let edge = |from: &str, to: &str| ProcessEdge { from: name(from), to: name(to), rate: 1 };
     let command = ApplyNetwork {

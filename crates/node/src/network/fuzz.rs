@@ -1,27 +1,22 @@
 //! Networks that were damaged as bytes: refused, or planned by every strategy, or told why not.
 
 use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources, Settings,
-    codec,
+    Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources, Settings, codec,
 };
 use quorate_fuzz::Target;
 use quorate_plan::{NetworkView, PartitionRequest, Seed, Strategies, partition};
 
 fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
+    Name::new(text).expect("a valid name")
 }
 
 fn sample(processes: u32, partitions: u32) -> Vec<u8> {
     let id = |at: u32| name(&format!("p{at:03}"));
     let zone = |at: u32| if at % 2 == 0 { "a" } else { "b" };
     let process = |at: u32| Process {
-        id: id(at),
-        component: "c".into(),
         needs: [(name(Resources::CPU_MILLIS), u64::from(at) * 7 % 5)].into_iter().collect(),
-        parallelism: Parallelism { min: 1, max: 1 },
         requires: [("zone".to_owned(), zone(at).to_owned())].into(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(id(at), "c")
     };
     let edge = |at: u32| ProcessEdge { from: id(at / 2), to: id(at), rate: at.into() };
     let mut spec = NetworkSpec {

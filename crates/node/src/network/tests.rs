@@ -10,8 +10,8 @@ use std::{
 
 use quorate_core::{
     ApplyOutcome, ClusterId, Command, Generation, Identity, Key, KeyRange, Kind, LogIndex, Name,
-    NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Record, Rejection, Resources,
-    RestoreEpoch, Revision, Stamp, State, Term, apply, plan::Layout, rejection::Reason,
+    NetworkSpec, PartitionPolicy, Process, ProcessEdge, Record, Rejection, Resources, RestoreEpoch,
+    Revision, Stamp, State, Term, apply, plan::Layout, rejection::Reason,
 };
 use quorate_plan::{BalanceStrategy, PartitionRequest, Strategies, StrategyFailure};
 use quorate_storage::{Executor, View};
@@ -31,13 +31,8 @@ fn name(text: &str) -> Name {
 fn chain(length: usize, policy: PartitionPolicy) -> NetworkSpec {
     let id = |at: usize| name(&format!("p{at:03}"));
     let process = |at| Process {
-        id: id(at),
-        component: "c".into(),
         needs: [(name(Resources::CPU_MILLIS), 100)].into_iter().collect(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(id(at), "c")
     };
     let edge = |at| ProcessEdge { from: id(at - 1), to: id(at), rate: 10 };
     NetworkSpec {

@@ -9,7 +9,7 @@ use quorate_core::{
 use quorate_node::{
     Coordinator,
     config::Config,
-    core::{ApplyNetwork, NetworkSpec, Parallelism, PartitionPolicy, Process},
+    core::{ApplyNetwork, NetworkSpec, PartitionPolicy, Process},
     restore::{self, Choice},
     storage::backup,
 };
@@ -74,15 +74,7 @@ async fn own(coordinator: &Coordinator, session: SessionId) -> Epoch {
 
 /// A session with an entry that is bound to it, and a worker that owns a partition.
 async fn hold(coordinator: &Coordinator) -> Held {
-    let process = Process {
-        id: name("p"),
-        component: "c".into(),
-        needs: Resources::default(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
-    };
+    let process = Process::new(name("p"), "c");
     let spec = NetworkSpec {
         processes: vec![process],
         connections: Vec::new(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use quorate_core::{
     ApplyNetwork, Command, Entry, Epoch, Guard, Key, KeyRange, Kind, Name, NetworkSpec, Operation,
-    Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, Process, Reason, Record,
+    Partition, PartitionId, PartitionPolicy, PartitionState, Process, Reason, Record,
     RegisterWorker, Rejection, Reply, Resources, SessionId, State, Transaction, WorkerState,
 };
 use quorate_node::{
@@ -101,15 +101,7 @@ pub(crate) async fn worker(coordinator: &Coordinator, worker: &str) -> SessionId
 
 /// A network with so many processes, each a partition of its own.
 pub(crate) async fn network(coordinator: &Coordinator, partitions: u32) {
-    let process = |number| Process {
-        id: name(&format!("p{number:03}")),
-        component: "test".into(),
-        needs: Resources::default(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
-    };
+    let process = |number| Process::new(name(&format!("p{number:03}")), "test");
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),

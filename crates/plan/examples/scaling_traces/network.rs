@@ -7,8 +7,7 @@
 //! Invariant: whole numbers only, and remainders are carried, so nothing is lost in rounding.
 
 use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources,
-    name::InvalidName,
+    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, name::InvalidName,
 };
 use quorate_plan::{FlowCounts, Observation, ObservedProcess};
 
@@ -64,13 +63,8 @@ impl Station {
 pub(crate) fn spec(stations: &[Station]) -> Result<NetworkSpec, InvalidName> {
     let process = |station: &Station| {
         Ok(Process {
-            id: Name::new(station.name)?,
-            component: station.name.to_owned(),
-            needs: Resources::default(),
             parallelism: Parallelism { min: 1, max: PARALLELISM_MAX },
-            requires: Default::default(),
-            affinity: None,
-            anti_affinity: None,
+            ..Process::new(Name::new(station.name)?, station.name.to_owned())
         })
     };
     let edges = stations.iter().flat_map(|from| from.outputs.iter().map(move |(to, _)| (from, to)));

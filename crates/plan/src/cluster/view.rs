@@ -52,6 +52,25 @@ pub struct PartitionSpec {
     pub wish: Wish,
 }
 
+impl PartitionSpec {
+    /// One that nobody has, and that may be anywhere.
+    #[must_use]
+    pub fn new(id: PartitionId, version: Revision, demand: Resources) -> Self {
+        Self {
+            id,
+            version,
+            demand,
+            observed_ppm: None,
+            worker: None,
+            requires: BTreeMap::new(),
+            apart: BTreeSet::new(),
+            leaving: None,
+            rests: false,
+            wish: Wish::default(),
+        }
+    }
+}
+
 /// Where a partition that needs a worker should go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {

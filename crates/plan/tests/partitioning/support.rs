@@ -1,8 +1,6 @@
 //! Networks for tests, from short texts and from lists of edges.
 
-use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources,
-};
+use quorate_core::{Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources};
 
 /// A name that is known to be valid.
 pub(crate) fn name(text: &str) -> Name {
@@ -12,13 +10,8 @@ pub(crate) fn name(text: &str) -> Name {
 /// A process with that need of CPU.
 pub(crate) fn process(id: &str, cpu_millis: u64) -> Process {
     Process {
-        id: name(id),
-        component: "noop".to_owned(),
         needs: [(name(Resources::CPU_MILLIS), cpu_millis)].into_iter().collect(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: Default::default(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(id), "noop")
     }
 }
 

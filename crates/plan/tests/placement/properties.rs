@@ -9,7 +9,7 @@ use proptest::{
 };
 use quorate_core::{Name, Resources, Revision, WorkerState};
 use quorate_plan::cluster::{
-    BalancePolicy, Moves, PartitionSpec, Traffic, Wish, WorkerSpec, explain, rebalance,
+    BalancePolicy, Moves, PartitionSpec, Traffic, WorkerSpec, explain, rebalance,
 };
 
 use crate::{
@@ -60,16 +60,12 @@ fn partition(at: u32, workers: usize, most: u64) -> impl Strategy<Value = Partit
         prop_oneof![3 => Just(None), 2 => option::of(0..=2_000_000_u64), 1 => any::<Option<u64>>()];
     (amounts(most), option::of(0..=workers), requires, apart, rests, seen).prop_map(
         move |(demand, home, requires, apart, rests, observed_ppm)| PartitionSpec {
-            id: id(at),
-            version: Revision(u64::from(at)),
-            demand,
             observed_ppm,
-            leaving: None,
             worker: home.map(|home| name(&format!("w{home}"))),
             requires,
             apart,
             rests,
-            wish: Wish::default(),
+            ..PartitionSpec::new(id(at), Revision(u64::from(at)), demand)
         },
     )
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use quorate_core::{
     ApplyNetwork, ClusterId, Command, Grant, Identity, Key, Name, NetworkSpec, Operation, Owner,
-    Parallelism, PartitionId, PartitionPolicy, Process, Record, RegisterWorker, Reply, Resources,
-    RestoreEpoch, SessionId, Stamp, State, Term, Transaction, apply, plan::Plan,
+    PartitionId, PartitionPolicy, Process, Record, RegisterWorker, Reply, Resources, RestoreEpoch,
+    SessionId, Stamp, State, Term, Transaction, apply, plan::Plan,
 };
 use quorate_plan::cluster::{BalancePolicy, Candidate, ClusterView, Moves, Wish, place, rebalance};
 
@@ -42,13 +42,8 @@ fn worker(state: &mut State, text: &str, capacity: u64) -> SessionId {
 /// A network whose processes need so much, each a partition of its own.
 fn network(state: &mut State, text: &str, needs: &[u64]) {
     let process = |(at, need): (usize, &u64)| Process {
-        id: name(&format!("p{at:03}")),
-        component: "test".into(),
         needs: cpu(*need),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: BTreeMap::new(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(&format!("p{at:03}")), "test")
     };
     let partitions = u32::try_from(needs.len()).unwrap();
     let policy = PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() };

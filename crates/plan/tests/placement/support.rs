@@ -8,10 +8,10 @@
 //! 0 1 7                                             traffic between two of them
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quorate_core::{Name, PartitionId, Resources, Revision, WorkerState};
-use quorate_plan::cluster::{ClusterView, PartitionSpec, Traffic, Wish, WorkerSpec};
+use quorate_plan::cluster::{ClusterView, PartitionSpec, Traffic, WorkerSpec};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -83,18 +83,8 @@ fn worker(text: &str, words: &[&str]) -> WorkerSpec {
 }
 
 fn partition(index: &str, words: &[&str]) -> PartitionSpec {
-    let mut partition = PartitionSpec {
-        id: id(index.parse().unwrap()),
-        version: Revision(1),
-        demand: Resources::default(),
-        observed_ppm: None,
-        leaving: None,
-        worker: None,
-        requires: BTreeMap::new(),
-        apart: BTreeSet::new(),
-        rests: false,
-        wish: Wish::default(),
-    };
+    let id = id(index.parse().unwrap());
+    let mut partition = PartitionSpec::new(id, Revision(1), Resources::default());
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match (*word, word.split_once('=')) {

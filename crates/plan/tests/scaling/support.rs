@@ -1,8 +1,6 @@
 //! Networks that are scaled round by round, written as short texts.
 
-use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources,
-};
+use quorate_core::{Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge};
 use quorate_plan::{
     FlowCounts, NetworkView, Observation, ObservedProcess, ScaleError, ScaleHistory, ScalePolicy,
     ScaleRequest, Scaling, scale,
@@ -23,13 +21,8 @@ pub(crate) fn network(text: &str) -> NetworkSpec {
         let (id, bounds) = word.split_once(':').unwrap();
         let (min, max) = bounds.split_once("..").unwrap();
         processes.push(Process {
-            id: name(id),
-            component: "noop".to_owned(),
-            needs: Resources::default(),
             parallelism: Parallelism { min: min.parse().unwrap(), max: max.parse().unwrap() },
-            requires: Default::default(),
-            affinity: None,
-            anti_affinity: None,
+            ..Process::new(name(id), "noop")
         });
     }
     processes.sort_by(|a, b| a.id.cmp(&b.id));

@@ -31,8 +31,8 @@ use std::{io, thread, time::Duration};
 use quorate_node::{
     config::Raft,
     core::{
-        ApplyNetwork, Command, MemberId, Name, NetworkSpec, Parallelism, PartitionId,
-        PartitionPolicy, Process, ProcessEdge, Resources,
+        ApplyNetwork, Command, MemberId, Name, NetworkSpec, PartitionId, PartitionPolicy, Process,
+        ProcessEdge,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -169,19 +169,8 @@ async fn apply_network(faults: &Faults) -> Result<(), String> {
 fn network() -> Result<ApplyNetwork, String> {
     let name = |text: &str| Name::new(text).map_err(|error| error.to_string());
     let id = |at: u32| name(&format!("process{at}"));
-    let processes: Result<Vec<_>, String> = (0..PARTITIONS)
-        .map(|at| {
-            Ok(Process {
-                id: id(at)?,
-                component: "none".to_owned(),
-                needs: Resources::default(),
-                parallelism: Parallelism { min: 1, max: 1 },
-                requires: Default::default(),
-                affinity: None,
-                anti_affinity: None,
-            })
-        })
-        .collect();
+    let processes: Result<Vec<_>, String> =
+        (0..PARTITIONS).map(|at| Ok(Process::new(id(at)?, "none"))).collect();
     let connections: Result<Vec<_>, String> = (1..PARTITIONS)
         .map(|at| Ok(ProcessEdge { from: id(at - 1)?, to: id(at)?, rate: 1 }))
         .collect();

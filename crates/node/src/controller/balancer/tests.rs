@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_core::{
     ApplyNetwork, ClusterId, Command, Grant, Identity, Kind, Load, LoadId, Name, NetworkSpec,
-    Operation, Owner, Parallelism, PartitionId, PartitionPolicy, PartitionState, Process, Record,
+    Operation, Owner, PartitionId, PartitionPolicy, PartitionState, Process, Record,
     RegisterWorker, Reply, Resources, RestoreEpoch, SessionId, Stamp, State, Term, Transaction,
     apply,
 };
@@ -52,13 +52,8 @@ fn worker(state: &mut State, text: &str, cpu_millis: u64) -> SessionId {
 /// A network of so many partitions, each of one process that needs a CPU.
 fn network(state: &mut State, partitions: u32) {
     let process = |number| Process {
-        id: name(&format!("p{number:03}")),
-        component: "test".into(),
         needs: [(name(Resources::CPU_MILLIS), 1_000)].into_iter().collect(),
-        parallelism: Parallelism { min: 1, max: 1 },
-        requires: BTreeMap::new(),
-        affinity: None,
-        anti_affinity: None,
+        ..Process::new(name(&format!("p{number:03}")), "test")
     };
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
