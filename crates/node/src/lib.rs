@@ -29,6 +29,7 @@ mod consensus;
 mod frontend;
 mod loads;
 mod node;
+mod periodic;
 mod session;
 
 pub use bootstrap::BootstrapError;

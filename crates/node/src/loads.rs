@@ -19,12 +19,10 @@ use quorate_core::{
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::coordinator::Coordinator;
+use crate::{coordinator::Coordinator, periodic::Periodic};
 
 /// Loads in one command, at most.
 const BATCH_MAX: usize = 10_000;
-/// How often the interval, which is a setting, is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A load is written again when it differs by this share of what was written last,
@@ -62,19 +60,8 @@ impl Loads {
     }
 
     async fn run(self, coordinator: Coordinator, stop: CancellationToken) {
-        let mut last = Instant::now();
-        loop {
-            let interval = coordinator.view().state.settings().load_report_interval_ms;
-            let due = last + Duration::from_millis(interval);
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep_until(due.min(Instant::now() + LOOK_EVERY)) => {}
-            }
-            if Instant::now() < due {
-                continue;
-            }
-            last = Instant::now();
+        let mut periodic = Periodic::new(|settings| settings.load_report_interval_ms);
+        while periodic.next(&coordinator, &stop).await.is_some() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,

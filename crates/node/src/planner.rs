@@ -15,6 +15,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// How often a plan is made that others make stale each time, before that is the answer.
+pub const PLANS_MAX: usize = 4;
+
 /// Makes plans. A clone shares its places.
 #[derive(Debug, Clone)]
 pub struct Planner {

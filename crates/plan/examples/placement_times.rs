@@ -90,12 +90,12 @@ fn lost_and_new(partitions: u32, cluster: &mut Cluster) {
     cluster.workers[500].state = WorkerState::Down;
     let lost = cluster.workers[500].name.clone();
     let had = cluster.partitions.iter().filter(|it| it.worker.as_ref() == Some(&lost)).count();
-    let (plan, planned, seen) = timed(&cluster, Moves::Needed);
+    let (plan, planned, seen) = timed(cluster, Moves::Needed);
     assert_eq!(plan.moves().count(), had, "what it had, and nothing else");
     row(partitions, "worker lost", &plan, planned, seen);
     cluster.carry_out(&plan);
     cluster.workers[500].state = WorkerState::Active;
-    let (plan, planned, seen) = timed(&cluster, Moves::Worthwhile);
+    let (plan, planned, seen) = timed(cluster, Moves::Worthwhile);
     assert!(plan.moves().any(|one| one.to == lost), "it gets its share");
     row(partitions, "worker added", &plan, planned, seen);
     cluster.carry_out(&plan);
@@ -110,7 +110,7 @@ fn drift(partitions: u32, cluster: &mut Cluster, draw: &mut Draw) {
             partition.demand.set(cpu.clone(), need * 3 / 2);
         }
     }
-    let (plan, planned, seen) = timed(&cluster, Moves::Worthwhile);
+    let (plan, planned, seen) = timed(cluster, Moves::Worthwhile);
     let worthwhile = |one: &&quorate_core::plan::Move| {
         matches!(one.reason, MoveReason::Balance | MoveReason::Traffic)
     };

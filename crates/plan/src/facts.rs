@@ -7,6 +7,10 @@ use quorate_core::Resources;
 
 use crate::{assignment::Assignment, view::NetworkView};
 
+/// A process that needs a larger part of what a partition has on average can keep loads from being even,
+/// parts per million.
+pub const COARSE_PPM: u32 = 50_000;
+
 const PPM: u128 = 1_000_000;
 
 /// An assignment in numbers.

@@ -32,7 +32,7 @@ mod topology;
 mod view;
 
 pub use assignment::{Assignment, MalformedAssignment};
-pub use facts::{PartitionFacts, PlanFacts, imbalance_of_shares_ppm, imbalance_ppm};
+pub use facts::{COARSE_PPM, PartitionFacts, PlanFacts, imbalance_of_shares_ppm, imbalance_ppm};
 pub use load_based::LoadBased;
 pub use multilevel::{Multilevel, Tolerance};
 pub use registry::{DuplicateStrategy, Strategies, UnknownStrategy};

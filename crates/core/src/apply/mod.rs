@@ -10,6 +10,7 @@
 //! needs no undo; all changes of a command are one event at one revision; a command that changes
 //! no record takes no revision. Knows nothing of who sent the command.
 
+mod apart;
 mod draft;
 mod exactly_once;
 mod member;

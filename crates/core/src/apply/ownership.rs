@@ -9,8 +9,8 @@
 //! assigned, releasing -- its network has it no more --> deleted -- released, session ends --> gone
 //! ```
 //!
-//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required and holds the
-//! session named, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no other
+//! partition of its groups and holds the session named, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
 //! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an ownership.
 
 use std::{
@@ -21,6 +21,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    apart::Apart,
     draft::Draft,
     worker::{unknown, worker},
 };
@@ -42,6 +43,8 @@ use crate::{
 pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, Rejection> {
     let epoch = draft.epoch();
     let mut granted: BTreeMap<&Name, (u64, SessionId)> = BTreeMap::new();
+    // What was asked back counts where it is until it is released.
+    let mut apart = Apart::new(|it| it.owner.as_ref().map(|owner| &owner.worker));
     for Grant { partition: id, owner } in grants {
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else { continue };
@@ -50,20 +53,21 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
                 && worker.session == Some(owner.session)
                 && lacks(&worker, &partition).is_none()
         });
-        if !takes || partition.state != PartitionState::Unassigned {
+        if !takes
+            || partition.state != PartitionState::Unassigned
+            || apart.other(draft, id, &partition, &owner.worker).is_some()
+        {
             continue;
         }
-        put(
-            draft,
-            &key,
-            Partition {
-                owner: Some(owner.clone()),
-                epoch: Some(epoch),
-                state: PartitionState::Assigned,
-                target: None,
-                ..(*partition).clone()
-            },
-        );
+        let granted_to = Partition {
+            owner: Some(owner.clone()),
+            epoch: Some(epoch),
+            state: PartitionState::Assigned,
+            target: None,
+            ..(*partition).clone()
+        };
+        apart.changed(id, &partition, &granted_to);
+        put(draft, &key, granted_to);
         granted.entry(&owner.worker).or_insert((0, owner.session)).0 += 1;
     }
     let mut changed = 0;
@@ -126,6 +130,8 @@ pub(super) fn move_away(
     not_stale(draft, basis)?;
     let mut changed = 0;
     let mut targets = BTreeSet::new();
+    // What is on its way counts where it goes.
+    let mut apart = Apart::new(counts_on);
     for (id, target) in moves {
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else {
@@ -133,7 +139,11 @@ pub(super) fn move_away(
         };
         if let Some(target) = target {
             takes_partition(draft, target, &partition)?;
-            stands_apart(draft, target, id, &partition)?;
+            if let Some((group, other)) = apart.other(draft, id, &partition, target) {
+                let message = format!("worker {target} has {other} of the group {group}");
+                let rejection = Rejection::new(Reason::PreconditionFailed, message);
+                return Err(Rejection { field: "target".into(), ..rejection });
+            }
         }
         let before = changed;
         let owner = partition.owner.as_ref().map(|owner| owner.worker.clone());
@@ -151,6 +161,9 @@ pub(super) fn move_away(
             }
             (_, None) => 0,
         };
+        if let Some(after) = self::partition(draft, &key) {
+            apart.changed(id, &partition, &after);
+        }
         targets.extend(target.as_ref().filter(|_| changed > before && !stays));
     }
     fit(draft, &targets)?;
@@ -193,31 +206,6 @@ fn takes_partition(
         }
     };
     Err(Rejection { field: "target".into(), ..rejection })
-}
-
-/// No other partition of one of its groups may be on the worker, or on its way there.
-fn stands_apart(
-    draft: &Draft<'_>,
-    target: &Name,
-    id: &PartitionId,
-    partition: &Partition,
-) -> Result<(), Rejection> {
-    if partition.apart.is_empty() {
-        return Ok(());
-    }
-    let all = KeyRange::Prefix(Kind::Partition, format!("{}/", id.network).into());
-    for (key, record) in draft.range(&all) {
-        let Record::Partition(other) = &record.value else { continue };
-        let group = other.apart.iter().find(|group| partition.apart.contains(*group));
-        let is_there = *key != Key::partition(id) && counts_on(other) == Some(target);
-        if let Some(group) = group.filter(|_| is_there) {
-            let other = String::from_utf8_lossy(&key.bytes);
-            let message = format!("worker {target} has {other} of the group {group}");
-            let rejection = Rejection::new(Reason::PreconditionFailed, message);
-            return Err(Rejection { field: "target".into(), ..rejection });
-        }
-    }
-    Ok(())
 }
 
 /// What a worker owns, and what else is to come to it.

@@ -185,6 +185,10 @@ fn nothing_is_meant_for_a_worker_that_has_another_of_its_group() {
     let away = vec![(id(0), Some(name("v")))];
     run(&mut state, Command::MovePartitions { moves: away, basis: Basis::default() }).unwrap();
     assert_eq!(run(&mut state, moved), Ok(Reply::Changed { changed: 1 }), "it is on its way");
+    // It is not granted there before that has left.
+    let owner = Owner { worker: name("w"), session };
+    let early = Command::AssignPartitions { grants: vec![Grant { partition: id(1), owner }] };
+    assert_eq!(run(&mut state, early), Ok(Reply::Changed { changed: 0 }));
     release(&mut state, 0, epoch).unwrap();
     assert!(grant(&mut state, 1, "w", session) > epoch);
 }

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use quorate_core::{Command, Grant, Origin, Reply, Request};
-use quorate_storage::View;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -81,9 +80,18 @@ impl Assigner {
         }
         let max = view.state.settings().command_changes_max;
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(GRANTS_MAX);
-        let known = self.ledger.take();
-        let Ok((ledger, grants)) = self.coordinator.planner().run(move || plan(&view, known)).await
-        else {
+        let mut ledger = self.ledger.take().unwrap_or_else(|| Ledger::of(&view.state));
+        ledger.follow(&view.state);
+        if !ledger.has_work() {
+            self.ledger = Some(ledger);
+            return Next::Wait;
+        }
+        // With many partitions that takes a while.
+        let plan = move || {
+            let grants = ledger.grants(&view.state);
+            (ledger, grants)
+        };
+        let Ok((ledger, grants)) = self.coordinator.planner().run(plan).await else {
             return Next::Retry;
         };
         self.ledger = Some(ledger);
@@ -135,14 +143,6 @@ impl Assigner {
             }
         }
     }
-}
-
-/// What should be granted next. With many partitions it takes a while.
-fn plan(view: &View, known: Option<Ledger>) -> (Ledger, Vec<Grant>) {
-    let mut ledger = known.unwrap_or_else(|| Ledger::of(&view.state));
-    ledger.follow(&view.state);
-    let grants = ledger.grants(&view.state);
-    (ledger, grants)
 }
 
 fn report(unanswered: &Unanswered) {

@@ -70,10 +70,15 @@ impl Ledger {
         self.seen = state.revision();
     }
 
+    /// Whether anything waits, and anybody takes partitions.
+    pub(super) fn has_work(&self) -> bool {
+        !self.waiting.is_empty() && !self.active.is_empty()
+    }
+
     /// What should be granted next. Costs what there is when something waits, and a glance when that was
     /// in vain and nothing has changed.
     pub(super) fn grants(&mut self, state: &State) -> Vec<Grant> {
-        if self.waiting.is_empty() || self.active.is_empty() {
+        if !self.has_work() {
             return Vec::new();
         }
         let mut candidates = self.candidates(state);

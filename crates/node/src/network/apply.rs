@@ -12,11 +12,8 @@ use tokio::time::Instant;
 use super::planned::{Planned, plan_apply};
 use crate::{
     coordinator::Committed,
-    planner::{NoPlan, Planner},
+    planner::{NoPlan, PLANS_MAX, Planner},
 };
-
-/// How often a plan is made before its staleness is the answer.
-pub const PLANS_MAX: usize = 4;
 
 /// A network that is now stored as it was described.
 #[derive(Debug, Clone)]

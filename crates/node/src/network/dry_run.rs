@@ -12,7 +12,7 @@ use quorate_core::{
     rejection::Reason,
 };
 use quorate_plan::{
-    Strategies,
+    COARSE_PPM, Strategies,
     cluster::{BalancePolicy, ClusterView, Moves, WorkerSpec, rebalance},
     imbalance_of_shares_ppm,
 };
@@ -62,8 +62,6 @@ pub fn dry_run(
 
 /// Loads whose deviation is less are even.
 const EVEN_PPM: u64 = 100_000;
-/// A process that needs more of what a partition has on average may keep loads from being even.
-const COARSE_PPM: u64 = 50_000;
 
 /// A network in partitions, as it is stored.
 fn layout(state: &State, name: &Name) -> Layout {
@@ -103,7 +101,7 @@ fn granularity(spec: &NetworkSpec, partitions: &[LaidOut]) -> Option<Granularity
     let (share, Reverse(process)) = shares.max()?;
     let share_ppm = share.saturating_mul(1_000_000) / mean.max(1);
     let limited = GranularityLimited { process: process.clone(), share_ppm };
-    (share_ppm > COARSE_PPM).then_some(limited)
+    (share_ppm > u64::from(COARSE_PPM)).then_some(limited)
 }
 
 /// What all partitions need together.

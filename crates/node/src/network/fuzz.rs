@@ -12,7 +12,7 @@ fn name(text: &str) -> Name {
 
 fn sample(processes: u32, partitions: u32) -> Vec<u8> {
     let id = |at: u32| name(&format!("p{at:03}"));
-    let zone = |at: u32| if at % 2 == 0 { "a" } else { "b" };
+    let zone = |at: u32| if at.is_multiple_of(2) { "a" } else { "b" };
     let process = |at: u32| Process {
         needs: [(name(Resources::CPU_MILLIS), u64::from(at) * 7 % 5)].into_iter().collect(),
         requires: [("zone".to_owned(), zone(at).to_owned())].into(),

@@ -24,7 +24,7 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{AppliedNetwork, ApplyError, PLANS_MAX, Wanted, apply_network};
+pub use apply::{AppliedNetwork, ApplyError, Wanted, apply_network};
 pub use dry_run::{DryRun, dry_run};
 pub use planned::{PARTITIONS_DEFAULT, Planned, choose_policy, plan_apply};
 pub use summary::{summaries, summary};

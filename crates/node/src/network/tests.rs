@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     coordinator::Committed,
-    planner::{NoPlan, Planner},
+    planner::{NoPlan, PLANS_MAX, Planner},
 };
 
 fn name(text: &str) -> Name {

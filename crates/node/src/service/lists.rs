@@ -24,7 +24,7 @@ use super::{
     read::Reader,
     write::{Sender, Writer, wrong_reply},
 };
-use crate::{controller::balancer, network::PLANS_MAX};
+use crate::{controller::balancer, planner::PLANS_MAX};
 
 /// `PartitionService`.
 pub(super) struct Partitions {

@@ -141,7 +141,7 @@ impl Giver {
 
 /// Whether all loads are within so many fifths of the tolerance.
 pub(super) fn is_balanced(draft: &Draft<'_>, fifths: u64) -> bool {
-    let (fair, tolerance) = (draft.usage.fair(), draft.policy.tolerance);
+    let (fair, tolerance) = (draft.fair, draft.policy.tolerance);
     let above = u64::from(tolerance.above_ppm) * fifths / 5;
     let below = u64::from(tolerance.below_ppm).min(1_000_000) * fifths / 5;
     let load = |worker: Option<u32>| worker.map_or(fair, |worker| draft.usage.load(worker));

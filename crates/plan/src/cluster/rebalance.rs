@@ -86,6 +86,8 @@ pub(super) struct Draft<'a> {
     pub(super) moved: Vec<bool>,
     /// What all partitions need, by resource.
     pub(super) totals: Vec<u128>,
+    /// The load that every worker should have. No move changes it.
+    pub(super) fair: u64,
     /// No worker should have more.
     pub(super) ceiling: u64,
     /// The workers that take partitions.
@@ -103,12 +105,14 @@ impl<'a> Draft<'a> {
         let usage = Usage::new(view);
         let takers = view.worker_numbers().filter(|worker| view.takes(*worker));
         let by_load = takers.map(|worker| by_load(&usage, worker)).collect();
-        let ceiling = part(usage.fair(), 1_000_000 + u64::from(policy.tolerance.above_ppm));
+        let fair = usage.fair();
+        let ceiling = part(fair, 1_000_000 + u64::from(policy.tolerance.above_ppm));
         Self {
             policy,
             moves: Vec::new(),
             moved: vec![false; view.partitions.len()],
             totals: usage.totals(),
+            fair,
             ceiling,
             by_load,
             having: BTreeMap::new(),

@@ -166,7 +166,7 @@ impl Prices {
             mean_size: (1_000_000 / view.partitions.len().max(1) as u64).max(1),
             gain_min: i64::try_from(part(all, draft.policy.gain_ppm_min.into()).max(1))
                 .unwrap_or(i64::MAX),
-            floor: part(draft.usage.fair(), 1_000_000 - below),
+            floor: part(draft.fair, 1_000_000 - below),
             balanced: is_balanced(draft, 5),
         }
     }

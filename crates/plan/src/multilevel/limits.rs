@@ -5,13 +5,10 @@
 //! both, the standard deviation of the parts' loads is at most the root of the product of the two
 //! tolerances, as a share of their mean.
 
-use crate::loads::targets;
+use crate::{facts::COARSE_PPM, loads::targets};
 
 /// Shares in parts per million.
 pub(super) const PPM: i64 = 1_000_000;
-
-/// A process with more than this share of the mean load makes loads coarse, in parts per million.
-pub(super) const COARSE_PPM: i64 = 50_000;
 
 /// How far loads may be from their targets, in parts per million of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +38,7 @@ impl Tolerance {
     /// million: as far above the largest, but at least [`COARSE_PPM`], and as far below the smallest
     /// as this is above and below the target; nowhere less than this.
     pub(super) fn beyond(self, smallest: i64, largest: i64) -> Self {
-        let above = i64::from(self.above_ppm).max(COARSE_PPM);
+        let above = i64::from(self.above_ppm.max(COARSE_PPM));
         let to_ppm = |share: i64| u32::try_from(share.max(0)).unwrap_or(u32::MAX);
         let (mut beyond, below) = (self, (PPM - i64::from(self.below_ppm)).max(0));
         if largest > PPM + i64::from(self.above_ppm) {

@@ -39,12 +39,13 @@ use self::{
     coarsen::{Goal, Levels},
     draw::Draw,
     graph::Graph,
-    limits::{COARSE_PPM, Limits, PPM, mul_ppm, ratio},
+    limits::{Limits, PPM, mul_ppm, ratio},
     parts::Parts,
     refine::{Effort, refine},
     repair::repair,
     shake::shake,
 };
+use crate::facts::COARSE_PPM;
 use crate::strategy::{BalanceStrategy, PartitionRequest, StrategyFailure};
 
 /// See the module.
@@ -186,7 +187,7 @@ impl Multilevel {
         let limits = best.limits();
         let mean = (0..best.count()).map(|part| best.load(part)).sum::<i64>();
         let mean = mean / i64::from(best.count());
-        let coarse = largest.iter().any(|size| *size > mul_ppm(mean, COARSE_PPM));
+        let coarse = largest.iter().any(|size| *size > mul_ppm(mean, COARSE_PPM.into()));
         // A process that is beyond the limit by itself says nothing about the others.
         let counts = (0..).zip(&largest);
         let counts = counts.filter(|(part, size)| **size <= limits.most[*part as usize]);

@@ -29,16 +29,14 @@ use super::activity::Activity;
 use crate::{
     clock::Clock,
     coordinator::{Coordinator, Unanswered},
+    periodic::Periodic,
+    planner::PLANS_MAX,
 };
 
-/// How often the interval, which is a setting, is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A proposal without an outcome after so long is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// When a limit refuses all moves together, so many are tried one by one.
 const SINGLY_MAX: usize = 8;
-/// How often a look plans anew because the cluster has changed meanwhile.
-const PLANS_MAX: usize = 3;
 
 /// Runs until `stop`.
 pub(super) async fn run(
@@ -48,19 +46,8 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut balancer = Balancer { coordinator, clock, activity, term: None, settled: None };
-    let mut last = Instant::now();
-    loop {
-        let interval = balancer.coordinator.view().state.settings().balance_interval_ms;
-        let due = last + Duration::from_millis(interval);
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(due.min(Instant::now() + LOOK_EVERY)) => {}
-        }
-        if Instant::now() < due {
-            continue;
-        }
-        last = Instant::now();
+    let mut periodic = Periodic::new(|settings| settings.balance_interval_ms);
+    while periodic.next(&balancer.coordinator, &stop).await.is_some() {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
