@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::{AlertId, Raised},
     codec,
     id::{Epoch, MemberId, Serial, SessionId, Term},
     key::{Key, KeyRange, LoadId, PartitionId},
@@ -103,6 +104,13 @@ pub enum Command {
     RetireMember {
         /// Its id.
         id: MemberId,
+    },
+    /// Raises alerts and clears others.
+    SetAlerts {
+        /// What is not as it should be. One that is raised already keeps its time.
+        raise: Vec<(AlertId, Raised)>,
+        /// What is as it should be again. What is not raised is left out.
+        clear: Vec<AlertId>,
     },
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::AlertId,
     id::{MemberId, Serial, SessionId},
     name::Name,
 };
@@ -36,6 +37,8 @@ pub enum Kind {
     Setting = 10,
     /// A coordinator that was added or removed.
     Member = 11,
+    /// Something that is not as it should be.
+    Alert = 13,
     /// Internal: how far the holder of a session has the replies to its requests.
     Window = 252,
     /// Internal: a reply kept for a session.
@@ -44,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds that callers see, in key order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Entry,
         Self::Session,
         Self::Worker,
@@ -54,6 +57,7 @@ impl Kind {
         Self::Load,
         Self::Setting,
         Self::Member,
+        Self::Alert,
     ];
 
     /// Kinds that no caller sees: they have no revisions of their own and are in no event. After
@@ -79,6 +83,7 @@ impl Kind {
             Self::Load => "load",
             Self::Setting => "setting",
             Self::Member => "member",
+            Self::Alert => "alert",
             Self::Window => "window",
             Self::Reply => "reply",
         }
@@ -143,6 +148,12 @@ impl Key {
     #[must_use]
     pub fn member(id: MemberId) -> Self {
         Self::text(Kind::Member, &id)
+    }
+
+    /// An alert's key.
+    #[must_use]
+    pub fn alert(id: &AlertId) -> Self {
+        Self::text(Kind::Alert, id)
     }
 
     /// The key of an observed load.

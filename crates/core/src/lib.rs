@@ -30,6 +30,7 @@
 //! assert!(before.is_empty());
 //! ```
 
+pub mod alert;
 pub mod apply;
 pub mod checkpoint;
 pub mod codec;
@@ -47,6 +48,7 @@ pub mod label;
 pub mod mutation;
 pub mod name;
 pub mod network;
+pub mod notice;
 pub mod plan;
 pub mod record;
 pub mod rejection;
@@ -59,6 +61,7 @@ mod size;
 pub mod state;
 mod text;
 
+pub use alert::{Alert, AlertId, Raised, Severity};
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{
     ApplyNetwork, Batch, Call, Command, Grant, Guard, Operation, Origin, Precondition,
@@ -74,6 +77,7 @@ pub use id::{
 pub use invariant::Violation;
 pub use key::{ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
 pub use name::Name;
+pub use notice::{Notice, NoticeKind};
 pub use record::{
     Connection, ConnectionState, Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec,
     Owner, Parallelism, Partition, PartitionPolicy, PartitionState, PlacedProcess, Process,

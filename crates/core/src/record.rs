@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::Alert,
     id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
     name::Name,
@@ -56,6 +57,8 @@ pub enum Record {
     Window(Window),
     /// Internal: a reply kept for a session.
     Reply(Arc<KeptReply>),
+    /// Something that is not as it should be.
+    Alert(Arc<Alert>),
 }
 
 impl Record {
@@ -74,6 +77,7 @@ impl Record {
             Self::Member(_) => Kind::Member,
             Self::Window(_) => Kind::Window,
             Self::Reply(_) => Kind::Reply,
+            Self::Alert(_) => Kind::Alert,
         }
     }
 

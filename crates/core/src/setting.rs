@@ -93,6 +93,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 settings! {
+    /// Most alerts that are raised at a time.
+    alerts_max = 10_000, 1..=100_000;
     /// How far a worker's load may be above its fair share before anything is moved, parts per million.
     balance_above_ppm = 50_000, 1_000..=10_000_000;
     /// How far a worker's load may be below its fair share before anything is moved, parts per million.

@@ -74,6 +74,7 @@ fn record(value: &Record) -> u64 {
         Record::Member(member) => len(member.peer.as_bytes()) + len(member.client.as_bytes()),
         Record::Load(_) | Record::Window(_) => 0,
         Record::Reply(reply) => kept(reply),
+        Record::Alert(alert) => len(alert.message.as_bytes()),
     }
 }
 

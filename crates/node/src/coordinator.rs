@@ -24,6 +24,7 @@ use crate::{
         transfer,
     },
     controller::Activity,
+    health::HealthSeen,
     members::{MemberChange, MemberInfo},
     planner::Planner,
     session::Sessions,
@@ -170,6 +171,7 @@ pub(crate) struct Parts {
     pub(crate) sessions: Sessions,
     pub(crate) planner: Planner,
     pub(crate) activity: Activity,
+    pub(crate) health_seen: HealthSeen,
     /// The largest election timeout: how long a call waits for a leader.
     pub(crate) election_max: Duration,
 }
@@ -202,6 +204,12 @@ impl Coordinator {
     #[must_use]
     pub fn activity(&self) -> &Activity {
         &self.parts.activity
+    }
+
+    /// What it told of, and what its health checks found.
+    #[must_use]
+    pub fn health_seen(&self) -> &HealthSeen {
+        &self.parts.health_seen
     }
 
     /// Its cluster.

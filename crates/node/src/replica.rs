@@ -39,6 +39,7 @@ use crate::{
     },
     controller::{self, Activity},
     coordinator::{Coordinator, Parts},
+    health::{self, HealthSeen},
     planner::Planner,
     session::{self, Sessions},
     transport::{Peer, Transport},
@@ -200,6 +201,7 @@ impl Replica {
         let coordinator = Coordinator::new(parts, started.published);
         let clock = self.environment.clock.clone();
         controller::start(&coordinator, clock, &self.tasks, &self.stop);
+        health::start(&coordinator, &self.tasks, &self.stop);
         Ok(coordinator)
     }
 
@@ -270,6 +272,7 @@ impl Replica {
             sessions,
             planner: self.planner(),
             activity: Activity::default(),
+            health_seen: HealthSeen::default(),
             election_max,
         }
     }

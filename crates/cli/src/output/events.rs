@@ -215,6 +215,7 @@ fn summary(record: &Versioned<Record>) -> String {
         Record::Session(session) => format!("{} ms {}", session.ttl_ms, session.label),
         Record::Load(load) => format!("{} ppm", load.load_ppm),
         Record::Member(member) => member_state(member.state).to_owned(),
+        Record::Alert(alert) => format!("{}: {}", alert.severity, alert.message),
         Record::Window(_) | Record::Reply(_) => String::new(),
         Record::Setting(value) => value.to_string(),
         Record::Worker(worker) => worker.address.clone(),

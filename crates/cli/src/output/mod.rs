@@ -4,10 +4,12 @@
 //! whole, under the lock of standard output. The submodules are pure: they make text from values
 //! and know neither clients nor commands.
 
+pub(crate) mod alerts;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod graph;
+pub(crate) mod notices;
 pub(crate) mod plan;
 pub(crate) mod records;
 pub(crate) mod sessions;

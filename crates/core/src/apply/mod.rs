@@ -10,6 +10,7 @@
 //! needs no undo; all changes of a command are one event at one revision; a command that changes
 //! no record takes no revision. Knows nothing of who sent the command.
 
+mod alert;
 mod apart;
 mod draft;
 mod exactly_once;
@@ -149,6 +150,7 @@ fn evaluate(
         Command::MovePartitions { moves, basis } => ownership::move_away(&mut draft, moves, basis)?,
         Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
         Command::RetireMember { id } => member::retire(&mut draft, *id),
+        Command::SetAlerts { raise, clear } => alert::set(&mut draft, raise, clear)?,
     };
     let changes = draft.into_changes();
     if !gives_up(command) {

@@ -9,14 +9,14 @@ use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionState, Entry,
-    Epoch, Event, Generation, Grant, Guard, KeptReply, Key, KeyRange, Kind, Load, LoadId, Member,
-    MemberId, MemberState, Name, Network, NetworkSpec, Operation, OperationReply, Origin, Outcome,
-    Owner, Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, PlacedProcess,
-    Precondition, Process, ProcessEdge, Reason, Record, RegisterWorker, Rejection, Reply, Request,
-    Resources, RestoreEpoch, Revision, Serial, Session, SessionId, Stamp, State, StateHash, Term,
-    Test, Transaction, TransactionReply, Versioned, Window, Worker, WorkerState, apply,
-    apply_request, checkpoint::Summary, codec,
+    Alert, AlertId, ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection,
+    ConnectionState, Entry, Epoch, Event, Generation, Grant, Guard, KeptReply, Key, KeyRange, Kind,
+    Load, LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec, Operation,
+    OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Raised, Reason, Record,
+    RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Revision, Serial, Session,
+    SessionId, Severity, Stamp, State, StateHash, Term, Test, Transaction, TransactionReply,
+    Versioned, Window, Worker, WorkerState, apply, apply_request, checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -90,6 +90,12 @@ fn records() -> Vec<(&'static str, Record)> {
         Record::Member(Arc::new(Member { peer, client, state }))
     };
     let outcome = Outcome { revision: Revision(9), result: Ok(Reply::Done) };
+    let alert = Alert {
+        severity: Severity::Critical,
+        message: "it is lost".into(),
+        since_ms: 1_700_000_000_000,
+        value: 7,
+    };
     let reply = KeptReply { digest: 0x0102_0304_0506_0708, outcome };
     vec![
         ("entry", Record::Entry(Bytes::from_static(b"value").into())),
@@ -110,11 +116,16 @@ fn records() -> Vec<(&'static str, Record)> {
         ("member_removed", member(MemberState::Removed)),
         ("window", Record::Window(Window { acknowledged: Serial(7), bytes: 300 })),
         ("reply", Record::Reply(Arc::new(reply))),
+        ("alert", Record::Alert(Arc::new(alert))),
     ]
 }
 
 fn versioned(value: Record) -> Arc<Versioned<Record>> {
     Arc::new(Versioned { created: Revision(5), modified: Revision(300), version: 7, value })
+}
+
+fn alert(subject: &str) -> AlertId {
+    AlertId { check: name("worker_lost"), subject: subject.into() }
 }
 
 fn commands() -> Vec<Command> {
@@ -207,6 +218,13 @@ fn session_commands() -> Vec<Command> {
         },
         Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },
         Command::RetireMember { id: MemberId(4) },
+        Command::SetAlerts {
+            raise: vec![(
+                alert("w1"),
+                Raised { severity: Severity::Warning, message: "lost".into(), value: 7 },
+            )],
+            clear: vec![alert("w2")],
+        },
     ]
 }
 
@@ -367,8 +385,8 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    for version in [1, 2] {
-        let why = format!("format version {version}, this build reads version 3");
+    for version in [1, 2, 3] {
+        let why = format!("format version {version}, this build reads version 4");
         refused(&[version, 0], &why);
     }
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");

@@ -9,6 +9,7 @@ mod formats;
 mod generate;
 mod held;
 mod limits;
+mod notice;
 mod properties;
 mod restore;
 mod script;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use proptest::{option, prelude::*, sample::select};
 use quorate_core::{
-    Command, Entry, Epoch, Grant, Guard, Key, Load, LoadId, MemberId, Name, Operation, Owner,
-    PartitionId, Record, RegisterWorker, Resources, RestoreEpoch, Revision, SessionId, State, Term,
-    Transaction,
+    AlertId, Command, Entry, Epoch, Grant, Guard, Key, Load, LoadId, MemberId, Name, Operation,
+    Owner, PartitionId, Raised, Record, RegisterWorker, Resources, RestoreEpoch, Revision,
+    SessionId, Severity, State, Term, Transaction,
 };
 
 /// The term of all entries.
@@ -33,6 +33,8 @@ pub(crate) enum SessionAct {
     Bound(&'static str, usize, Option<PartitionId>),
     AddMember(u64),
     RetireMember(u64),
+    /// Raises an alert about this worker, or clears it.
+    Alert(Name, Option<u64>),
 }
 
 fn worker() -> impl Strategy<Value = Name> {
@@ -61,6 +63,7 @@ pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
             .prop_map(|(key, bytes, guard)| SessionAct::Bound(key, bytes, guard)),
         1 => (0..3_u64).prop_map(SessionAct::AddMember),
         1 => (1..3_u64).prop_map(SessionAct::RetireMember),
+        1 => (worker(), option::of(0..2_u64)).prop_map(|(name, it)| SessionAct::Alert(name, it)),
     ]
 }
 
@@ -125,5 +128,19 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             Command::AddMember { id: MemberId(id), peer: "p:1".into(), client: "c:1".into() }
         }
         SessionAct::RetireMember(id) => Command::RetireMember { id: MemberId(id) },
+        SessionAct::Alert(name, value) => {
+            let check = Name::new("worker_load").unwrap();
+            let id = AlertId { check, subject: name.to_string() };
+            let raised = |value| {
+                let severity = if value == 0 { Severity::Warning } else { Severity::Critical };
+                Raised { severity, message: "busy".into(), value }
+            };
+            match value {
+                Some(value) => {
+                    Command::SetAlerts { raise: vec![(id, raised(value))], clear: vec![] }
+                }
+                None => Command::SetAlerts { raise: vec![], clear: vec![id] },
+            }
+        }
     }
 }

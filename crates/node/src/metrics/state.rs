@@ -22,6 +22,7 @@ use quorate_core::{
 use super::{
     controllers,
     family::{counter, desc, float, gauge, gauge_sample, gauges},
+    health,
 };
 use crate::coordinator::{Coordinator, Role, Status};
 
@@ -77,6 +78,7 @@ impl Collector for StateCollector {
             self.coordinator.keep_alive_batches(),
         ));
         families.extend(controllers::families(&self.coordinator.activity().balancer()));
+        families.extend(health::families(&self.coordinator.health_seen().told()));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }

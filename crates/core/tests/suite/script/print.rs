@@ -109,6 +109,7 @@ fn value(record: &Record) -> String {
         Record::Session(session) => format!("{} ms {:?}", session.ttl_ms, session.label),
         Record::Load(load) => format!("{} ppm", load.load_ppm),
         Record::Member(member) => format!("{member:?}"),
+        Record::Alert(alert) => format!("{alert:?}"),
         Record::Window(_) | Record::Reply(_) => panic!("no caller sees {record:?}"),
         Record::Setting(text) => text.to_string(),
         Record::Worker(worker) => format!("{worker:?}"),
