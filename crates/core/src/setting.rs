@@ -115,6 +115,26 @@ settings! {
     command_bytes_max = 64 * MIB, KIB..=128 * MIB;
     /// Most changes that one command may make.
     command_changes_max = 250_000, 1..=1_000_000;
+    /// How long a health check may take, milliseconds.
+    health_check_ms_max = 5_000, 10..=600_000;
+    /// Free space of a data directory below which an alert is raised, bytes; critical below a quarter of it.
+    health_disk_free_bytes_min = 1024 * MIB, 0..=1024 * 1024 * 1024 * MIB;
+    /// How long a lost worker may stay away before an alert is raised, milliseconds.
+    health_down_ms_max = 30_000, 0..=30 * 24 * 3_600_000;
+    /// Whether health is checked and alerts are raised and cleared: 1, or 0.
+    health_enabled = 1, 0..=1;
+    /// How often in a row a health check must find something before an alert is raised.
+    health_failures_min = 3, 1..=1_000;
+    /// How often health is checked, milliseconds.
+    health_interval_ms = 5_000, 100..=3_600_000;
+    /// Observed load of a worker above which an alert is raised, parts per million of what it can take.
+    health_load_ppm_max = 1_000_000, 1..=100_000_000;
+    /// The least time between two recovery actions of health checks, milliseconds.
+    health_recovery_interval_ms = 60_000, 0..=24 * 3_600_000;
+    /// How often in a row a health check must not find something before its alert is cleared.
+    health_successes_min = 2, 1..=1_000;
+    /// How long a partition may have no owner before an alert is raised, milliseconds.
+    health_unowned_ms_max = 60_000, 0..=30 * 24 * 3_600_000;
     /// How long changes are kept for change streams, milliseconds.
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.

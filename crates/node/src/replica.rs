@@ -39,7 +39,7 @@ use crate::{
     },
     controller::{self, Activity},
     coordinator::{Coordinator, Parts},
-    health::{self, HealthSeen},
+    health::{self, Checks, HealthSeen},
     planner::Planner,
     session::{self, Sessions},
     transport::{Peer, Transport},
@@ -65,6 +65,8 @@ pub struct Environment {
     pub draw_cluster_id: fn() -> u64,
     /// How networks may be partitioned. The same on every member: the one that is asked plans.
     pub strategies: Strategies,
+    /// What is checked. The same on every member: whoever leads checks.
+    pub checks: Checks,
 }
 
 /// Why a coordinator did not start.
@@ -201,7 +203,8 @@ impl Replica {
         let coordinator = Coordinator::new(parts, started.published);
         let clock = self.environment.clock.clone();
         controller::start(&coordinator, clock, &self.tasks, &self.stop);
-        health::start(&coordinator, &self.tasks, &self.stop);
+        let checks = (self.environment.checks.clone(), self.environment.clock.clone());
+        health::start(&coordinator, checks, &self.tasks, &self.stop);
         Ok(coordinator)
     }
 

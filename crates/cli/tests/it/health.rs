@@ -80,3 +80,49 @@ fn a_lost_worker_and_its_partition_are_told_of() {
     let from = recovered["revision"].to_string();
     assert_eq!(told(&cluster.json(&["events", "--from", &from])), ["partition_recovered net/0"]);
 }
+
+/// What there is of one check.
+fn alerts(cluster: &Cluster, check: &str) -> (Option<i32>, Vec<Value>) {
+    let ran = cluster.run(&["health", "--output", "json"]);
+    let text = std::str::from_utf8(&ran.stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    (ran.code, lines.filter(|line| line["check"] == check).collect())
+}
+
+#[test]
+fn a_partition_that_nobody_takes_is_an_alert_until_somebody_does() {
+    let cluster = Cluster::start();
+    for (setting, value) in [
+        ("health_interval_ms", "100"),
+        ("health_failures_min", "2"),
+        ("health_successes_min", "2"),
+        ("health_unowned_ms_max", "0"),
+    ] {
+        cluster.run(&["settings", "set", setting, value]).text(0);
+    }
+    let file = cluster.dir().join("net.toml");
+    std::fs::write(&file, NETWORK).unwrap();
+    cluster.run(&["network", "apply", file.to_str().unwrap()]).text(0);
+    let alert = eventually("the alert", || {
+        let (code, mut found) = alerts(&cluster, "partition_unowned");
+        (code == Some(1)).then(|| found.remove(0))
+    });
+    assert_eq!(fields(&alert), ["check", "message", "severity", "since", "subject", "value"]);
+    assert_eq!((&alert["subject"], &alert["severity"]), (&"net/0".into(), &"critical".into()));
+    assert_eq!(alert["message"], "nobody owns it: no worker takes partitions");
+
+    let _worker = register(&cluster, "w1");
+    eventually("the end of the alert", || {
+        let (code, found) = alerts(&cluster, "partition_unowned");
+        (code == Some(0) && found.is_empty()).then_some(())
+    });
+    let told = cluster.json(&["events", "--type", "alert_raised,alert_cleared"]);
+    let ours: Vec<_> =
+        told.iter().filter(|line| line["subject"] == "partition_unowned/net/0").collect();
+    assert_eq!(ours.len(), 2);
+    assert_eq!(
+        (&ours[0]["type"], &ours[1]["type"]),
+        (&"alert_raised".into(), &"alert_cleared".into())
+    );
+    assert_eq!((&ours[0]["by"], &ours[1]["by"]), (&"health".into(), &"health".into()));
+}

@@ -79,6 +79,7 @@ impl Collector for StateCollector {
         ));
         families.extend(controllers::families(&self.coordinator.activity().balancer()));
         families.extend(health::families(&self.coordinator.health_seen().told()));
+        families.push(health::alerts(&view.state));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }
