@@ -181,6 +181,33 @@ settings! {
     workers_max = 10_000, 1..=100_000;
 }
 
+/// Sections of a coordinator's configuration that give the initial values of settings, by how the
+/// names of the settings begin. A new setting is in the section that its name says.
+const SECTIONS: [(&str, &str); 15] = [
+    ("alerts_", "health"),
+    ("allocation", "resources"),
+    ("balance_", "partitions"),
+    ("connection", "connections"),
+    ("distribute_", "resources"),
+    ("health_", "health"),
+    ("janitor_", "partitions"),
+    ("merge_", "partitions"),
+    ("network_", "partitions"),
+    ("partition", "partitions"),
+    ("pool", "resources"),
+    ("scale_", "partitions"),
+    ("split_", "partitions"),
+    ("worker_partitions_", "partitions"),
+    ("workers_", "partitions"),
+];
+
+/// The section of a coordinator's configuration that gives a setting its initial value; None: no
+/// section does.
+#[must_use]
+pub fn section_of(name: &str) -> Option<&'static str> {
+    SECTIONS.iter().find(|(start, _)| name.starts_with(start)).map(|(_, section)| *section)
+}
+
 impl Settings {
     /// Puts a value in force, or the default. The text was checked; what is no setting is ignored.
     pub(crate) fn set(&mut self, key: &[u8], record: Option<&Record>) {

@@ -24,6 +24,7 @@ pub mod service;
 pub mod transport;
 pub mod watch;
 
+mod beginning;
 mod bootstrap;
 mod compaction;
 mod consensus;

@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    beginning,
     bootstrap::{self, BootstrapError, Entrance, Introduction},
     clock::Clock,
     compaction,
@@ -201,6 +202,7 @@ impl Replica {
         }
         tracing::info!(member = %me, %cluster, "consensus started");
         let coordinator = Coordinator::new(parts, started.published);
+        self.begin_settings(&coordinator, joined.initialise);
         let clock = self.environment.clock.clone();
         controller::start(&coordinator, clock, &self.tasks, &self.stop);
         let checks = (self.environment.checks.clone(), self.environment.clock.clone());
@@ -326,6 +328,19 @@ impl Replica {
                 tracing::warn!(%error, "the removal cannot be recorded");
             }
             fatal.send_replace(Some(Fatal(error.to_string())));
+        });
+    }
+
+    /// Writes the settings that a new cluster begins with, or says which of them are others by now.
+    fn begin_settings(&self, coordinator: &Coordinator, new: bool) {
+        let (initial, stop) = (self.config.settings.clone(), self.stop.clone());
+        let begun = beginning::run(coordinator.clone(), initial, new);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = begun => {}
+            }
         });
     }
 
