@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::{
-    bench::{BenchCommand, BenchGet, BenchLoad, BenchPut, BenchWatch},
+    bench::{BenchCommand, BenchFailover, BenchGet, BenchLoad, BenchPut, BenchWatch},
     guard::{GUARD, Guard},
     history::History,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},

@@ -7,6 +7,7 @@
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod events;
+pub(crate) mod failover;
 pub(crate) mod graph;
 pub(crate) mod plan;
 pub(crate) mod records;
