@@ -1,4 +1,4 @@
-//! What may differ between the tour as it is told and as it runs.
+//! What may differ between a story as it is told and as it runs.
 //!
 //! ```text
 //!   pid 4711, revision 7, epoch 0.7    any other number, but the same one wherever it is told again
@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-/// What numbers of the tour stand for in this run.
+/// What numbers of the story stand for in this run.
 #[derive(Debug, Default)]
 pub(crate) struct Names(BTreeMap<(Sort, String), String>);
 
@@ -78,7 +78,7 @@ impl Names {
             && *self.0.entry((sort, told.to_owned())).or_insert_with(|| shown.to_owned()) == shown
     }
 
-    /// A command of the tour, with what its numbers stand for.
+    /// A command of the story, with what its numbers stand for.
     pub(crate) fn command(&self, told: &str) -> String {
         let kills = told.starts_with("kill ");
         let words = told.split(' ').map(|word| {
