@@ -1,5 +1,7 @@
 //! What the balancer decides, state by state; and that balancing ends.
 
+mod drift;
+
 use std::collections::BTreeMap;
 
 use quorate_core::{
