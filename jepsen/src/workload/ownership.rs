@@ -216,5 +216,6 @@ fn spec() -> NetworkSpec {
             strategy: name("round-robin"),
             shares: Vec::new(),
         },
+        connection: Default::default(),
     }
 }

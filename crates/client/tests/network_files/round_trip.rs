@@ -68,7 +68,7 @@ fn specs() -> impl Strategy<Value = NetworkSpec> {
                 shares.truncate(if asked == 0 { processes.len() } else { asked });
                 policy.shares = shares;
             }
-            NetworkSpec { processes, connections, policy }
+            NetworkSpec { processes, connections, policy, connection: Default::default() }
         },
     )
 }

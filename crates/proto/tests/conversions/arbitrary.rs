@@ -121,8 +121,14 @@ fn policy() -> impl Strategy<Value = PartitionPolicy> {
 }
 
 pub(crate) fn spec() -> impl Strategy<Value = NetworkSpec> {
-    (vec(process(), 0..4), vec(edge(), 0..4), policy())
-        .prop_map(|(processes, connections, policy)| NetworkSpec { processes, connections, policy })
+    (vec(process(), 0..4), vec(edge(), 0..4), policy()).prop_map(
+        |(processes, connections, policy)| NetworkSpec {
+            processes,
+            connections,
+            policy,
+            connection: Default::default(),
+        },
+    )
 }
 
 fn partition() -> impl Strategy<Value = Partition> {
