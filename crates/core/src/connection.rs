@@ -79,6 +79,29 @@ impl ConnectionPolicy {
         ]
     }
 
+    /// The field of this name. None: there is none.
+    pub fn field_mut(&mut self, name: &str) -> Option<&mut u64> {
+        match name {
+            "attempts_max" => Some(&mut self.attempts_max),
+            "backoff_factor_percent" => Some(&mut self.backoff_factor_percent),
+            "backoff_ms" => Some(&mut self.backoff_ms),
+            "backoff_ms_max" => Some(&mut self.backoff_ms_max),
+            "bytes_in_flight_max" => Some(&mut self.bytes_in_flight_max),
+            "connect_timeout_ms" => Some(&mut self.connect_timeout_ms),
+            "messages_in_flight_max" => Some(&mut self.messages_in_flight_max),
+            "request_timeout_ms" => Some(&mut self.request_timeout_ms),
+            _ => None,
+        }
+    }
+
+    /// The smallest and the largest value of a field.
+    #[must_use]
+    pub fn bounds(field: &str) -> (u64, u64) {
+        let name = Name::new(&format!("connection_{field}"));
+        let definition = name.ok().and_then(|name| setting::definition(&name));
+        definition.map_or((1, u64::MAX), |it| (it.min, it.max))
+    }
+
     /// Whether everything is left to the settings.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -91,7 +114,7 @@ impl ConnectionPolicy {
     /// The first rule that is broken, with the path of the field in a network's description.
     pub fn validate(&self) -> Result<(), Rejection> {
         for (name, value) in self.fields().into_iter().filter(|(_, value)| *value > 0) {
-            let (min, max) = bounds(name);
+            let (min, max) = Self::bounds(name);
             if !(min..=max).contains(&value) {
                 let rule = format!("from {min} to {max}, not {value}");
                 return Err(Rejection::invalid(format!("connection.{name}"), rule));
@@ -154,13 +177,6 @@ impl NetworkSpec {
     pub fn connection_policy(&self, settings: &Settings) -> ConnectionPolicy {
         self.connection.resolved(settings)
     }
-}
-
-/// The bounds of a field of a policy.
-fn bounds(field: &str) -> (u64, u64) {
-    let name = Name::new(&format!("connection_{field}"));
-    let definition = name.ok().and_then(|name| setting::definition(&name));
-    definition.map_or((1, u64::MAX), |it| (it.min, it.max))
 }
 
 /// How a connection is doing whose two partitions have owners.
@@ -271,6 +287,9 @@ mod tests {
         for (field, value) in ConnectionPolicy::default().resolved(&Settings::default()).fields() {
             let name = Name::new(&format!("connection_{field}")).unwrap();
             assert_eq!(setting::definition(&name).map(|it| it.default), Some(value), "{field}");
+            let mut policy = ConnectionPolicy::default();
+            *policy.field_mut(field).unwrap() = 7;
+            assert!(policy.fields().iter().all(|(name, it)| (*it == 7) == (*name == field)));
         }
     }
 
