@@ -52,6 +52,8 @@ struct Map<'a> {
     revisions: u64,
     changed: u64,
     came: u64,
+    up: u64,
+    broken: u64,
     went: u64,
 }
 
@@ -76,10 +78,13 @@ impl<'a> Map<'a> {
                 Fact::Status { id, now } => {
                     set(&mut self.statuses, id, now.as_ref());
                     self.came += u64::from(now.is_some());
+                    let state = |state| now.as_ref().is_some_and(|it| it.state == state);
+                    self.up += u64::from(state("up"));
+                    self.broken += u64::from(state("broken"));
                     self.went += u64::from(now.is_none());
                     id
                 }
-                Fact::Told => continue,
+                _ => continue,
             };
             touched.insert(network_of(id));
         }
@@ -173,6 +178,8 @@ fn work(lines: &[Line], map: &Map<'_>) -> Vec<Work> {
         Work { name: "revisions checked", done: map.revisions, needed: seconds / 2 },
         Work { name: "networks changed", done: map.changed, needed: seconds / 10 },
         Work { name: "statuses that came", done: map.came, needed: seconds / 2 },
+        Work { name: "connections that came up", done: map.up, needed: seconds / 10 },
+        Work { name: "connections that broke", done: map.broken, needed: seconds / 30 },
         Work { name: "statuses that went", done: map.went, needed: seconds / 4 },
     ]
 }
