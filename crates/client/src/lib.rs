@@ -21,6 +21,7 @@ pub mod call;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod connections;
 pub mod error;
 mod exactly_once;
 pub mod network;
@@ -43,8 +44,9 @@ pub use call::{Call, Response};
 pub use client::Client;
 pub use cluster::{Member, MemberState, MemberStatus, Members, Removal, Role};
 pub use config::{Backoff, ClientConfig, Endpoint, FirstEndpoint};
+pub use connections::{FoundConnection, ReportedConnections};
 pub use error::{Error, ErrorKind};
-pub use network::{AppliedNetwork, DeletedNetwork, FoundConnection, FoundNetwork, FoundPartition};
+pub use network::{AppliedNetwork, DeletedNetwork, FoundNetwork, FoundPartition};
 pub use plan::{PlannedNetwork, SupposedWorker};
 pub use quorate_proto::{
     Reason, WriteOutcome,

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec,
+    connection::{ConnectionReport, ConnectionStep},
     id::{Epoch, MemberId, Serial, SessionId, Term},
-    key::{Key, KeyRange, LoadId, PartitionId},
+    key::{ConnectionId, Key, KeyRange, LoadId, PartitionId},
     name::Name,
     plan::Basis,
     record::{Load, NetworkSpec, Owner, Record},
@@ -103,6 +104,23 @@ pub enum Command {
     RetireMember {
         /// Its id.
         id: MemberId,
+    },
+    /// Notes what the owner of one end saw of connections. What is of other epochs is left out.
+    ReportConnections {
+        /// The session that owns an end of each.
+        session: SessionId,
+        /// What it saw.
+        reports: Vec<ConnectionReport>,
+    },
+    /// Does what is due for connections. What is due no more is left out.
+    ManageConnections {
+        /// What is due, at most once for each.
+        steps: Vec<ConnectionStep>,
+    },
+    /// Lets a connection that is broken or has failed connect again, as if for the first time.
+    RetryConnection {
+        /// The connection.
+        id: ConnectionId,
     },
 }
 

@@ -36,6 +36,8 @@ pub enum Kind {
     Setting = 10,
     /// A coordinator that was added or removed.
     Member = 11,
+    /// How a connection is doing.
+    ConnectionStatus = 12,
     /// Internal: how far the holder of a session has the replies to its requests.
     Window = 252,
     /// Internal: a reply kept for a session.
@@ -44,7 +46,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds that callers see, in key order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Entry,
         Self::Session,
         Self::Worker,
@@ -54,6 +56,7 @@ impl Kind {
         Self::Load,
         Self::Setting,
         Self::Member,
+        Self::ConnectionStatus,
     ];
 
     /// Kinds that no caller sees: they have no revisions of their own and are in no event. After
@@ -79,6 +82,7 @@ impl Kind {
             Self::Load => "load",
             Self::Setting => "setting",
             Self::Member => "member",
+            Self::ConnectionStatus => "connection_status",
             Self::Window => "window",
             Self::Reply => "reply",
         }
@@ -191,6 +195,27 @@ impl Key {
         Self::text(Kind::Connection, id)
     }
 
+    /// The key of how a connection is doing.
+    #[must_use]
+    pub fn connection_status(id: &ConnectionId) -> Self {
+        Self::text(Kind::ConnectionStatus, id)
+    }
+
+    /// The partition that a key of kind partition names.
+    #[must_use]
+    pub fn as_partition(&self) -> Option<PartitionId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        (self.kind == Kind::Partition).then(|| PartitionId::parse(text)).flatten()
+    }
+
+    /// The connection that a key of kind connection or connection status names.
+    #[must_use]
+    pub fn as_connection(&self) -> Option<ConnectionId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        let named = matches!(self.kind, Kind::Connection | Kind::ConnectionStatus);
+        named.then(|| ConnectionId::parse(text)).flatten()
+    }
+
     /// A setting's key.
     #[must_use]
     pub fn setting(name: &Name) -> Self {
@@ -281,6 +306,12 @@ impl fmt::Display for ConnectionId {
 }
 
 impl ConnectionId {
+    /// The partition that sends, and the one that receives.
+    #[must_use]
+    pub fn ends(&self) -> [PartitionId; 2] {
+        [self.from, self.to].map(|index| PartitionId { network: self.network.clone(), index })
+    }
+
     /// Reads `net/0->net/1`. None when the text is no connection id, or not in its canonical form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -30,10 +30,12 @@
 //! assert!(before.is_empty());
 //! ```
 
+mod adjacency;
 pub mod apply;
 pub mod checkpoint;
 pub mod codec;
 pub mod command;
+pub mod connection;
 pub mod constraint;
 pub mod event;
 pub mod filter;
@@ -64,6 +66,10 @@ pub use command::{
     ApplyNetwork, Batch, Call, Command, Grant, Guard, Operation, Origin, Precondition,
     RegisterWorker, Request, Test, Transaction, digest,
 };
+pub use connection::{
+    CONNECTION_ERROR_BYTES_MAX, Connection, ConnectionEnd, ConnectionPolicy, ConnectionReport,
+    ConnectionState, ConnectionStatus, ConnectionStep, Due, Seen,
+};
 pub use event::{Change, Event};
 pub use filter::Filter;
 pub use history::History;
@@ -75,9 +81,9 @@ pub use invariant::Violation;
 pub use key::{ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
 pub use name::Name;
 pub use record::{
-    Connection, ConnectionState, Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec,
-    Owner, Parallelism, Partition, PartitionPolicy, PartitionState, PlacedProcess, Process,
-    ProcessEdge, Record, Session, Versioned, Window, Worker, WorkerState,
+    Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec, Owner, Parallelism,
+    Partition, PartitionPolicy, PartitionState, PlacedProcess, Process, ProcessEdge, Record,
+    Session, Versioned, Window, Worker, WorkerState,
 };
 pub use rejection::{Reason, Rejection};
 pub use reply::{ApplyOutcome, KeyedRecord, OperationReply, Outcome, Reply, TransactionReply};

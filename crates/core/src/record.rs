@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    connection::{Connection, ConnectionPolicy, ConnectionStatus},
     id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
     name::Name,
@@ -56,6 +57,8 @@ pub enum Record {
     Window(Window),
     /// Internal: a reply kept for a session.
     Reply(Arc<KeptReply>),
+    /// How a connection is doing.
+    ConnectionStatus(Arc<ConnectionStatus>),
 }
 
 impl Record {
@@ -74,6 +77,7 @@ impl Record {
             Self::Member(_) => Kind::Member,
             Self::Window(_) => Kind::Window,
             Self::Reply(_) => Kind::Reply,
+            Self::ConnectionStatus(_) => Kind::ConnectionStatus,
         }
     }
 
@@ -208,6 +212,8 @@ pub struct NetworkSpec {
     pub connections: Vec<ProcessEdge>,
     /// How it is partitioned.
     pub policy: PartitionPolicy,
+    /// By which rules its partitions are connected; what it does not say, the settings do.
+    pub connection: ConnectionPolicy,
 }
 
 /// How a network is partitioned. Chosen: the first two fields were filled in when the network was
@@ -356,20 +362,4 @@ pub enum PartitionState {
     /// Its network does not have it any more; its owner is asked to release it. Goes with the
     /// ownership.
     Deleted,
-}
-
-/// The process edges that cross from one partition to another of the same network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connection {
-    /// The edges, sorted by (from, to). Never empty.
-    pub edges: Vec<ProcessEdge>,
-    /// What it is doing.
-    pub state: ConnectionState,
-}
-
-/// What a connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConnectionState {
-    /// At least one end has no owner.
-    Pending,
 }

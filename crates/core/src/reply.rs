@@ -57,6 +57,13 @@ pub enum Reply {
         /// How many were changed.
         changed: u32,
     },
+    /// Of reports on connections.
+    ReportConnections {
+        /// How many were news.
+        changed: u32,
+        /// How many were of other epochs, or of a connection that is not there.
+        stale: u32,
+    },
 }
 
 /// What applying a network did.

@@ -113,6 +113,26 @@ settings! {
     command_bytes_max = 64 * MIB, KIB..=128 * MIB;
     /// Most changes that one command may make.
     command_changes_max = 250_000, 1..=1_000_000;
+    /// Most retries of a connection in a row; then it has failed. For networks that do not say.
+    connection_attempts_max = 10, 1..=1_000;
+    /// What each back-off of a connection is of the one before, percent. For networks that do not say.
+    connection_backoff_factor_percent = 200, 100..=1_000;
+    /// The first back-off of a connection, milliseconds. For networks that do not say.
+    connection_backoff_ms = 500, 1..=3_600_000;
+    /// The longest back-off of a connection, milliseconds. For networks that do not say.
+    connection_backoff_ms_max = 60_000, 1..=24 * 3_600_000;
+    /// Most bytes under way on a connection, not acknowledged yet. For networks that do not say.
+    connection_bytes_in_flight_max = 8 * MIB, 1..=1_024 * MIB;
+    /// A connection must be up so soon, milliseconds. For networks that do not say.
+    connection_connect_timeout_ms = 30_000, 10..=3_600_000;
+    /// How often it is looked for connections to retry or to give up, milliseconds.
+    connection_interval_ms = 500, 10..=3_600_000;
+    /// Most messages under way on a connection, not acknowledged yet. For networks that do not say.
+    connection_messages_in_flight_max = 1_000, 1..=1_000_000;
+    /// What is sent on a connection must be answered so soon, milliseconds. For networks that do not say.
+    connection_request_timeout_ms = 30_000, 1..=24 * 3_600_000;
+    /// Whether connections are retried and given up: 1, or 0.
+    connections_enabled = 1, 0..=1;
     /// How long changes are kept for change streams, milliseconds.
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.
@@ -131,9 +151,11 @@ settings! {
     range_records_max = 10_000, 1..=1_000_000;
     /// Most bytes of records that one transaction may return.
     reply_bytes_max = 16 * MIB, KIB..=128 * MIB;
+    /// Most connections in one report of a worker.
+    reported_connections_max = 10_000, 1..=100_000;
     /// Most loads in one report of a worker.
     reported_loads_max = 10_000, 1..=100_000;
-    /// Most bytes that the end of all entries, workers and partitions bound to one session may have.
+    /// Most bytes that the end of all entries, workers, partitions and connections bound to one session may have.
     session_record_bytes_max = 32 * MIB, KIB..=64 * MIB;
     /// Most entries, workers and partitions bound to one session: they end at one revision.
     session_records_max = 10_000, 1..=100_000;

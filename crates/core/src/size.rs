@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    connection::CONNECTION_ERROR_BYTES_MAX,
     event::{Change, Event},
-    key::Key,
+    key::{Key, Kind},
     name::Name,
     record::{KeptReply, NetworkSpec, Partition, ProcessEdge, Record},
     reply::{KeyedRecord, OperationReply, Outcome, Reply},
@@ -55,6 +56,19 @@ pub(crate) fn ending_of_partition(key: &Key, value: &Partition, owner: &Name) ->
     CHANGE_OVERHEAD + len(&key.bytes) + names + 2 * partition(value)
 }
 
+/// The change that ends the status of a connection of this network, whatever it is.
+pub(crate) fn ending_of_connection(network: &Name) -> u64 {
+    // Two partitions' ids: `net/0->net/1`, with up to ten digits each.
+    let key = 2 * (len(network.as_str().as_bytes()) + 1 + 10) + 2;
+    CHANGE_OVERHEAD + key + CONNECTION_ERROR_BYTES_MAX as u64
+}
+
+/// The change that deletes a record of a network, or lets a partition stay as deleted.
+pub(crate) fn removal(key: &Key, value: &Record) -> u64 {
+    let records = if key.kind == Kind::Partition { 2 } else { 1 };
+    CHANGE_OVERHEAD + len(&key.bytes) + records * record(value)
+}
+
 /// A record with its key, as part of an answer.
 pub(crate) fn keyed(key: &Key, value: &Record) -> u64 {
     ELEMENT_OVERHEAD + len(&key.bytes) + record(value)
@@ -74,6 +88,7 @@ fn record(value: &Record) -> u64 {
         Record::Member(member) => len(member.peer.as_bytes()) + len(member.client.as_bytes()),
         Record::Load(_) | Record::Window(_) => 0,
         Record::Reply(reply) => kept(reply),
+        Record::ConnectionStatus(status) => len(status.error.as_bytes()),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bench;
 mod cluster;
+mod connection;
 mod guard;
 mod history;
 mod kv;
@@ -25,14 +26,13 @@ use clap_complete::Shell;
 
 pub(crate) use self::{
     bench::{BenchCommand, BenchFailover, BenchGet, BenchLoad, BenchPut, BenchWatch},
+    connection::{ConnectionCommand, ConnectionList, ConnectionReport},
     guard::{GUARD, Guard},
     history::History,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
     lock::Lock,
     member::{MemberCommand, Rejoin, Replace},
-    network::{
-        ConnectionCommand, NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand,
-    },
+    network::{NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand},
     node::{ConfigCommand, Dev, LogFormat, Serve},
     session::SessionCommand,
     settings::{Balance, SettingsCommand, Switch},
@@ -179,7 +179,7 @@ pub(crate) enum Command {
     /// Show and move partitions
     #[command(subcommand)]
     Partition(PartitionCommand),
-    /// Show connections between partitions
+    /// Show, retry and report connections between partitions
     #[command(subcommand)]
     Connection(ConnectionCommand),
     /// Be a worker, list workers, drain and remove them

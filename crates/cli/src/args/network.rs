@@ -1,4 +1,4 @@
-//! Arguments of `network`, `partition` and `connection`.
+//! Arguments of `network` and `partition`.
 
 use std::path::PathBuf;
 
@@ -189,20 +189,3 @@ const PARTITION_EXAMPLES: &str = "\
 Examples:
   quorate partition list
   quorate partition list --network pipeline --output json";
-
-/// What to do with connections.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConnectionCommand {
-    /// List connections between partitions
-    #[command(after_help = CONNECTION_EXAMPLES)]
-    List {
-        /// Only of this network
-        #[arg(long, value_name = "NAME", value_parser = values::name)]
-        network: Option<Name>,
-    },
-}
-
-const CONNECTION_EXAMPLES: &str = "\
-Examples:
-  quorate connection list
-  quorate connection list --network pipeline --output json";

@@ -7,6 +7,7 @@ mod balance;
 mod bench;
 mod completions;
 mod config;
+mod connection;
 mod context;
 pub(crate) mod explain;
 mod history;
@@ -59,7 +60,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::History(args) => history::run(context, args).await,
         Command::Network(command) => network::run(context, command).await,
         Command::Partition(command) => network::run_partition(context, command).await,
-        Command::Connection(command) => network::run_connection(context, command).await,
+        Command::Connection(command) => connection::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Balance(args) => balance::run(context, args).await,
         Command::Settings(command) => settings::run(context, command).await,

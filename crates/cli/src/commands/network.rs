@@ -1,4 +1,4 @@
-//! `network`, `partition` and `connection`.
+//! `network` and `partition`.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::{Context, plan};
 use crate::{
-    args::{ConnectionCommand, NetworkCommand, NetworkFile, PartitionCommand},
+    args::{NetworkCommand, NetworkFile, PartitionCommand},
     failure::{Exit, Failure},
     output::{
         Row, Table,
         cluster::NetworkRow,
-        records::{ConnectionRow, PartitionRow, ProcessRow, network_value},
+        records::{PartitionRow, ProcessRow, network_value},
     },
 };
 
@@ -64,15 +64,6 @@ async fn move_partitions(context: &Context, ids: Vec<PartitionId>, to: Option<Na
     let line =
         format!("partitions to go to {to}: {}, as of revision {}", row.changed, row.revision);
     context.output.one(&line, &row)
-}
-
-/// Runs a command on connections.
-pub(super) async fn run_connection(context: &Context, command: ConnectionCommand) -> Result<()> {
-    let ConnectionCommand::List { network } = command;
-    let call = context.client()?.list_connections(network.as_ref());
-    let found = call.await.map_err(|error| context.explain(&error))?.value;
-    let rows = found.iter().map(|(id, record)| ConnectionRow::new(id, &record.value));
-    context.output.rows(&rows.collect::<Vec<_>>())
 }
 
 /// What `apply` says: the network's row, what was done, and the revision.

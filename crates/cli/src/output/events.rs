@@ -228,6 +228,10 @@ fn summary(record: &Versioned<Record>) -> String {
             let ids: Vec<_> = partition.processes.iter().map(|p| p.id.as_str()).collect();
             text::shorten(&ids.join(" "))
         }
+        Record::ConnectionStatus(status) => match status.error.as_ref() {
+            "" => status.state.as_str().to_owned(),
+            error => text::shorten(&format!("{}: {error}", status.state.as_str())),
+        },
         Record::Connection(connection) => {
             let edges: Vec<_> =
                 connection.edges.iter().map(|e| format!("{}->{}", e.from, e.to)).collect();

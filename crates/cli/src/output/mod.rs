@@ -6,6 +6,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cluster;
+pub(crate) mod connections;
 pub(crate) mod events;
 pub(crate) mod failover;
 pub(crate) mod graph;

@@ -11,6 +11,7 @@
 //! no record takes no revision. Knows nothing of who sent the command.
 
 mod apart;
+mod connection;
 mod draft;
 mod exactly_once;
 mod member;
@@ -149,7 +150,13 @@ fn evaluate(
         Command::MovePartitions { moves, basis } => ownership::move_away(&mut draft, moves, basis)?,
         Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
         Command::RetireMember { id } => member::retire(&mut draft, *id),
+        Command::ReportConnections { session, reports } => {
+            connection::report(&mut draft, *session, reports)?
+        }
+        Command::ManageConnections { steps } => connection::manage(&mut draft, steps),
+        Command::RetryConnection { id } => connection::retry(&mut draft, id)?,
     };
+    connection::follow(&mut draft);
     let changes = draft.into_changes();
     if !gives_up(command) {
         within_limits(&changes, state.settings())?;
@@ -163,7 +170,10 @@ fn evaluate(
 fn gives_up(command: &Command) -> bool {
     matches!(
         command,
-        Command::CloseSession { .. } | Command::ExpireSession { .. } | Command::LeaveWorker { .. }
+        Command::CloseSession { .. }
+            | Command::ExpireSession { .. }
+            | Command::LeaveWorker { .. }
+            | Command::ReleasePartition { .. }
     )
 }
 

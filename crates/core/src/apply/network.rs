@@ -9,17 +9,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{draft::Draft, ownership};
 use crate::{
     command::ApplyNetwork,
+    connection::Connection,
     constraint,
     id::{Generation, Revision},
     key::{ConnectionId, Key, KeyRange, Kind, PartitionId},
     name::Name,
     network::demand,
     record::{
-        Connection, ConnectionState, Network, NetworkSpec, Partition, PartitionState,
-        PlacedProcess, Process, ProcessEdge, Record,
+        Network, NetworkSpec, Partition, PartitionState, PlacedProcess, Process, ProcessEdge,
+        Record,
     },
     rejection::{Reason, Rejection},
     reply::{ApplyOutcome, Reply},
+    setting::Settings,
+    size,
 };
 
 pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Reply, Rejection> {
@@ -44,8 +47,14 @@ pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Rep
         _ => (ApplyOutcome::Created, Generation(1)),
     };
     let partitions = partitions(draft, name, &spec, assignment);
-    let connections = connections(draft, name, &spec, assignment);
-    draft.put(&key, Record::Network(Arc::new(Network { spec, generation })));
+    let connections = connections(draft.settings(), name, &spec, assignment);
+    let network = Record::Network(Arc::new(Network { spec, generation }));
+    can_go(
+        draft.settings(),
+        name,
+        [&partitions, &connections, &[(key.clone(), network.clone())].into()],
+    )?;
+    draft.put(&key, network);
     replace(draft, &belonging(name, Kind::Partition), partitions);
     replace(draft, &belonging(name, Kind::Connection), connections);
     Ok(Reply::ApplyNetwork { outcome, generation })
@@ -154,9 +163,35 @@ fn partitions(
     members.into_iter().map(record).collect()
 }
 
-/// The connections between partitions: the edges that cross, by key.
+/// The network must be able to go again at one revision, with the status of all its connections.
+fn can_go(
+    settings: &Settings,
+    name: &Name,
+    records: [&BTreeMap<Key, Record>; 3],
+) -> Result<(), Rejection> {
+    let all = records.into_iter().flatten();
+    let (mut count, mut bytes) = (0, 0);
+    for (key, record) in all {
+        count += 1;
+        bytes += size::removal(key, record);
+        if key.kind == Kind::Connection {
+            count += 1;
+            bytes += size::ending_of_connection(name);
+        }
+    }
+    let limits = [
+        (count, "command_changes_max", settings.command_changes_max),
+        (bytes, "command_bytes_max", settings.command_bytes_max),
+    ];
+    match limits.into_iter().find(|(count, _, max)| count > max) {
+        Some((count, limit, max)) => Err(Rejection::limit("changes", limit, count, max)),
+        None => Ok(()),
+    }
+}
+
+/// The connections between partitions: the edges that cross, by key, with the rules in force now.
 fn connections(
-    draft: &Draft<'_>,
+    settings: &Settings,
     network: &Name,
     spec: &NetworkSpec,
     assignment: &[u32],
@@ -172,13 +207,10 @@ fn connections(
             crossing.entry((from, to)).or_default().push(edge.clone());
         }
     }
+    let policy = spec.connection_policy(settings);
     let record = |((from, to), edges)| {
         let key = Key::connection(&ConnectionId { network: network.clone(), from, to });
-        let state = match draft.get(&key).map(|record| &record.value) {
-            Some(Record::Connection(kept)) => kept.state,
-            _ => ConnectionState::Pending,
-        };
-        (key, Record::Connection(Arc::new(Connection { edges, state })))
+        (key, Record::Connection(Arc::new(Connection { edges, policy })))
     };
     crossing.into_iter().map(record).collect()
 }

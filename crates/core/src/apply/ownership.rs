@@ -235,6 +235,8 @@ fn fit(draft: &Draft<'_>, targets: &BTreeSet<&Name>) -> Result<(), Rejection> {
         if let Some((target, one)) = target.and_then(|it| Some((it, to.get_mut(it)?))) {
             one.coming += 1;
             one.bytes += size::ending_of_partition(key, partition, target);
+            let id = key.as_partition();
+            one.bytes += id.map_or(0, |id| draft.state().bytes_of_connections(&id));
         }
     }
     to.into_iter().try_for_each(|(target, one)| has_room_for(draft, target, &one))

@@ -10,8 +10,10 @@
 //!   are;
 //! - sessions: what is bound to one exists with it, replies are within its window; `session.rs`
 //!   lists how;
-//! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how.
+//! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how;
+//! - the status of connections follows from who owns their ends; `connection.rs` lists how.
 
+mod connection;
 mod network;
 mod session;
 #[cfg(test)]
@@ -58,6 +60,7 @@ impl State {
         check_records(self, &mut report);
         check_history(self, &mut report);
         network::check(self, &mut report);
+        connection::check(self, &mut report);
         session::check(self, &mut report);
         if report.violations.is_empty() { Ok(()) } else { Err(report.violations) }
     }
@@ -127,7 +130,7 @@ fn is_canonical(key: &Key) -> bool {
             .is_ok_and(|text| text.parse().is_ok_and(|id: u64| id > 0 && id.to_string() == text)),
         // Kept apart.
         Kind::Window | Kind::Reply => false,
-        Kind::Connection => {
+        Kind::Connection | Kind::ConnectionStatus => {
             let id = text.ok().and_then(ConnectionId::parse);
             id.is_some_and(|id| id.from != id.to)
         }

@@ -9,14 +9,15 @@ use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionState, Entry,
-    Epoch, Event, Generation, Grant, Guard, KeptReply, Key, KeyRange, Kind, Load, LoadId, Member,
-    MemberId, MemberState, Name, Network, NetworkSpec, Operation, OperationReply, Origin, Outcome,
-    Owner, Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, PlacedProcess,
-    Precondition, Process, ProcessEdge, Reason, Record, RegisterWorker, Rejection, Reply, Request,
-    Resources, RestoreEpoch, Revision, Serial, Session, SessionId, Stamp, State, StateHash, Term,
-    Test, Transaction, TransactionReply, Versioned, Window, Worker, WorkerState, apply,
-    apply_request, checkpoint::Summary, codec,
+    ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionEnd,
+    ConnectionId, ConnectionPolicy, ConnectionReport, ConnectionState, ConnectionStatus,
+    ConnectionStep, Due, Entry, Epoch, Event, Generation, Grant, Guard, KeptReply, Key, KeyRange,
+    Kind, Load, LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec, Operation,
+    OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Reason, Record,
+    RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Revision, Seen, Serial,
+    Session, SessionId, Stamp, State, StateHash, Term, Test, Transaction, TransactionReply,
+    Versioned, Window, Worker, WorkerState, apply, apply_request, checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -50,6 +51,7 @@ fn spec() -> NetworkSpec {
             strategy: name("round-robin"),
             shares: vec![1, 300],
         },
+        connection: ConnectionPolicy { backoff_factor_percent: 0, ..policy() },
     }
 }
 
@@ -84,7 +86,8 @@ fn records() -> Vec<(&'static str, Record)> {
         }))
     };
     let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
-    let connection = Connection { edges: spec().connections, state: ConnectionState::Pending };
+    let connection = Connection { edges: spec().connections, policy: policy() };
+    let status = |state| Record::ConnectionStatus(Arc::new(status(state)));
     let member = |state| {
         let (peer, client) = ("127.0.0.1:7204".into(), "127.0.0.1:7104".into());
         Record::Member(Arc::new(Member { peer, client, state }))
@@ -110,7 +113,53 @@ fn records() -> Vec<(&'static str, Record)> {
         ("member_removed", member(MemberState::Removed)),
         ("window", Record::Window(Window { acknowledged: Serial(7), bytes: 300 })),
         ("reply", Record::Reply(Arc::new(reply))),
+        ("connection_connecting", status(ConnectionState::Connecting)),
+        ("connection_up", status(ConnectionState::Up)),
+        ("connection_broken", status(ConnectionState::Broken)),
+        ("connection_failed", status(ConnectionState::Failed)),
     ]
+}
+
+fn policy() -> ConnectionPolicy {
+    ConnectionPolicy {
+        attempts_max: 5,
+        backoff_factor_percent: 200,
+        backoff_ms: 500,
+        backoff_ms_max: 60_000,
+        bytes_in_flight_max: 1 << 23,
+        connect_timeout_ms: 10_000,
+        messages_in_flight_max: 1_000,
+        request_timeout_ms: 30_000,
+    }
+}
+
+fn epoch() -> Epoch {
+    Epoch { restore: RestoreEpoch(2), revision: Revision(12) }
+}
+
+fn status(state: ConnectionState) -> ConnectionStatus {
+    let end = ConnectionEnd { epoch: epoch(), session: session() };
+    ConnectionStatus {
+        from: end,
+        to: ConnectionEnd { epoch: Epoch { revision: Revision(13), ..end.epoch }, ..end },
+        state,
+        attempts: 3,
+        since_ms: 1_700_000_000_000,
+        retry_at_ms: 1_700_000_004_000,
+        error: "reset".into(),
+    }
+}
+
+fn connection_id() -> ConnectionId {
+    ConnectionId { network: name("net"), from: 0, to: 1 }
+}
+
+fn report(seen: Seen) -> ConnectionReport {
+    ConnectionReport { id: connection_id(), from_epoch: epoch(), to_epoch: epoch(), seen }
+}
+
+fn due(due: Due) -> ConnectionStep {
+    ConnectionStep { id: connection_id(), modified: Revision(300), due }
 }
 
 fn versioned(value: Record) -> Arc<Versioned<Record>> {
@@ -207,6 +256,12 @@ fn session_commands() -> Vec<Command> {
         },
         Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },
         Command::RetireMember { id: MemberId(4) },
+        Command::ReportConnections {
+            session: session(),
+            reports: vec![report(Seen::Up), report(Seen::Broken("reset".into()))],
+        },
+        Command::ManageConnections { steps: vec![due(Due::Retry), due(Due::TimeOut)] },
+        Command::RetryConnection { id: connection_id() },
     ]
 }
 
@@ -242,6 +297,7 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("open_session", Ok(Reply::OpenSession { id: session(), ttl_ms: 10_000 })),
         ("done", Ok(Reply::Done)),
         ("changed", Ok(Reply::Changed { changed: 3 })),
+        ("reported", Ok(Reply::ReportConnections { changed: 3, stale: 1 })),
     ];
     results
         .into_iter()
@@ -367,8 +423,8 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    for version in [1, 2] {
-        let why = format!("format version {version}, this build reads version 3");
+    for version in [1, 2, 3] {
+        let why = format!("format version {version}, this build reads version 4");
         refused(&[version, 0], &why);
     }
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use quorate_core::{
-    Applied, ApplyNetwork, Call, ClusterId, Command, Identity, Key, KeyRange, Kind, Name,
-    NetworkSpec, Operation, Origin, Parallelism, PartitionPolicy, Precondition, Process,
-    ProcessEdge, Record, Request, Resources, RestoreEpoch, Revision, Serial, Stamp, State, Test,
-    Transaction, apply_request, constraint, digest,
+    Applied, ApplyNetwork, Call, ClusterId, Command, ConnectionPolicy, Identity, Key, KeyRange,
+    Kind, Name, NetworkSpec, Operation, Origin, Parallelism, PartitionPolicy, Precondition,
+    Process, ProcessEdge, Record, Request, Resources, RestoreEpoch, Revision, Serial, Stamp, State,
+    Test, Transaction, apply_request, constraint, digest,
 };
 
 use crate::sessions::{self, SessionAct};
@@ -204,6 +204,8 @@ fn put() -> impl Strategy<Value = (Key, Record)> {
         ("session_record_bytes_max", vec!["1024", "2048", "33554432"]),
         ("worker_partitions_max", vec!["1", "10000"]),
         ("workers_max", vec!["1", "10000"]),
+        ("connection_backoff_ms", vec!["1", "500"]),
+        ("reported_connections_max", vec!["1", "100"]),
         ("unknown", vec!["1"]),
     ];
     let setting = select(settings).prop_flat_map(|(name, values)| {
@@ -284,7 +286,9 @@ fn spec() -> impl Strategy<Value = NetworkSpec> {
             let strategy = Name::new("any").unwrap();
             let shares = (1..=partitions).filter(|_| reversed).collect();
             let policy = PartitionPolicy { partitions, strategy, shares };
-            NetworkSpec { processes, connections, policy }
+            let attempts_max = u64::from(reversed);
+            let connection = ConnectionPolicy { attempts_max, ..ConnectionPolicy::default() };
+            NetworkSpec { processes, connections, policy, connection }
         })
 }
 

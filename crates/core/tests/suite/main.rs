@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod checkpoint;
+mod connections;
 mod exactly_once;
 mod filter;
 mod formats;

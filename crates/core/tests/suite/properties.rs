@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, Call, Command, Key, Record, Reply, Request, State, Versioned, apply_request,
-    codec,
+    Applied, ApplyNetwork, Call, Command, Key, Record, Reply, Request, State, Versioned,
+    apply_request, codec,
 };
 
 use crate::generate::{IDENTITY, run, steps};
@@ -127,6 +127,15 @@ proptest! {
     }
 }
 
+/// The states that connections came to.
+fn statuses(applied: &Applied) -> impl Iterator<Item = String> {
+    let changes = applied.event.iter().flat_map(|event| &event.changes);
+    changes.filter_map(|change| match &change.current.as_ref()?.value {
+        Record::ConnectionStatus(status) => Some(status.state.as_str().to_owned()),
+        _ => None,
+    })
+}
+
 /// The generators must reach what the properties are about.
 #[test]
 fn the_generated_commands_are_of_every_sort() {
@@ -148,6 +157,7 @@ fn the_generated_commands_are_of_every_sort() {
                 _ => false,
             };
             *seen.entry(format!("constrained {constrained}")).or_default() += 1;
+            statuses(&applied).for_each(|state| *seen.entry(state).or_default() += 1);
             let sort = match applied.outcome.result {
                 Err(rejection) => rejection.reason.to_string(),
                 Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
@@ -156,6 +166,9 @@ fn the_generated_commands_are_of_every_sort() {
                 Ok(Reply::OpenSession { .. }) => "opened".into(),
                 Ok(Reply::Done) => "done".into(),
                 Ok(Reply::Changed { changed }) => format!("changed {}", changed > 0),
+                Ok(Reply::ReportConnections { changed, .. }) => {
+                    format!("reported {}", changed > 0)
+                }
             };
             *seen.entry(sort).or_default() += 1;
             let trimmed = state.history().oldest().0 > 1;
@@ -176,6 +189,8 @@ fn the_generated_commands_are_of_every_sort() {
         "done",
         "changed true",
         "changed false",
+        "reported false",
+        "connecting",
         "SESSION_EXPIRED",
         "SERIAL_TOO_OLD",
         "STALE_EPOCH",

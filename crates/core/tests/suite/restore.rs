@@ -16,7 +16,7 @@ const RESTORED: Identity = Identity { cluster_id: ClusterId(99), restore_epoch: 
 /// What a restore leaves of a record, by the rules and not by the code.
 fn left_of(record: Versioned<Record>) -> Option<Versioned<Record>> {
     let value = match &record.value {
-        Record::Session(_) | Record::Member(_) => return None,
+        Record::Session(_) | Record::Member(_) | Record::ConnectionStatus(_) => return None,
         Record::Entry(entry) if entry.session.is_some() => return None,
         Record::Partition(partition) if partition.state == PartitionState::Deleted => return None,
         Record::Partition(partition) if partition.owner.is_some() => {

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::balancer::{Held, Why};
+use super::{
+    balancer::{Held, Why},
+    connections::{self, Connections},
+};
 
 /// What controllers of this coordinator did. A clone is another handle.
 #[derive(Debug, Clone, Default)]
-pub struct Activity(Arc<Mutex<Balancer>>);
+pub struct Activity(Arc<Mutex<Balancer>>, pub(super) connections::Kept);
 
 /// What the balancer did since this coordinator started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +31,12 @@ impl Activity {
     #[must_use]
     pub fn balancer(&self) -> Balancer {
         self.0.lock().clone()
+    }
+
+    /// What the connection manager did.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        self.1.get()
     }
 
     pub(super) fn looked(&self, held: Option<Held>) {

@@ -12,6 +12,7 @@
 mod activity;
 mod assigner;
 pub(crate) mod balancer;
+mod connections;
 mod ledger;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     activity::{Activity, Balancer},
     balancer::{Held, Why},
+    connections::{Connections, ConnectionsHeld},
 };
 use crate::{clock::Clock, coordinator::Coordinator};
 
@@ -35,5 +37,7 @@ pub(crate) fn start(
 ) {
     tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
     let activity = coordinator.activity().clone();
+    let connections = activity.1.clone();
     tasks.spawn(balancer::run(coordinator.clone(), clock, activity, stop.clone()));
+    tasks.spawn(connections::run(coordinator.clone(), connections, stop.clone()));
 }

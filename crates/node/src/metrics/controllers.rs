@@ -1,9 +1,10 @@
 //! What the leader's controllers did, and what holds them back.
 
 use prometheus::proto::MetricFamily;
+use quorate_core::ConnectionState;
 
-use super::family::{counter, counters, gauge_sample, gauges};
-use crate::controller::{Balancer, Held, Why};
+use super::family::{counter, counters, float, gauge, gauge_sample, gauges};
+use crate::controller::{Balancer, Connections, ConnectionsHeld, Held, Why};
 
 /// The balancer in numbers.
 pub(super) fn families(balancer: &Balancer) -> Vec<MetricFamily> {
@@ -35,6 +36,49 @@ pub(super) fn families(balancer: &Balancer) -> Vec<MetricFamily> {
             "quorate_balancer_held",
             "1 for what held the balancer back at its last look.",
             Held::ALL.map(held).to_vec(),
+        ),
+    ]
+}
+
+/// The connection manager in numbers.
+pub(super) fn connections(manager: &Connections) -> Vec<MetricFamily> {
+    let held = |why: ConnectionsHeld| {
+        let is = f64::from(u8::from(manager.held == Some(why)));
+        gauge_sample(&[("reason", why.as_str())], is)
+    };
+    // It makes none come up.
+    let states = [ConnectionState::Connecting, ConnectionState::Broken, ConnectionState::Failed];
+    let labels = states.map(|state| [("state", state.as_str())]);
+    let changes = states.iter().zip(&labels);
+    let changes = changes.map(|(state, labels)| {
+        (labels.as_slice(), manager.changes.get(state).copied().unwrap_or(0))
+    });
+    vec![
+        counter(
+            "quorate_connection_manager_looks_total",
+            "Times that this coordinator looked for connections to retry or to give up.",
+            manager.looks,
+        ),
+        counters(
+            "quorate_connection_manager_changes_total",
+            "Connections that this coordinator, leading, retried (connecting), gave up for want of a report (broken), \
+             or found retried as often as their rules allow (failed).",
+            changes,
+        ),
+        counter(
+            "quorate_connection_manager_refused_total",
+            "Commands of the connection manager that were refused by a limit.",
+            manager.refused,
+        ),
+        gauge(
+            "quorate_connection_manager_waiting",
+            "Connections that wait for a report, or for the end of their back-off.",
+            float(u64::try_from(manager.waiting).unwrap_or(u64::MAX)),
+        ),
+        gauges(
+            "quorate_connection_manager_held",
+            "1 for what held the connection manager back at its last look.",
+            ConnectionsHeld::ALL.map(held).to_vec(),
         ),
     ]
 }

@@ -15,8 +15,8 @@ use prometheus::{
     proto::MetricFamily,
 };
 use quorate_core::{
-    ConnectionId, ConnectionState, Kind, PartitionId, PartitionState, Record, Resources, Revision,
-    State, WorkerState,
+    ConnectionState, Kind, PartitionId, PartitionState, Record, Resources, Revision, State,
+    WorkerState,
 };
 
 use super::{
@@ -76,7 +76,9 @@ impl Collector for StateCollector {
             "Batches of keep-alives that this coordinator, leading, answered.",
             self.coordinator.keep_alive_batches(),
         ));
-        families.extend(controllers::families(&self.coordinator.activity().balancer()));
+        let activity = self.coordinator.activity();
+        families.extend(controllers::families(&activity.balancer()));
+        families.extend(controllers::connections(&activity.connections()));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }
@@ -194,7 +196,8 @@ struct PerNetwork {
     states: [u64; 4],
     load_ppm_sum: u64,
     load_ppm_max: u64,
-    pending: u64,
+    /// Those that are pending, then as in [`ConnectionState::ALL`].
+    connections: [u64; 5],
 }
 
 impl Tally {
@@ -220,11 +223,20 @@ impl Tally {
             }
         }
         for (key, record) in state.range(&all(Kind::Connection)) {
-            if let Record::Connection(connection) = &record.value
-                && let Some(id) = text(&key.bytes).and_then(ConnectionId::parse)
+            if let Record::Connection(_) = &record.value
+                && let Some(id) = key.as_connection()
             {
-                match connection.state {
-                    ConnectionState::Pending => tally.network(id.network.as_str()).pending += 1,
+                tally.network(id.network.as_str()).connections[0] += 1;
+            }
+        }
+        for (key, record) in state.range(&all(Kind::ConnectionStatus)) {
+            if let Record::ConnectionStatus(status) = &record.value
+                && let Some(id) = key.as_connection()
+            {
+                let counts = &mut tally.network(id.network.as_str()).connections;
+                counts[0] = counts[0].saturating_sub(1);
+                for (known, count) in ConnectionState::ALL.iter().zip(&mut counts[1..]) {
+                    *count += u64::from(*known == status.state);
                 }
             }
         }
@@ -267,8 +279,10 @@ impl Tally {
             vec![sample("max", network.load_ppm_max), sample("mean", mean)]
         });
         let connections = each(&|name, network| {
-            let labels = [("network", name), ("state", "pending")];
-            vec![gauge_sample(&labels, float(network.pending))]
+            let states = ["pending"].into_iter().chain(ConnectionState::ALL.map(|it| it.as_str()));
+            let sample =
+                |(state, count)| gauge_sample(&[("network", name), ("state", state)], float(count));
+            states.zip(network.connections).map(sample).collect()
         });
         let amounts = |resources: &Resources| {
             let sample = |(name, amount): (&quorate_core::Name, u64)| {

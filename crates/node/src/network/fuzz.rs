@@ -27,6 +27,7 @@ fn sample(processes: u32, partitions: u32) -> Vec<u8> {
             strategy: name("multilevel"),
             shares: (0..partitions).map(|at| at % 3 + 1).collect(),
         },
+        connection: Default::default(),
     };
     spec.processes[0].affinity = Some(name("g"));
     spec.processes[2].affinity = Some(name("g"));

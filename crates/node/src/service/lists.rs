@@ -1,8 +1,7 @@
-//! `PartitionService` and `ConnectionService`: lists of what belongs to networks.
+//! `PartitionService`: what belongs to networks, and where it is.
 
 use quorate_core::{
-    Command, ConnectionId, Key, KeyRange, Kind, PartitionId, Reply, State,
-    rejection::Reason::StalePlan,
+    Command, Key, KeyRange, Kind, PartitionId, Reply, State, rejection::Reason::StalePlan,
 };
 use quorate_proto::{
     ConvertError, ErrorDetails,
@@ -11,10 +10,7 @@ use quorate_proto::{
         record::record,
         write::{partition_id, required_epoch},
     },
-    v1::{
-        self, connection_service_server::ConnectionService,
-        partition_service_server::PartitionService,
-    },
+    v1::{self, partition_service_server::PartitionService},
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -156,27 +152,8 @@ impl PartitionService for Partitions {
     }
 }
 
-/// `ConnectionService`.
-pub(super) struct Connections {
-    pub(super) reader: Reader,
-}
-
-#[async_trait]
-impl ConnectionService for Connections {
-    async fn list(
-        &self,
-        request: Request<v1::ListConnectionsRequest>,
-    ) -> Result<Response<v1::ListConnectionsResponse>, Status> {
-        let (request, deadline) = self.reader.open(request);
-        let range = range(Kind::Connection, &request.network)?;
-        let (view, header) = self.reader.view(request.read, deadline).await?;
-        let connections = sorted(&view.state, &range, ConnectionId::parse);
-        Ok(Response::new(v1::ListConnectionsResponse { header: Some(header.into()), connections }))
-    }
-}
-
 /// The records of a kind that belong to a network; an empty name: to any.
-fn range(kind: Kind, network: &str) -> Result<KeyRange, ConvertError> {
+pub(super) fn range(kind: Kind, network: &str) -> Result<KeyRange, ConvertError> {
     if network.is_empty() {
         return Ok(KeyRange::Prefix(kind, bytes::Bytes::new()));
     }

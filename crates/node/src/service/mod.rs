@@ -13,6 +13,7 @@ pub(crate) mod header;
 pub(crate) mod page;
 
 mod cluster;
+mod connection_map;
 mod health;
 mod layer;
 mod lists;

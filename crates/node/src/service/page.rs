@@ -88,6 +88,7 @@ pub(crate) fn weight(record: &Record) -> usize {
         Record::Connection(connection) => EACH * connection.edges.len(),
         Record::Session(session) => session.label.len(),
         Record::Member(member) => member.peer.len() + member.client.len(),
+        Record::ConnectionStatus(status) => EACH + status.error.len(),
         Record::Load(_) | Record::Window(_) | Record::Reply(_) => 0,
     }
 }

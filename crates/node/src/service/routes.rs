@@ -17,18 +17,9 @@ use quorate_proto::{
 use tonic::service::Routes;
 
 use super::{
-    Context,
-    cluster::Cluster,
-    health,
-    layer::CountLayer,
-    lists::{Connections, Partitions},
-    network::Networks,
-    read::Reader,
-    sessions::Sessions,
-    snapshot::Snapshots,
-    store::Store,
-    workers::Workers,
-    write::Writer,
+    Context, cluster::Cluster, connection_map::Connections, health, layer::CountLayer,
+    lists::Partitions, network::Networks, read::Reader, sessions::Sessions, snapshot::Snapshots,
+    store::Store, workers::Workers, write::Writer,
 };
 use crate::{
     loads::Loads,
@@ -87,9 +78,9 @@ pub fn client_routes(context: &Context) -> Routes {
     let networks = Networks { reader: reader.clone(), writer: writer.clone() };
     let loads = Loads::start(coordinator.clone(), tasks, shutdown.clone());
     let workers = Workers { reader: reader.clone(), writer: writer.clone(), loads };
-    let partitions = Partitions { reader: reader.clone(), writer };
+    let partitions = Partitions { reader: reader.clone(), writer: writer.clone() };
     let snapshots = Snapshots::new(context, reader.clone());
-    let connections = Connections { reader };
+    let connections = Connections { reader, writer };
 
     let routes = Routes::new(StoreServiceServer::new(store).max_decoding_message_size(bytes_max))
         .add_service(WatchServer::new(watches))

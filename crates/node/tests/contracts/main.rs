@@ -8,6 +8,7 @@ mod backups;
 mod clients;
 mod cluster;
 mod common;
+mod connections;
 mod consistency;
 mod errors;
 mod http;

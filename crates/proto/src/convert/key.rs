@@ -20,6 +20,7 @@ impl From<Kind> for v1::Kind {
             Kind::Session => Self::Session,
             Kind::Load => Self::Load,
             Kind::Member => Self::Member,
+            Kind::ConnectionStatus => Self::ConnectionStatus,
             Kind::Window | Kind::Reply => Self::Unspecified,
         }
     }
@@ -39,6 +40,7 @@ pub(crate) fn kind(number: i32) -> Result<Option<Kind>, ConvertError> {
         v1::Kind::Session => Some(Kind::Session),
         v1::Kind::Load => Some(Kind::Load),
         v1::Kind::Member => Some(Kind::Member),
+        v1::Kind::ConnectionStatus => Some(Kind::ConnectionStatus),
     })
 }
 
