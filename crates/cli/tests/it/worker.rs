@@ -172,7 +172,8 @@ fn a_connection_is_reported_listed_shown_and_retried() {
     assert_eq!(shown("broken")["error"], "reset by peer");
     let broken = cluster.json(&["connection", "list", "--partition", "net/1", "--state", "broken"]);
     assert_eq!(broken.len(), 1);
-    let text = cluster.run(&["connection", "show", &id]).text(0);
+    let ran = cluster.run(&["connection", "show", &id]);
+    let text = ran.text(0);
     assert!(text.contains("last error: reset by peer") && text.contains("backoff_ms: 3600000"));
     assert_eq!(cluster.json(&["connection", "retry", &id])[0]["changed"], true);
     shown("connecting");
