@@ -124,7 +124,7 @@ settings! {
     /// Most bytes under way on a connection, not acknowledged yet. For networks that do not say.
     connection_bytes_in_flight_max = 8 * MIB, 1..=1_024 * MIB;
     /// A connection must be up so soon, milliseconds. For networks that do not say.
-    connection_connect_timeout_ms = 30_000, 10..=3_600_000;
+    connection_connect_timeout_ms = 60_000, 10..=3_600_000;
     /// How often it is looked for connections to retry or to give up, milliseconds.
     connection_interval_ms = 500, 10..=3_600_000;
     /// Most messages under way on a connection, not acknowledged yet. For networks that do not say.

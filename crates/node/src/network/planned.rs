@@ -21,6 +21,7 @@ pub const PARTITIONS_DEFAULT: u32 = 4;
 
 /// What applying a network takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made at a time, and taken apart at once")]
 pub enum Planned {
     /// Nothing: it is stored as it should be.
     Unchanged(NetworkNumbers),
