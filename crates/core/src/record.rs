@@ -14,6 +14,7 @@ use crate::{
     id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
     name::Name,
+    pool::{Allocation, Pool},
     reply::Outcome,
     resources::Resources,
 };
@@ -56,6 +57,10 @@ pub enum Record {
     Window(Window),
     /// Internal: a reply kept for a session.
     Reply(Arc<KeptReply>),
+    /// A pool of resources.
+    Pool(Arc<Pool>),
+    /// An amount of a pool that was asked for.
+    Allocation(Arc<Allocation>),
 }
 
 impl Record {
@@ -74,6 +79,8 @@ impl Record {
             Self::Member(_) => Kind::Member,
             Self::Window(_) => Kind::Window,
             Self::Reply(_) => Kind::Reply,
+            Self::Pool(_) => Kind::Pool,
+            Self::Allocation(_) => Kind::Allocation,
         }
     }
 
@@ -84,6 +91,7 @@ impl Record {
             Self::Entry(entry) => entry.session,
             Self::Worker(worker) => worker.session,
             Self::Partition(partition) => partition.owner.as_ref().map(|owner| owner.session),
+            Self::Allocation(allocation) => allocation.session(),
             _ => None,
         }
     }

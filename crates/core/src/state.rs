@@ -15,11 +15,13 @@ use crate::{
     held::Held,
     history::{self, History},
     id::{ClusterId, RestoreEpoch, Revision, SessionId, StateHash},
-    key::{Key, KeyRange, Kind, PartitionId},
+    key::{AllocationId, Key, KeyRange, Kind, PartitionId},
     name::Name,
+    pool::{Allocation, Pool},
     record::{Partition, Record, Session, Versioned, Worker},
     requests::Requests,
     setting::Settings,
+    sums::InUse,
 };
 
 /// Which cluster a state belongs to.
@@ -48,6 +50,8 @@ pub struct State {
     pub(crate) workers: usize,
     /// What is kept of sessions' requests: the records of internal kinds.
     pub(crate) requests: Requests,
+    /// What is in use of pools and workers. Follows from the records.
+    pub(crate) in_use: InUse,
 }
 
 impl State {
@@ -65,6 +69,7 @@ impl State {
             sessions: imbl::OrdMap::new(),
             workers: 0,
             requests: Requests::default(),
+            in_use: InUse::default(),
         }
     }
 
@@ -171,6 +176,24 @@ impl State {
         }
     }
 
+    /// A pool.
+    #[must_use]
+    pub fn pool(&self, name: &Name) -> Option<&Arc<Pool>> {
+        match &self.records.get(&Key::pool(name))?.value {
+            Record::Pool(pool) => Some(pool),
+            _ => None,
+        }
+    }
+
+    /// An allocation.
+    #[must_use]
+    pub fn allocation(&self, id: &AllocationId) -> Option<&Arc<Allocation>> {
+        match &self.records.get(&Key::allocation(id))?.value {
+            Record::Allocation(allocation) => Some(allocation),
+            _ => None,
+        }
+    }
+
     /// One record.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Arc<Versioned<Record>>> {
@@ -248,6 +271,7 @@ impl State {
     /// Takes note of what follows from a record that comes or goes.
     pub(crate) fn index(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
         self.hold(key, before, after);
+        self.in_use.note(key, before, after);
         if key.kind == Kind::Worker {
             self.workers += usize::from(after.is_some());
             self.workers -= usize::from(before.is_some());

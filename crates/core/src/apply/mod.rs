@@ -10,12 +10,14 @@
 //! needs no undo; all changes of a command are one event at one revision; a command that changes
 //! no record takes no revision. Knows nothing of who sent the command.
 
+mod allocation;
 mod apart;
 mod draft;
 mod exactly_once;
 mod member;
 mod network;
 mod ownership;
+mod pool;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -149,6 +151,13 @@ fn evaluate(
         Command::MovePartitions { moves, basis } => ownership::move_away(&mut draft, moves, basis)?,
         Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
         Command::RetireMember { id } => member::retire(&mut draft, *id),
+        Command::PutPool { name, pool } => pool::put(&mut draft, name, pool)?,
+        Command::DeletePool { name } => pool::delete(&mut draft, name)?,
+        Command::RequestAllocation(command) => allocation::request(&mut draft, command)?,
+        Command::GrantAllocations { ids } => allocation::grant(&mut draft, ids),
+        Command::ReleaseAllocation { id, epoch } => allocation::release(&mut draft, id, *epoch)?,
+        Command::RevokeAllocations { revocations } => allocation::revoke(&mut draft, revocations),
+        Command::EndAllocations { ends } => allocation::end(&mut draft, ends),
     };
     let changes = draft.into_changes();
     if !gives_up(command) {
@@ -163,7 +172,11 @@ fn evaluate(
 fn gives_up(command: &Command) -> bool {
     matches!(
         command,
-        Command::CloseSession { .. } | Command::ExpireSession { .. } | Command::LeaveWorker { .. }
+        Command::CloseSession { .. }
+            | Command::ExpireSession { .. }
+            | Command::LeaveWorker { .. }
+            | Command::ReleasePartition { .. }
+            | Command::ReleaseAllocation { .. }
     )
 }
 

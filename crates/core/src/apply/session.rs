@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Stamp, draft::Draft, exactly_once::expired, ownership, validate, worker};
+use super::{Stamp, allocation, draft::Draft, exactly_once::expired, ownership, validate, worker};
 use crate::{
     event::Change,
     id::{SessionId, Term},
@@ -74,6 +74,7 @@ fn end(draft: &mut Draft<'_>, id: SessionId) {
             Kind::Entry => draft.delete(&key),
             Kind::Worker => worker::lost(draft, &key),
             Kind::Partition => ownership::relinquish(draft, &key),
+            Kind::Allocation => allocation::session_ended(draft, &key),
             _ => {}
         }
     }
