@@ -12,9 +12,10 @@ use crate::{
     codec,
     connection::{ConnectionReport, ConnectionStep},
     id::{Epoch, MemberId, Serial, SessionId, Term},
-    key::{ConnectionId, Key, KeyRange, LoadId, PartitionId},
+    key::{AllocationId, ConnectionId, Key, KeyRange, LoadId, PartitionId},
     name::Name,
     plan::Basis,
+    pool::{Holder, Pool, Preemption},
     record::{Load, NetworkSpec, Owner, Record},
     resources::Resources,
     text,
@@ -122,6 +123,90 @@ pub enum Command {
         /// The connection.
         id: ConnectionId,
     },
+    /// Creates or replaces a pool. What is granted of it must still be there.
+    PutPool {
+        /// Its name.
+        name: Name,
+        /// What it should be.
+        pool: Pool,
+    },
+    /// Deletes a pool of which nobody has an allocation.
+    DeletePool {
+        /// Its name.
+        name: Name,
+    },
+    /// Asks for an amount of a pool. It waits until it is granted.
+    RequestAllocation(RequestAllocation),
+    /// Grants allocations that wait, in this order. What does not fit any more is left out.
+    GrantAllocations {
+        /// Which.
+        ids: Vec<AllocationId>,
+    },
+    /// Gives an allocation back, or withdraws one that waits.
+    ReleaseAllocation {
+        /// Which.
+        id: AllocationId,
+        /// The epoch of its grant. None: it waits.
+        epoch: Option<Epoch>,
+    },
+    /// Asks holders of grants to give them back within the pool's grace. What has ended meanwhile is left out.
+    RevokeAllocations {
+        /// Which.
+        revocations: Vec<Revocation>,
+    },
+    /// Ends grants. What is in use, or in its grace, or has ended meanwhile, is left out.
+    EndAllocations {
+        /// Which.
+        ends: Vec<GrantEnd>,
+    },
+}
+
+/// Asks for an amount of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAllocation {
+    /// The pool.
+    pub pool: Name,
+    /// For whom it counts.
+    pub tenant: Name,
+    /// How much.
+    pub amount: Resources,
+    /// Who goes first among the same tenant's; higher first.
+    pub priority: u32,
+    /// With whom it ends.
+    pub holder: Holder,
+    /// For a partition: its epoch. None: whoever owns it.
+    pub epoch: Option<Epoch>,
+}
+
+/// Asks a holder for its grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// The allocation.
+    pub id: AllocationId,
+    /// The epoch of its grant.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: Preemption,
+}
+
+/// A grant that ends without its holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEnd {
+    /// The allocation.
+    pub id: AllocationId,
+    /// The epoch of its grant.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: EndReason,
+}
+
+/// Why a grant ends without its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EndReason {
+    /// It was asked back, and the grace is over: it waits again.
+    GraceOver,
+    /// Nobody used it for the pool's idle time-out: it is gone.
+    Idle,
 }
 
 /// What is proposed: a command, with what apply must know of its sender.

@@ -43,7 +43,7 @@ impl Held {
 
 impl State {
     /// The sessions that are alive, in the order in which they were opened, with the keys of what
-    /// ends with each: entries, workers, ownerships.
+    /// ends with each: entries, workers, ownerships, allocations.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, &imbl::OrdSet<Key>)> {
         self.sessions.iter().map(|(id, held)| (*id, &held.keys))
     }

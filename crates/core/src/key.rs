@@ -1,7 +1,7 @@
 //! Keys: a kind and bytes, in one order over all kinds.
 //!
 //! Entry keys are the user's bytes. The other kinds use their id's text: `net`, `net/0`,
-//! `net/0->net/1`. Typed ids convert both ways.
+//! `net/0->net/1`, `pool/17`. Typed ids convert both ways.
 
 use std::{fmt, ops::Bound};
 
@@ -28,9 +28,13 @@ pub enum Kind {
     Network = 4,
     /// A partition.
     Partition = 5,
+    /// A pool of resources.
+    Pool = 6,
+    /// An amount of a pool that was asked for.
+    Allocation = 7,
     /// A connection.
     Connection = 8,
-    /// The load observed of a worker or a partition.
+    /// The load observed of a worker, a partition or an allocation.
     Load = 9,
     /// A setting.
     Setting = 10,
@@ -46,12 +50,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds that callers see, in key order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Entry,
         Self::Session,
         Self::Worker,
         Self::Network,
         Self::Partition,
+        Self::Pool,
+        Self::Allocation,
         Self::Connection,
         Self::Load,
         Self::Setting,
@@ -78,6 +84,8 @@ impl Kind {
             Self::Worker => "worker",
             Self::Network => "network",
             Self::Partition => "partition",
+            Self::Pool => "pool",
+            Self::Allocation => "allocation",
             Self::Connection => "connection",
             Self::Load => "load",
             Self::Setting => "setting",
@@ -160,6 +168,25 @@ impl Key {
     pub fn as_session(&self) -> Option<SessionId> {
         let text = std::str::from_utf8(&self.bytes).ok()?;
         (self.kind == Kind::Session).then(|| SessionId::parse(text)).flatten()
+    }
+
+    /// A pool's key.
+    #[must_use]
+    pub fn pool(name: &Name) -> Self {
+        Self::text(Kind::Pool, name)
+    }
+
+    /// An allocation's key.
+    #[must_use]
+    pub fn allocation(id: &AllocationId) -> Self {
+        Self::text(Kind::Allocation, id)
+    }
+
+    /// The allocation that a key of kind allocation names.
+    #[must_use]
+    pub fn as_allocation(&self) -> Option<AllocationId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        (self.kind == Kind::Allocation).then(|| AllocationId::parse(text)).flatten()
     }
 
     pub(crate) fn window(session: SessionId) -> Self {
@@ -258,13 +285,41 @@ impl PartitionId {
     }
 }
 
-/// Whose load it is: a worker's name, or a partition's id. A name has no slash.
+/// Names an allocation: `pool/17`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AllocationId {
+    /// The pool.
+    pub pool: Name,
+    /// The revision at which it was asked for.
+    pub number: u64,
+}
+
+impl fmt::Display for AllocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pool, self.number)
+    }
+}
+
+impl AllocationId {
+    /// Reads `pool/17`. None when the text is no allocation id, or not in its one canonical form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (pool, number) = text.split_once('/')?;
+        let id = Self { pool: Name::new(pool).ok()?, number: number.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+/// Whose load it is: a worker's name, a partition's id, or an allocation's id after `allocation:`. A
+/// name has neither slash nor colon.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LoadId {
     /// A worker.
     Worker(Name),
     /// A partition.
     Partition(PartitionId),
+    /// An allocation.
+    Allocation(AllocationId),
 }
 
 impl fmt::Display for LoadId {
@@ -272,14 +327,21 @@ impl fmt::Display for LoadId {
         match self {
             Self::Worker(name) => fmt::Display::fmt(name, f),
             Self::Partition(id) => fmt::Display::fmt(id, f),
+            Self::Allocation(id) => write!(f, "{}{id}", Self::ALLOCATION),
         }
     }
 }
 
 impl LoadId {
-    /// Reads a worker's name or a partition's id.
+    /// What comes before an allocation's id.
+    const ALLOCATION: &'static str = "allocation:";
+
+    /// Reads a worker's name, a partition's id, or an allocation's.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(id) = text.strip_prefix(Self::ALLOCATION) {
+            return AllocationId::parse(id).map(Self::Allocation);
+        }
         if text.contains('/') {
             return PartitionId::parse(text).map(Self::Partition);
         }

@@ -50,6 +50,7 @@ pub mod mutation;
 pub mod name;
 pub mod network;
 pub mod plan;
+pub mod pool;
 pub mod record;
 pub mod rejection;
 pub mod reply;
@@ -59,12 +60,14 @@ pub mod restore;
 pub mod setting;
 mod size;
 pub mod state;
+mod sums;
 mod text;
 
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{
-    ApplyNetwork, Batch, Call, Command, Grant, Guard, Operation, Origin, Precondition,
-    RegisterWorker, Request, Test, Transaction, digest,
+    ApplyNetwork, Batch, Call, Command, EndReason, Grant, GrantEnd, Guard, Operation, Origin,
+    Precondition, RegisterWorker, Request, RequestAllocation, Revocation, Test, Transaction,
+    digest,
 };
 pub use connection::{
     CONNECTION_ERROR_BYTES_MAX, Connection, ConnectionEnd, ConnectionPolicy, ConnectionReport,
@@ -78,8 +81,11 @@ pub use id::{
     StateHash, Term,
 };
 pub use invariant::Violation;
-pub use key::{ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
+pub use key::{AllocationId, ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
 pub use name::Name;
+pub use pool::{
+    Allocation, AllocationGrant, AllocationState, Holder, Pool, PoolPolicy, Preemption, Tenant,
+};
 pub use record::{
     Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec, Owner, Parallelism,
     Partition, PartitionPolicy, PartitionState, PlacedProcess, Process, ProcessEdge, Record,
@@ -90,3 +96,4 @@ pub use reply::{ApplyOutcome, KeyedRecord, OperationReply, Outcome, Reply, Trans
 pub use resources::Resources;
 pub use setting::{SETTINGS, SettingDefinition, Settings};
 pub use state::{Identity, State};
+pub use sums::{PoolUse, Sums, TenantUse};

@@ -15,6 +15,7 @@ use crate::{
     id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
     name::Name,
+    pool::{Allocation, Pool},
     reply::Outcome,
     resources::Resources,
 };
@@ -59,6 +60,10 @@ pub enum Record {
     Reply(Arc<KeptReply>),
     /// How a connection is doing.
     ConnectionStatus(Arc<ConnectionStatus>),
+    /// A pool of resources.
+    Pool(Arc<Pool>),
+    /// An amount of a pool that was asked for.
+    Allocation(Arc<Allocation>),
 }
 
 impl Record {
@@ -78,6 +83,8 @@ impl Record {
             Self::Window(_) => Kind::Window,
             Self::Reply(_) => Kind::Reply,
             Self::ConnectionStatus(_) => Kind::ConnectionStatus,
+            Self::Pool(_) => Kind::Pool,
+            Self::Allocation(_) => Kind::Allocation,
         }
     }
 
@@ -88,6 +95,7 @@ impl Record {
             Self::Entry(entry) => entry.session,
             Self::Worker(worker) => worker.session,
             Self::Partition(partition) => partition.owner.as_ref().map(|owner| owner.session),
+            Self::Allocation(allocation) => allocation.session(),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{Generation, Revision, SessionId},
-    key::Key,
+    key::{AllocationId, Key},
     record::{Record, Versioned},
     rejection::Rejection,
 };
@@ -63,6 +63,11 @@ pub enum Reply {
         changed: u32,
         /// How many were of other epochs, or of a connection that is not there.
         stale: u32,
+    },
+    /// Of an allocation that was asked for.
+    RequestAllocation {
+        /// Which it is.
+        id: AllocationId,
     },
 }
 

@@ -93,6 +93,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 settings! {
+    /// Most allocations of one pool, those that wait too.
+    allocations_max = 100_000, 1..=10_000_000;
     /// How far a worker's load may be above its fair share before anything is moved, parts per million.
     balance_above_ppm = 50_000, 1_000..=10_000_000;
     /// How far a worker's load may be below its fair share before anything is moved, parts per million.
@@ -133,6 +135,10 @@ settings! {
     connection_request_timeout_ms = 30_000, 1..=24 * 3_600_000;
     /// Whether connections are retried and given up: 1, or 0.
     connections_enabled = 1, 0..=1;
+    /// Whether the leader grants allocations of pools and takes them back: 1, or 0.
+    distribute_enabled = 1, 0..=1;
+    /// How often the leader looks at pools that changed, milliseconds.
+    distribute_interval_ms = 50, 10..=3_600_000;
     /// How long changes are kept for change streams, milliseconds.
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.
@@ -147,6 +153,10 @@ settings! {
     network_connections_max = 500_000, 1..=4_000_000;
     /// Most processes in a network.
     network_processes_max = 100_000, 1..=1_000_000;
+    /// Most tenants of one pool.
+    pool_tenants_max = 1_000, 1..=10_000;
+    /// Most pools.
+    pools_max = 1_000, 1..=100_000;
     /// Most records in one answer.
     range_records_max = 10_000, 1..=1_000_000;
     /// Most bytes of records that one transaction may return.
@@ -155,9 +165,9 @@ settings! {
     reported_connections_max = 10_000, 1..=100_000;
     /// Most loads in one report of a worker.
     reported_loads_max = 10_000, 1..=100_000;
-    /// Most bytes that the end of all entries, workers, partitions and connections bound to one session may have.
+    /// Most bytes that the end of all entries, workers, partitions, connections and allocations bound to one session may have.
     session_record_bytes_max = 32 * MIB, KIB..=64 * MIB;
-    /// Most entries, workers and partitions bound to one session: they end at one revision.
+    /// Most entries, workers, partitions and allocations bound to one session: they end at one revision.
     session_records_max = 10_000, 1..=100_000;
     /// Most bytes of replies kept for one session.
     session_reply_bytes_max = 32 * MIB, KIB..=256 * MIB;

@@ -17,11 +17,13 @@ use crate::{
     held::Held,
     history::{self, History},
     id::{ClusterId, RestoreEpoch, Revision, SessionId, StateHash},
-    key::{ConnectionId, Key, KeyRange, Kind, PartitionId},
+    key::{AllocationId, ConnectionId, Key, KeyRange, Kind, PartitionId},
     name::Name,
+    pool::{Allocation, Pool},
     record::{Partition, Record, Session, Versioned, Worker},
     requests::Requests,
     setting::Settings,
+    sums::InUse,
 };
 
 /// Which cluster a state belongs to.
@@ -52,6 +54,8 @@ pub struct State {
     pub(crate) workers: usize,
     /// What is kept of sessions' requests: the records of internal kinds.
     pub(crate) requests: Requests,
+    /// What is in use of pools and workers. Follows from the records.
+    pub(crate) in_use: InUse,
 }
 
 impl State {
@@ -70,6 +74,7 @@ impl State {
             incoming: Incoming::new(),
             workers: 0,
             requests: Requests::default(),
+            in_use: InUse::default(),
         }
     }
 
@@ -185,11 +190,29 @@ impl State {
         }
     }
 
+    /// A pool.
+    #[must_use]
+    pub fn pool(&self, name: &Name) -> Option<&Arc<Pool>> {
+        match &self.records.get(&Key::pool(name))?.value {
+            Record::Pool(pool) => Some(pool),
+            _ => None,
+        }
+    }
+
     /// How a connection is doing. None: an end has no owner, or there is no such connection.
     #[must_use]
     pub fn connection_status(&self, id: &ConnectionId) -> Option<&Arc<ConnectionStatus>> {
         match &self.records.get(&Key::connection_status(id))?.value {
             Record::ConnectionStatus(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// An allocation.
+    #[must_use]
+    pub fn allocation(&self, id: &AllocationId) -> Option<&Arc<Allocation>> {
+        match &self.records.get(&Key::allocation(id))?.value {
+            Record::Allocation(allocation) => Some(allocation),
             _ => None,
         }
     }
@@ -274,6 +297,7 @@ impl State {
         if key.kind == Kind::Connection {
             self.connect(key, before, after);
         }
+        self.in_use.note(key, before, after);
         if key.kind == Kind::Worker {
             self.workers += usize::from(after.is_some());
             self.workers -= usize::from(before.is_some());

@@ -10,6 +10,7 @@
 //! needs no undo; all changes of a command are one event at one revision; a command that changes
 //! no record takes no revision. Knows nothing of who sent the command.
 
+mod allocation;
 mod apart;
 mod connection;
 mod draft;
@@ -17,6 +18,7 @@ mod exactly_once;
 mod member;
 mod network;
 mod ownership;
+mod pool;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -155,6 +157,13 @@ fn evaluate(
         }
         Command::ManageConnections { steps } => connection::manage(&mut draft, steps),
         Command::RetryConnection { id } => connection::retry(&mut draft, id)?,
+        Command::PutPool { name, pool } => pool::put(&mut draft, name, pool)?,
+        Command::DeletePool { name } => pool::delete(&mut draft, name)?,
+        Command::RequestAllocation(command) => allocation::request(&mut draft, command)?,
+        Command::GrantAllocations { ids } => allocation::grant(&mut draft, ids),
+        Command::ReleaseAllocation { id, epoch } => allocation::release(&mut draft, id, *epoch)?,
+        Command::RevokeAllocations { revocations } => allocation::revoke(&mut draft, revocations),
+        Command::EndAllocations { ends } => allocation::end(&mut draft, ends),
     };
     connection::follow(&mut draft);
     let changes = draft.into_changes();
@@ -174,6 +183,7 @@ fn gives_up(command: &Command) -> bool {
             | Command::ExpireSession { .. }
             | Command::LeaveWorker { .. }
             | Command::ReleasePartition { .. }
+            | Command::ReleaseAllocation { .. }
     )
 }
 

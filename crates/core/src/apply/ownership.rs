@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no other
-//! partition of its groups and holds the session named, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! partition of its groups, holds the session named and gives what all its partitions need, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
 //! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an ownership.
 
 use std::{
@@ -21,6 +21,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    allocation,
     apart::Apart,
     draft::Draft,
     worker::{unknown, worker},
@@ -37,6 +38,7 @@ use crate::{
     reply::Reply,
     setting::Settings,
     size,
+    sums::Sums,
 };
 
 /// Grants partitions. What does not fit the state any more is left out.
@@ -45,6 +47,7 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
     let mut granted: BTreeMap<&Name, (u64, SessionId)> = BTreeMap::new();
     // What was asked back counts where it is until it is released.
     let mut apart = Apart::new(|it| it.owner.as_ref().map(|owner| &owner.worker));
+    let mut needed: BTreeMap<&Name, Sums> = BTreeMap::new();
     for Grant { partition: id, owner } in grants {
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else { continue };
@@ -52,6 +55,7 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
             worker.state == WorkerState::Active
                 && worker.session == Some(owner.session)
                 && lacks(&worker, &partition).is_none()
+                && has_capacity(draft, &mut needed, &owner.worker, &worker, &partition)
         });
         if !takes
             || partition.state != PartitionState::Unassigned
@@ -67,6 +71,7 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
             ..(*partition).clone()
         };
         apart.changed(id, &partition, &granted_to);
+        needed.entry(&owner.worker).or_default().add(&partition.demand);
         put(draft, &key, granted_to);
         granted.entry(&owner.worker).or_insert((0, owner.session)).0 += 1;
     }
@@ -77,6 +82,20 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
         changed += u32::try_from(added).unwrap_or(u32::MAX);
     }
     Ok(Reply::Changed { changed })
+}
+
+/// Whether a worker gives what it owns and one more partition need together. Of what it does not
+/// declare it gives without limit.
+fn has_capacity<'a>(
+    draft: &Draft<'_>,
+    needed: &mut BTreeMap<&'a Name, Sums>,
+    name: &'a Name,
+    worker: &Worker,
+    partition: &Partition,
+) -> bool {
+    let before = || draft.state().worker_use(name).cloned().unwrap_or_default();
+    let gives = |resource: &Name| Some(worker.capacity.get(resource)).filter(|gives| *gives > 0);
+    needed.entry(name).or_insert_with(before).exceeded(&partition.demand, gives).is_none()
 }
 
 fn has_room(field: &str, count: u64, settings: &Settings) -> Result<(), Rejection> {
@@ -299,6 +318,9 @@ pub(super) fn ask_back(
 /// The ownership of a partition ends, whoever has it.
 pub(super) fn relinquish(draft: &mut Draft<'_>, key: &Key) {
     let Some(partition) = partition(draft, key) else { return };
+    if let Some(id) = id_of(key) {
+        allocation::ownership_ended(draft, &id);
+    }
     if partition.state == PartitionState::Deleted {
         draft.delete(key);
         return;
@@ -310,7 +332,8 @@ pub(super) fn relinquish(draft: &mut Draft<'_>, key: &Key) {
 /// A network no longer has this partition: it is gone at once, or with its ownership.
 pub(super) fn bury(draft: &mut Draft<'_>, key: &Key) {
     let Some(partition) = partition(draft, key) else { return };
-    if let Some(id) = std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse) {
+    if let Some(id) = id_of(key) {
+        allocation::partition_gone(draft, &id);
         draft.delete(&Key::load(&LoadId::Partition(id)));
     }
     if partition.owner.is_none() {
@@ -321,6 +344,10 @@ pub(super) fn bury(draft: &mut Draft<'_>, key: &Key) {
     if partition.state != state {
         put(draft, key, Partition { state, target: None, ..(*partition).clone() });
     }
+}
+
+fn id_of(key: &Key) -> Option<PartitionId> {
+    std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse)
 }
 
 fn put(draft: &mut Draft<'_>, key: &Key, partition: Partition) {

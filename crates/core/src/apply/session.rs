@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Stamp, connection, draft::Draft, exactly_once::expired, ownership, validate, worker};
+use super::{
+    Stamp, allocation, connection, draft::Draft, exactly_once::expired, ownership, validate, worker,
+};
 use crate::{
     event::Change,
     id::{SessionId, Term},
@@ -75,6 +77,7 @@ fn end(draft: &mut Draft<'_>, id: SessionId) {
             Kind::Entry => draft.delete(&key),
             Kind::Worker => worker::lost(draft, &key),
             Kind::Partition => ownership::relinquish(draft, &key),
+            Kind::Allocation => allocation::session_ended(draft, &key),
             _ => {}
         }
     }

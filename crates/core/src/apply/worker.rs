@@ -139,6 +139,10 @@ pub(super) fn report(draft: &mut Draft<'_>, loads: &[(LoadId, Load)]) -> Reply {
                 Some(Record::Partition(partition)) => partition.state != PartitionState::Deleted,
                 _ => false,
             },
+            LoadId::Allocation(id) => match draft.get(&Key::allocation(id)).map(|it| &it.value) {
+                Some(Record::Allocation(allocation)) => allocation.grant().is_some(),
+                _ => false,
+            },
         };
         let key = Key::load(id);
         let record = Record::Load(*load);

@@ -11,8 +11,10 @@
 //! - sessions: what is bound to one exists with it, replies are within its window; `session.rs`
 //!   lists how;
 //! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how;
-//! - the status of connections follows from who owns their ends; `connection.rs` lists how.
+//! - the status of connections follows from who owns their ends; `connection.rs` lists how;
+//! - pools: what is granted is within what there is; `allocation.rs` lists how.
 
+mod allocation;
 mod connection;
 mod network;
 mod session;
@@ -62,6 +64,7 @@ impl State {
         network::check(self, &mut report);
         connection::check(self, &mut report);
         session::check(self, &mut report);
+        allocation::check(self, &mut report);
         if report.violations.is_empty() { Ok(()) } else { Err(report.violations) }
     }
 }
@@ -120,11 +123,12 @@ fn is_canonical(key: &Key) -> bool {
     let text = std::str::from_utf8(&key.bytes);
     match key.kind {
         Kind::Entry => !key.bytes.is_empty(),
-        Kind::Worker | Kind::Network | Kind::Setting => {
+        Kind::Worker | Kind::Network | Kind::Setting | Kind::Pool => {
             text.is_ok_and(|text| Name::new(text).is_ok())
         }
         Kind::Partition => text.is_ok_and(|text| PartitionId::parse(text).is_some()),
         Kind::Session => key.as_session().is_some(),
+        Kind::Allocation => key.as_allocation().is_some(),
         Kind::Load => text.is_ok_and(|text| LoadId::parse(text).is_some()),
         Kind::Member => text
             .is_ok_and(|text| text.parse().is_ok_and(|id: u64| id > 0 && id.to_string() == text)),

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ApplyNetwork, Change, ClusterId, Command, Epoch, Event, Generation, Identity, Key, Kind, Name,
-    NetworkSpec, Operation, Origin, Owner, Parallelism, Partition, PartitionPolicy, PartitionState,
-    Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session, SessionId, Stamp,
-    State, Transaction, Versioned, Worker, WorkerState, apply, hash, history,
+    NetworkSpec, Operation, Origin, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session,
+    SessionId, Stamp, State, Transaction, Versioned, Worker, WorkerState, apply, hash, history,
 };
 
 pub(crate) fn name(text: &str) -> Name {
@@ -446,4 +446,76 @@ fn rules_of_connections_and_their_index() {
     let mut state = connected();
     state.incoming.clear();
     says(&violation(&state), "the index is recomputed");
+}
+
+/// A pool of four CPUs, of which one is granted to a session.
+fn with_grant() -> (State, Key, crate::Allocation) {
+    let mut state = sound();
+    let four = [(name("cpu"), 4)].into_iter().collect();
+    let tenants = [(name("a"), crate::Tenant::default())].into();
+    let pool = crate::Pool { capacity: four, tenants, policy: crate::PoolPolicy::default() };
+    let mut run = |command: &Command| {
+        apply(&mut state, Stamp::at(9), command).outcome.result.unwrap();
+        state.revision()
+    };
+    run(&Command::PutPool { name: name("p"), pool });
+    let opened = run(&Command::OpenSession { ttl_ms: 5_000, label: String::new() });
+    let session = SessionId { restore: RestoreEpoch(1), revision: opened };
+    let number = run(&Command::RequestAllocation(crate::RequestAllocation {
+        pool: name("p"),
+        tenant: name("a"),
+        amount: [(name("cpu"), 1)].into_iter().collect(),
+        priority: 0,
+        holder: crate::Holder::Session(session),
+        epoch: None,
+    }));
+    let id = crate::AllocationId { pool: name("p"), number: number.get() };
+    run(&Command::GrantAllocations { ids: vec![id.clone()] });
+    assert_eq!(state.check(), Ok(()));
+    let allocation = state.allocation(&id).unwrap().as_ref().clone();
+    (state, Key::allocation(&id), allocation)
+}
+
+fn with_allocation(change: impl FnOnce(&mut crate::Allocation)) -> String {
+    let (mut state, key, mut allocation) = with_grant();
+    change(&mut allocation);
+    write(&mut state, key, Some(Record::Allocation(Arc::new(allocation))));
+    violation(&state)
+}
+
+#[test]
+fn pools_and_allocations() {
+    let cpus = |count| [(name("cpu"), count)].into_iter().collect();
+    says(&with_allocation(|it| it.amount = cpus(5)), "5 cpu is granted to None, at most Some(4)");
+    says(&with_allocation(|it| it.amount = cpus(0)), "its amount is valid");
+    says(&with_allocation(|it| it.tenant = name("b")), "its pool has its tenant b");
+    let of = |index| PartitionId { network: name("n"), index };
+    let held_by = |id| with_allocation(|it| it.holder = crate::Holder::Partition(id));
+    says(&held_by(of(7)), "its partition n/7 exists");
+    says(&held_by(of(0)), "it is granted to the owner of n/0");
+    says(
+        &with_allocation(|it| {
+            if let crate::AllocationState::Granted(grant) = &mut it.state {
+                grant.epoch.revision = Revision(99);
+            }
+        }),
+        "its epoch 1.99 is no newer",
+    );
+    let other = SessionId { restore: RestoreEpoch(1), revision: Revision(1) };
+    says(&with_allocation(|it| it.holder = crate::Holder::Session(other)), "is alive");
+    let (state, at, allocation) = with_grant();
+    let with = |key: &Key, record| {
+        let mut state = state.clone();
+        write(&mut state, key.clone(), record);
+        violation(&state)
+    };
+    says(&with(&Key::pool(&name("p")), None), "its pool has its tenant");
+    let elsewhere = Key { bytes: "p/1".into(), ..at.clone() };
+    says(&with(&elsewhere, Some(Record::Allocation(Arc::new(allocation)))), "its number is");
+    let load = Key { kind: Kind::Load, bytes: "allocation:p/1".into() };
+    let used = Record::Load(crate::Load { load_ppm: 1 });
+    says(&with(&load, Some(used)), "of an allocation that is granted");
+    let mut forgotten = state.clone();
+    forgotten.in_use = crate::sums::InUse::default();
+    says(&violation(&forgotten), "what is in use is recomputed");
 }

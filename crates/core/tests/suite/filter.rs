@@ -16,7 +16,7 @@ fn belongs(key: &Key) -> Option<(Name, Vec<u32>)> {
         }
         Kind::Load => match LoadId::parse(text)? {
             LoadId::Partition(id) => Some((id.network, vec![id.index])),
-            LoadId::Worker(_) => None,
+            LoadId::Worker(_) | LoadId::Allocation(_) => None,
         },
         _ => None,
     }
@@ -112,6 +112,6 @@ fn kinds_have_names() {
     }
     assert!(Kind::ALL.is_sorted());
     assert_eq!(Kind::from_text("Entry"), None);
-    assert!(Kind::try_from(6).is_err());
+    assert!(Kind::try_from(14).is_err());
     assert_eq!(KeyRange::Prefix(Kind::Worker, bytes::Bytes::new()).kind(), Kind::Worker);
 }

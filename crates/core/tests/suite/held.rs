@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use quorate_core::{
-    Applied, ApplyNetwork, Change, Command, Entry, Grant, Key, Kind, Name, NetworkSpec, Operation,
-    Owner, PartitionId, PartitionPolicy, PartitionState, Process, ProcessEdge, Reason, Record,
-    RegisterWorker, Rejection, Reply, Resources, SessionId, Stamp, State, Term, Transaction,
-    WorkerState, apply, codec,
+    Applied, ApplyNetwork, Change, Command, Entry, Grant, Key, Kind, LoadId, Name, NetworkSpec,
+    Operation, Owner, PartitionId, PartitionPolicy, PartitionState, Process, ProcessEdge, Reason,
+    Record, RegisterWorker, Rejection, Reply, Resources, SessionId, Stamp, State, Term,
+    Transaction, WorkerState, apply, codec,
 };
 
 use crate::{
@@ -402,7 +402,15 @@ proptest! {
         for step in &steps {
             step.run(&mut state);
         }
-        let sessions: Vec<_> = state.sessions().map(|(id, keys)| (id, keys.len())).collect();
+        // What is known of the use of an allocation goes with its grant.
+        let used = |key: &&Key| {
+            let id = key.as_allocation();
+            id.is_some_and(|id| state.get(&Key::load(&LoadId::Allocation(id))).is_some())
+        };
+        let sessions: Vec<_> = state
+            .sessions()
+            .map(|(id, keys)| (id, keys.len() + keys.iter().filter(used).count()))
+            .collect();
         for (id, count) in sessions {
             for end in [Command::CloseSession { id }, Command::ExpireSession { id, term: TERM }] {
                 let mut ended = state.clone();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod allocations;
 mod checkpoint;
 mod connections;
 mod exactly_once;
@@ -10,6 +11,7 @@ mod formats;
 mod generate;
 mod held;
 mod limits;
+mod pools;
 mod properties;
 mod restore;
 mod script;

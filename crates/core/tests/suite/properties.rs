@@ -143,8 +143,8 @@ fn the_generated_commands_are_of_every_sort() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..400 {
-        let steps = steps(40).new_tree(&mut runner).unwrap().current();
+    for _ in 0..600 {
+        let steps = steps(50).new_tree(&mut runner).unwrap().current();
         let mut state = State::new(IDENTITY);
         for step in &steps {
             let (logged, applied) = step.run(&mut state);
@@ -165,12 +165,16 @@ fn the_generated_commands_are_of_every_sort() {
                 Ok(Reply::DeleteNetwork { .. }) => "deleted".into(),
                 Ok(Reply::OpenSession { .. }) => "opened".into(),
                 Ok(Reply::Done) => "done".into(),
+                Ok(Reply::RequestAllocation { .. }) => "requested".into(),
                 Ok(Reply::Changed { changed }) => format!("changed {}", changed > 0),
                 Ok(Reply::ReportConnections { changed, .. }) => {
                     format!("reported {}", changed > 0)
                 }
             };
             *seen.entry(sort).or_default() += 1;
+            for (sort, count) in crate::pools::states(&state) {
+                *seen.entry(sort).or_default() += count;
+            }
             let trimmed = state.history().oldest().0 > 1;
             *seen.entry(format!("trimmed {trimmed}")).or_default() += 1;
         }
@@ -197,6 +201,14 @@ fn the_generated_commands_are_of_every_sort() {
         "PRECONDITION_FAILED",
         "ALREADY_EXISTS",
         "STALE_PLAN",
+        "CAPACITY_EXCEEDED",
+        "requested",
+        "session waits",
+        "session has a grant",
+        "session is asked back",
+        "partition waits",
+        "partition has a grant",
+        "partition is asked back",
         "trimmed true",
     ] {
         assert!(seen.get(sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");

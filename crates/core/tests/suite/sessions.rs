@@ -134,7 +134,7 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             name,
             session,
             address: "w:1".into(),
-            capacity: Resources::default(),
+            capacity: [(Name::new(Resources::CPU_MILLIS).unwrap(), 9)].into_iter().collect(),
             labels: BTreeMap::new(),
         }),
         SessionAct::Drain(name, drain) => Command::DrainWorker { name, drain },

@@ -60,6 +60,7 @@ fn reply(reply: &Reply) -> String {
         Reply::Done => "done".to_owned(),
         Reply::Changed { changed } => format!("changed {changed}"),
         Reply::ReportConnections { changed, stale } => format!("changed {changed}, stale {stale}"),
+        Reply::RequestAllocation { id } => format!("allocation {id}"),
         Reply::Transaction(reply) => {
             let results: Vec<String> = reply.results.iter().map(result).collect();
             let branch = if reply.succeeded { "then" } else { "else" };
@@ -110,6 +111,8 @@ fn value(record: &Record) -> String {
         Record::Session(session) => format!("{} ms {:?}", session.ttl_ms, session.label),
         Record::Load(load) => format!("{} ppm", load.load_ppm),
         Record::Member(member) => format!("{member:?}"),
+        Record::Pool(pool) => format!("{pool:?}"),
+        Record::Allocation(allocation) => format!("{allocation:?}"),
         Record::Window(_) | Record::Reply(_) => panic!("no caller sees {record:?}"),
         Record::Setting(text) => text.to_string(),
         Record::Worker(worker) => format!("{worker:?}"),
