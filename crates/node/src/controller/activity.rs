@@ -8,7 +8,26 @@ use super::balancer::{Held, Why};
 
 /// What controllers of this coordinator did. A clone is another handle.
 #[derive(Debug, Clone, Default)]
-pub struct Activity(Arc<Mutex<Balancer>>);
+pub struct Activity(Arc<Mutex<Balancer>>, Arc<Mutex<Distribution>>);
+
+/// What the distributor did since this coordinator started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// How often it looked.
+    pub looks: u64,
+    /// Allocations that it granted.
+    pub granted: u64,
+    /// Grants that it asked back.
+    pub revoked: u64,
+    /// Grants that it ended, because they were asked back and over, or idle.
+    pub ended: u64,
+    /// Commands of its that were refused, by a limit.
+    pub refused: u64,
+    /// Whether this coordinator led at its last look.
+    pub leads: bool,
+    /// Whether the setting `distribute_enabled` held it back then.
+    pub disabled: bool,
+}
 
 /// What the balancer did since this coordinator started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +47,16 @@ impl Activity {
     #[must_use]
     pub fn balancer(&self) -> Balancer {
         self.0.lock().clone()
+    }
+
+    /// What the distributor did.
+    #[must_use]
+    pub fn distribution(&self) -> Distribution {
+        *self.1.lock()
+    }
+
+    pub(super) fn distributed(&self, note: impl FnOnce(&mut Distribution)) {
+        note(&mut self.1.lock());
     }
 
     pub(super) fn looked(&self, held: Option<Held>) {

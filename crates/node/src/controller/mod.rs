@@ -12,6 +12,7 @@
 mod activity;
 mod assigner;
 pub(crate) mod balancer;
+mod distributor;
 mod ledger;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
-    activity::{Activity, Balancer},
+    activity::{Activity, Balancer, Distribution},
     balancer::{Held, Why},
 };
 use crate::{clock::Clock, coordinator::Coordinator};
@@ -35,5 +36,7 @@ pub(crate) fn start(
 ) {
     tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
     let activity = coordinator.activity().clone();
-    tasks.spawn(balancer::run(coordinator.clone(), clock, activity, stop.clone()));
+    let distributed = activity.clone();
+    tasks.spawn(balancer::run(coordinator.clone(), clock.clone(), activity, stop.clone()));
+    tasks.spawn(distributor::run(coordinator.clone(), clock, distributed, stop.clone()));
 }

@@ -12,7 +12,8 @@ use quorate_core::{
 };
 
 use super::{
-    ConvertError, Within, each, key::required_key, name, name_or_empty, optional_name, required,
+    ConvertError, Within, each, key::required_key, name, name_or_empty, optional_name, pool,
+    required,
 };
 use crate::v1;
 
@@ -119,6 +120,10 @@ fn value(key: &Key, record: &Record) -> v1::record::Value {
         Record::Partition(partition) => Value::Partition(partition_message(key, partition)),
         Record::Connection(connection) => Value::Connection(connection_message(key, connection)),
         Record::Setting(text) => Value::Setting(text.as_ref().to_owned()),
+        Record::Pool(pool) => Value::Pool(pool.as_ref().into()),
+        Record::Allocation(allocation) => {
+            Value::Allocation(pool::allocation_message(key, allocation))
+        }
     }
 }
 
@@ -148,6 +153,10 @@ fn read_value(
             Record::Connection(Arc::new(read_connection(key, connection).within("connection")?))
         }
         Value::Setting(text) => Record::Setting(text.into()),
+        Value::Pool(pool) => Record::Pool(Arc::new(pool.try_into().within("pool")?)),
+        Value::Allocation(allocation) => Record::Allocation(Arc::new(
+            pool::read_allocation(key, allocation).within("allocation")?,
+        )),
     };
     if record.kind() == key.kind {
         Ok(record)
