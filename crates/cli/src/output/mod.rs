@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 pub(crate) mod events;
 pub(crate) mod graph;
 pub(crate) mod plan;
+pub(crate) mod pools;
 pub(crate) mod records;
 pub(crate) mod sessions;
 pub(crate) mod settings;

@@ -6,15 +6,17 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use bytes::Bytes;
 use quorate_core::{
-    Connection, ConnectionId, ConnectionState, MemberState, Network, Partition, PartitionId,
-    PartitionState, Process, ProcessEdge, Record, Resources, Versioned,
+    AllocationId, Connection, ConnectionId, ConnectionState, MemberState, Network, Partition,
+    PartitionId, PartitionState, Process, ProcessEdge, Record, Resources, Versioned,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
 use super::{
     Column::{self, Left, Right},
-    Row, text,
+    Row,
+    pools::{AllocationRow, pool_value},
+    text,
     workers::worker_state,
 };
 
@@ -292,6 +294,9 @@ pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
             .map_or(Value::Null, |id| json!(PartitionRow::new(&id, partition))),
         Record::Connection(connection) => ConnectionId::parse(id)
             .map_or(Value::Null, |id| json!(ConnectionRow::new(&id, connection))),
+        Record::Pool(pool) => pool_value(id, pool),
+        Record::Allocation(allocation) => AllocationId::parse(id)
+            .map_or(Value::Null, |id| json!(AllocationRow::new(&id, allocation))),
         Record::Worker(worker) => json!({
             "name": id,
             "address": worker.address,
