@@ -28,6 +28,7 @@ pub mod network;
 pub mod network_file;
 pub mod plan;
 mod pool;
+pub mod pools;
 pub mod recipe;
 pub mod records;
 mod seen;
@@ -48,6 +49,7 @@ pub use connections::{FoundConnection, ReportedConnections};
 pub use error::{Error, ErrorKind};
 pub use network::{AppliedNetwork, DeletedNetwork, FoundNetwork, FoundPartition};
 pub use plan::{PlannedNetwork, SupposedWorker};
+pub use pools::{AllocationPage, FoundAllocation, FoundPool, FoundTenant};
 pub use quorate_proto::{
     Reason, WriteOutcome,
     convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},

@@ -2,7 +2,7 @@
 //! enough.
 //!
 //! ```text
-//! reports --> newest per worker and partition --> every load_report_interval_ms: what changed enough,
+//! reports --> newest of each --> every load_report_interval_ms: what changed enough,
 //!                                                 as one command (more when it would be too large)
 //! ```
 //!
@@ -122,6 +122,10 @@ pub(crate) fn holds(state: &State, session: SessionId, of: &LoadId) -> bool {
             partition.state != PartitionState::Deleted
                 && partition.owner.as_ref().is_some_and(|owner| owner.session == session)
         }),
+        LoadId::Allocation(id) => state
+            .allocation(id)
+            .and_then(|allocation| allocation.grant())
+            .is_some_and(|grant| grant.session == session),
     }
 }
 

@@ -12,6 +12,7 @@ mod lock;
 mod member;
 mod network;
 mod node;
+mod pool;
 mod session;
 mod settings;
 mod snapshot;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     member::{MemberCommand, Rejoin, Replace},
     network::{NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand},
     node::{ConfigCommand, Dev, LogFormat, Serve},
+    pool::{AllocationCommand, AllocationRequest, PoolCommand, PoolCreate},
     session::SessionCommand,
     settings::{Balance, SettingsCommand, Switch},
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
@@ -185,6 +187,12 @@ pub(crate) enum Command {
     /// Be a worker, list workers, drain and remove them
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Create, list and delete pools of resources
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Ask for amounts of pools, show who has what, and give it back
+    #[command(subcommand)]
+    Allocation(AllocationCommand),
     /// Move partitions that should be elsewhere, or show what would be moved
     Balance(Balance),
     /// Show and change the settings of the cluster
@@ -296,6 +304,10 @@ mod tests {
             "quorate worker register --name a --capacity cpu",
             "quorate worker register --name a --labels zone",
             "quorate worker drain",
+            "quorate pool create",
+            "quorate pool create a --capacity cpu",
+            "quorate allocation request p --tenant a --amount cpu=1",
+            "quorate allocation release 17",
             "quorate serve",
             "quorate member add",
             "quorate member add 0 --peer a:1 --client a:2",

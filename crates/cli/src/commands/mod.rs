@@ -16,6 +16,7 @@ mod lock;
 mod member;
 mod network;
 mod plan;
+mod pool;
 mod serve;
 mod session;
 mod settings;
@@ -62,6 +63,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Partition(command) => network::run_partition(context, command).await,
         Command::Connection(command) => connection::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
+        Command::Pool(command) => pool::run(context, command).await,
+        Command::Allocation(command) => pool::run_allocation(context, command).await,
         Command::Balance(args) => balance::run(context, args).await,
         Command::Settings(command) => settings::run(context, command).await,
         Command::Maintenance { switch } => settings::maintenance(context, switch).await,

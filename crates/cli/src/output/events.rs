@@ -8,6 +8,7 @@ use quorate_core::{Key, Origin, Record, Revision, Versioned};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
+    pools::allocation_summary,
     records::{member_state, record_value},
     text::{self, BytesField},
 };
@@ -215,6 +216,10 @@ fn summary(record: &Versioned<Record>) -> String {
         Record::Session(session) => format!("{} ms {}", session.ttl_ms, session.label),
         Record::Load(load) => format!("{} ppm", load.load_ppm),
         Record::Member(member) => member_state(member.state).to_owned(),
+        Record::Pool(pool) => {
+            format!("{} resources, {} tenants", pool.capacity.len(), pool.tenants.len())
+        }
+        Record::Allocation(allocation) => allocation_summary(allocation),
         Record::Window(_) | Record::Reply(_) => String::new(),
         Record::Setting(value) => value.to_string(),
         Record::Worker(worker) => worker.address.clone(),

@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod failover;
 pub(crate) mod graph;
 pub(crate) mod plan;
+pub(crate) mod pools;
 pub(crate) mod records;
 pub(crate) mod sessions;
 pub(crate) mod settings;

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use bytes::Bytes;
 use quorate_core::{
-    ConnectionId, MemberState, Network, Partition, PartitionId, PartitionState, Process,
-    ProcessEdge, Record, Resources, Versioned,
+    AllocationId, ConnectionId, MemberState, Network, Partition, PartitionId, PartitionState,
+    Process, ProcessEdge, Record, Resources, Versioned,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use super::{
     Column::{self, Left, Right},
     Row,
     connections::{ConnectionRow, StatusRow, policy},
+    pools::{AllocationRow, pool_value},
     text,
     workers::worker_state,
 };
@@ -249,6 +250,9 @@ pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
         Record::ConnectionStatus(status) => {
             ConnectionId::parse(id).map_or(Value::Null, |id| json!(StatusRow::with_id(&id, status)))
         }
+        Record::Pool(pool) => pool_value(id, pool),
+        Record::Allocation(allocation) => AllocationId::parse(id)
+            .map_or(Value::Null, |id| json!(AllocationRow::new(&id, allocation))),
         Record::Worker(worker) => json!({
             "name": id,
             "address": worker.address,

@@ -11,7 +11,30 @@ use super::{
 
 /// What controllers of this coordinator did. A clone is another handle.
 #[derive(Debug, Clone, Default)]
-pub struct Activity(Arc<Mutex<Balancer>>, pub(super) connections::Kept);
+pub struct Activity {
+    balancer: Arc<Mutex<Balancer>>,
+    pub(super) connections: connections::Kept,
+    distribution: Arc<Mutex<Distribution>>,
+}
+
+/// What the distributor did since this coordinator started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// How often it looked.
+    pub looks: u64,
+    /// Allocations that it granted.
+    pub granted: u64,
+    /// Grants that it asked back.
+    pub revoked: u64,
+    /// Grants that it ended, because they were asked back and over, or idle.
+    pub ended: u64,
+    /// Commands of its that were refused, by a limit.
+    pub refused: u64,
+    /// Whether this coordinator led at its last look.
+    pub leads: bool,
+    /// Whether the setting `distribute_enabled` held it back then.
+    pub disabled: bool,
+}
 
 /// What the balancer did since this coordinator started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,29 +53,39 @@ impl Activity {
     /// What the balancer did.
     #[must_use]
     pub fn balancer(&self) -> Balancer {
-        self.0.lock().clone()
+        self.balancer.lock().clone()
     }
 
     /// What the connection manager did.
     #[must_use]
     pub fn connections(&self) -> Connections {
-        self.1.get()
+        self.connections.get()
+    }
+
+    /// What the distributor did.
+    #[must_use]
+    pub fn distribution(&self) -> Distribution {
+        *self.distribution.lock()
+    }
+
+    pub(super) fn distributed(&self, note: impl FnOnce(&mut Distribution)) {
+        note(&mut self.distribution.lock());
     }
 
     pub(super) fn looked(&self, held: Option<Held>) {
-        let mut balancer = self.0.lock();
+        let mut balancer = self.balancer.lock();
         balancer.looks += 1;
         balancer.held = held;
     }
 
     pub(super) fn moved(&self, whys: impl IntoIterator<Item = Why>) {
-        let mut balancer = self.0.lock();
+        let mut balancer = self.balancer.lock();
         for why in whys {
             *balancer.moves.entry(why).or_default() += 1;
         }
     }
 
     pub(super) fn refused(&self) {
-        self.0.lock().refused += 1;
+        self.balancer.lock().refused += 1;
     }
 }

@@ -13,6 +13,7 @@ mod activity;
 mod assigner;
 pub(crate) mod balancer;
 mod connections;
+mod distributor;
 mod ledger;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
-    activity::{Activity, Balancer},
+    activity::{Activity, Balancer, Distribution},
     balancer::{Held, Why},
     connections::{Connections, ConnectionsHeld},
 };
@@ -37,7 +38,8 @@ pub(crate) fn start(
 ) {
     tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
     let activity = coordinator.activity().clone();
-    let connections = activity.1.clone();
-    tasks.spawn(balancer::run(coordinator.clone(), clock, activity, stop.clone()));
+    let (connections, distributed) = (activity.connections.clone(), activity.clone());
+    tasks.spawn(balancer::run(coordinator.clone(), clock.clone(), activity, stop.clone()));
     tasks.spawn(connections::run(coordinator.clone(), connections, stop.clone()));
+    tasks.spawn(distributor::run(coordinator.clone(), clock, distributed, stop.clone()));
 }

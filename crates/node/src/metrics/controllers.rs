@@ -4,7 +4,7 @@ use prometheus::proto::MetricFamily;
 use quorate_core::ConnectionState;
 
 use super::family::{counter, counters, float, gauge, gauge_sample, gauges};
-use crate::controller::{Balancer, Connections, ConnectionsHeld, Held, Why};
+use crate::controller::{Balancer, Connections, ConnectionsHeld, Distribution, Held, Why};
 
 /// The balancer in numbers.
 pub(super) fn families(balancer: &Balancer) -> Vec<MetricFamily> {
@@ -79,6 +79,43 @@ pub(super) fn connections(manager: &Connections) -> Vec<MetricFamily> {
             "quorate_connection_manager_held",
             "1 for what held the connection manager back at its last look.",
             ConnectionsHeld::ALL.map(held).to_vec(),
+        ),
+    ]
+}
+
+/// The distributor in numbers.
+pub(super) fn distributor(did: &Distribution) -> Vec<MetricFamily> {
+    let held = |reason, is| gauge_sample(&[("reason", reason)], f64::from(u8::from(is)));
+    vec![
+        counter(
+            "quorate_distributor_looks_total",
+            "Times that this coordinator, leading, looked for what pools have to grant.",
+            did.looks,
+        ),
+        counter(
+            "quorate_distributor_granted_total",
+            "Allocations that this coordinator, leading, granted.",
+            did.granted,
+        ),
+        counter(
+            "quorate_distributor_revoked_total",
+            "Grants that this coordinator, leading, asked back for somebody below a guarantee.",
+            did.revoked,
+        ),
+        counter(
+            "quorate_distributor_ended_total",
+            "Grants that this coordinator, leading, ended: asked back and over, or idle.",
+            did.ended,
+        ),
+        counter(
+            "quorate_distributor_refused_total",
+            "Commands of this coordinator's distributor that were refused by a limit.",
+            did.refused,
+        ),
+        gauges(
+            "quorate_distributor_held",
+            "1 for what held the distributor back at its last look.",
+            vec![held("not_leading", !did.leads), held("disabled", did.disabled)],
         ),
     ]
 }

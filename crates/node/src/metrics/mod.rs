@@ -10,6 +10,7 @@ mod connections;
 mod controllers;
 mod family;
 mod leaders;
+mod pools;
 mod rpc;
 mod sessions;
 mod state;

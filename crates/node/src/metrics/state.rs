@@ -22,6 +22,7 @@ use quorate_core::{
 use super::{
     controllers,
     family::{counter, desc, float, gauge, gauge_sample, gauges},
+    pools::Pools,
 };
 use crate::coordinator::{Coordinator, Role, Status};
 
@@ -79,6 +80,7 @@ impl Collector for StateCollector {
         let activity = self.coordinator.activity();
         families.extend(controllers::families(&activity.balancer()));
         families.extend(controllers::connections(&activity.connections()));
+        families.extend(controllers::distributor(&activity.distribution()));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }
@@ -187,6 +189,7 @@ struct Tally {
     workers: [u64; 4],
     demand: Resources,
     capacity: Resources,
+    pools: Pools,
 }
 
 #[derive(Debug, Default)]
@@ -202,7 +205,7 @@ struct PerNetwork {
 
 impl Tally {
     fn of(state: &State) -> Self {
-        let mut tally = Self::default();
+        let mut tally = Self { pools: Pools::of(state), ..Self::default() };
         let all = |kind| quorate_core::KeyRange::Prefix(kind, bytes::Bytes::new());
         for (key, _) in state.range(&all(Kind::Network)) {
             if tally.networks.len() < NETWORKS_MAX {
@@ -284,7 +287,7 @@ impl Tally {
                 |(state, count)| gauge_sample(&[("network", name), ("state", state)], float(count));
             states.zip(network.connections).map(sample).collect()
         });
-        let amounts = |resources: &Resources| {
+        let amounts = |resources: &Resources| -> Vec<_> {
             let sample = |(name, amount): (&quorate_core::Name, u64)| {
                 gauge_sample(&[("resource", name.as_str())], float(amount))
             };
@@ -301,13 +304,20 @@ impl Tally {
             gauges("quorate_connection_status", "Connections, by network and state.", connections),
             gauges(
                 "quorate_resource_usage",
-                "What all partitions need, by resource, in the resource's unit.",
-                amounts(&self.demand),
+                "What all partitions need (no pool) or what is granted of a pool, by resource, in the \
+                 resource's unit.",
+                [amounts(&self.demand), self.pools.usage()].concat(),
             ),
             gauges(
                 "quorate_resource_capacity",
-                "What all workers that are not down can give, by resource, in the resource's unit.",
-                amounts(&self.capacity),
+                "What all workers that are not down can give (no pool) or what a pool has, by \
+                 resource, in the resource's unit.",
+                [amounts(&self.capacity), self.pools.capacity()].concat(),
+            ),
+            gauges(
+                "quorate_allocations",
+                "Allocations, by pool and state.",
+                self.pools.allocations(),
             ),
         ]
     }

@@ -20,6 +20,7 @@ mod lists;
 mod network;
 mod plans;
 mod read;
+mod resources;
 mod routes;
 mod sessions;
 mod snapshot;

@@ -89,6 +89,8 @@ pub(crate) fn weight(record: &Record) -> usize {
         Record::Session(session) => session.label.len(),
         Record::Member(member) => member.peer.len() + member.client.len(),
         Record::ConnectionStatus(status) => EACH + status.error.len(),
+        Record::Pool(pool) => EACH * (pool.tenants.len() + pool.capacity.len()),
+        Record::Allocation(allocation) => EACH * (3 + allocation.amount.len()),
         Record::Load(_) | Record::Window(_) | Record::Reply(_) => 0,
     }
 }

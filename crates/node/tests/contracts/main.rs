@@ -16,6 +16,7 @@ mod interface;
 mod membership;
 mod ownership;
 mod plans;
+mod resources;
 mod sessions;
 mod stream_ends;
 mod streams;

@@ -12,6 +12,7 @@ pub mod header;
 pub mod key;
 pub mod network;
 pub mod plan;
+pub mod pool;
 pub mod record;
 pub mod transaction;
 pub mod watch;

@@ -13,7 +13,7 @@ use quorate_core::{
 
 use super::{
     ConvertError, Within, connection, each, key::required_key, name, name_or_empty, optional_name,
-    required,
+    pool, required,
 };
 use crate::v1;
 
@@ -123,6 +123,10 @@ fn value(key: &Key, record: &Record) -> v1::record::Value {
         Record::ConnectionStatus(status) => {
             Value::ConnectionStatus(connection::status_message(key, status))
         }
+        Record::Pool(pool) => Value::Pool(pool.as_ref().into()),
+        Record::Allocation(allocation) => {
+            Value::Allocation(pool::allocation_message(key, allocation))
+        }
     }
 }
 
@@ -156,6 +160,10 @@ fn read_value(
             let status = connection::read_status(key, status).within("connection_status")?;
             Record::ConnectionStatus(Arc::new(status))
         }
+        Value::Pool(pool) => Record::Pool(Arc::new(pool.try_into().within("pool")?)),
+        Value::Allocation(allocation) => Record::Allocation(Arc::new(
+            pool::read_allocation(key, allocation).within("allocation")?,
+        )),
     };
     if record.kind() == key.kind {
         Ok(record)

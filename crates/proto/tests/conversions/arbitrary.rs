@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use quorate_core::{
-    ApplyOutcome, Change, ClusterId, Connection, ConnectionEnd, ConnectionId, ConnectionPolicy,
-    ConnectionReport, ConnectionState, ConnectionStatus, Entry, Epoch, Filter, Generation, Guard,
-    Key, KeyRange, KeyedRecord, Kind, Load, LoadId, LogIndex, Member, MemberId, MemberState, Name,
-    Network, NetworkSpec, Operation, OperationReply, Owner, Parallelism, Partition, PartitionId,
-    PartitionPolicy, PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Record,
-    Resources, RestoreEpoch, Revision, Seen, Session, SessionId, Term, Test, Transaction,
-    TransactionReply, Versioned, Worker, WorkerState,
+    Allocation, AllocationGrant, AllocationId, AllocationState, ApplyOutcome, Change, ClusterId,
+    Connection, ConnectionEnd, ConnectionId, ConnectionPolicy, ConnectionReport, ConnectionState,
+    ConnectionStatus, Entry, Epoch, Filter, Generation, Guard, Holder, Key, KeyRange, KeyedRecord,
+    Kind, Load, LoadId, LogIndex, Member, MemberId, MemberState, Name, Network, NetworkSpec,
+    Operation, OperationReply, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption, Process,
+    ProcessEdge, Record, Resources, RestoreEpoch, Revision, Seen, Session, SessionId, Tenant, Term,
+    Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
 };
 use quorate_proto::convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchSpec};
 
@@ -275,6 +276,9 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
         (name(), any::<u64>()).prop_map(|(id, load_ppm)| {
             (Key::load(&LoadId::Worker(id)), Record::Load(Load { load_ppm }))
         }),
+        (name(), pool()).prop_map(|(id, it)| (Key::pool(&id), Record::Pool(Arc::new(it)))),
+        (allocation_id(), allocation())
+            .prop_map(|(id, it)| (Key::allocation(&id), Record::Allocation(Arc::new(it)))),
         (1..u64::MAX, ".{0,12}", ".{0,12}", any::<bool>()).prop_map(
             |(id, peer, client, active)| {
                 let state = if active { MemberState::Active } else { MemberState::Removed };
@@ -283,6 +287,59 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
             }
         ),
     ]
+}
+
+fn allocation_id() -> impl Strategy<Value = AllocationId> {
+    (name(), any::<u64>()).prop_map(|(pool, number)| AllocationId { pool, number })
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let limit = proptest::collection::btree_map(name(), any::<u64>(), 0..3);
+    let tenant = (1..u64::MAX, resources(), limit, any::<u32>()).prop_map(
+        |(weight, guarantee, limit, priority)| Tenant { weight, guarantee, limit, priority },
+    );
+    let policy = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(grace_ms, starving_after_ms, idle_timeout_ms)| PoolPolicy {
+            grace_ms,
+            starving_after_ms,
+            idle_timeout_ms,
+        },
+    );
+    (resources(), proptest::collection::btree_map(name(), tenant, 0..3), policy)
+        .prop_map(|(capacity, tenants, policy)| Pool { capacity, tenants, policy })
+}
+
+fn allocation() -> impl Strategy<Value = Allocation> {
+    let holder = prop_oneof![
+        session().prop_map(Holder::Session),
+        (name(), any::<u32>())
+            .prop_map(|(network, index)| Holder::Partition(PartitionId { network, index })),
+    ];
+    let grant = (any::<u64>(), revision(), session(), any::<u64>()).prop_map(
+        |(restore, revision, session, at_ms)| AllocationGrant {
+            epoch: Epoch { restore: RestoreEpoch(restore), revision },
+            session,
+            at_ms,
+        },
+    );
+    let why = (allocation_id(), name(), name())
+        .prop_map(|(request, tenant, resource)| Preemption { request, tenant, resource });
+    let state =
+        (0..3_u8, grant, any::<u64>(), why).prop_map(|(at, grant, until_ms, why)| match at {
+            0 => AllocationState::Waiting,
+            1 => AllocationState::Granted(grant),
+            _ => AllocationState::Revoking { grant, until_ms, why },
+        });
+    (name(), resources(), any::<u32>(), holder, any::<u64>(), state).prop_map(
+        |(tenant, amount, priority, holder, waiting_since_ms, state)| Allocation {
+            tenant,
+            amount,
+            priority,
+            holder,
+            waiting_since_ms,
+            state,
+        },
+    )
 }
 
 pub(crate) fn keyed_record() -> impl Strategy<Value = KeyedRecord> {
