@@ -62,7 +62,7 @@ mod text;
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{
     ApplyNetwork, Batch, Call, Command, Grant, Guard, Operation, Origin, Precondition,
-    RegisterWorker, Request, Test, Transaction, digest,
+    RegisterWorker, Request, ScaleProcesses, ScaledProcess, Test, Transaction, digest,
 };
 pub use event::{Change, Event};
 pub use filter::Filter;

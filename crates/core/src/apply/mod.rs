@@ -16,6 +16,7 @@ mod exactly_once;
 mod member;
 mod network;
 mod ownership;
+mod scale;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -149,6 +150,7 @@ fn evaluate(
         Command::MovePartitions { moves, basis } => ownership::move_away(&mut draft, moves, basis)?,
         Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
         Command::RetireMember { id } => member::retire(&mut draft, *id),
+        Command::ScaleProcesses(command) => scale::scale(&mut draft, command)?,
     };
     let changes = draft.into_changes();
     if !gives_up(command) {

@@ -207,6 +207,18 @@ fn session_commands() -> Vec<Command> {
         },
         Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },
         Command::RetireMember { id: MemberId(4) },
+        Command::ScaleProcesses(quorate_core::ScaleProcesses {
+            network: name("n"),
+            changes: vec![quorate_core::ScaledProcess {
+                partition: 0,
+                process: name("p"),
+                parallelism: 3,
+            }],
+            basis: quorate_core::plan::Basis {
+                records: vec![(Key::partition(&partition()), Revision(300))],
+                targets: Vec::new(),
+            },
+        }),
     ]
 }
 
@@ -367,8 +379,8 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    for version in [1, 2] {
-        let why = format!("format version {version}, this build reads version 3");
+    for version in [1, 2, 3] {
+        let why = format!("format version {version}, this build reads version 4");
         refused(&[version, 0], &why);
     }
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");

@@ -148,6 +148,9 @@ fn the_generated_commands_are_of_every_sort() {
                 _ => false,
             };
             *seen.entry(format!("constrained {constrained}")).or_default() += 1;
+            let scales = matches!(logged.request.command, Command::ScaleProcesses(_));
+            let scaled = scales && applied.event.is_some();
+            *seen.entry(format!("scaled {scaled}")).or_default() += 1;
             let sort = match applied.outcome.result {
                 Err(rejection) => rejection.reason.to_string(),
                 Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
@@ -182,6 +185,7 @@ fn the_generated_commands_are_of_every_sort() {
         "PRECONDITION_FAILED",
         "ALREADY_EXISTS",
         "STALE_PLAN",
+        "scaled true",
         "trimmed true",
     ] {
         assert!(seen.get(sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use proptest::{option, prelude::*, sample::select};
 use quorate_core::{
-    Command, Entry, Epoch, Grant, Guard, Key, Load, LoadId, MemberId, Name, Operation, Owner,
-    PartitionId, Record, RegisterWorker, Resources, RestoreEpoch, Revision, SessionId, State, Term,
-    Transaction,
+    Command, Entry, Epoch, Grant, Guard, Key, Kind, Load, LoadId, MemberId, Name, Operation, Owner,
+    PartitionId, PartitionState, Record, RegisterWorker, Resources, RestoreEpoch, Revision,
+    ScaleProcesses, ScaledProcess, SessionId, State, Term, Transaction, plan::Basis,
 };
 
 /// The term of all entries.
@@ -33,6 +33,8 @@ pub(crate) enum SessionAct {
     Bound(&'static str, usize, Option<PartitionId>),
     AddMember(u64),
     RetireMember(u64),
+    /// The process at this place of the partition at that place, to so many instances more than its least.
+    Scale(usize, usize, u32),
 }
 
 fn worker() -> impl Strategy<Value = Name> {
@@ -61,6 +63,8 @@ pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
             .prop_map(|(key, bytes, guard)| SessionAct::Bound(key, bytes, guard)),
         1 => (0..3_u64).prop_map(SessionAct::AddMember),
         1 => (1..3_u64).prop_map(SessionAct::RetireMember),
+        5 => (0..9_usize, 0..9_usize, 0..3_u32)
+            .prop_map(|(which, at, more)| SessionAct::Scale(which, at, more)),
     ]
 }
 
@@ -80,10 +84,10 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
         SessionAct::Close => Command::CloseSession { id: session },
         SessionAct::Expire { term } => Command::ExpireSession { id: session, term: Term(term) },
         SessionAct::Register(name) => Command::RegisterWorker(RegisterWorker {
+            capacity: capacity(&name),
             name,
             session,
             address: "w:1".into(),
-            capacity: Resources::default(),
             labels: BTreeMap::new(),
         }),
         SessionAct::Drain(name, drain) => Command::DrainWorker { name, drain },
@@ -125,5 +129,42 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             Command::AddMember { id: MemberId(id), peer: "p:1".into(), client: "c:1".into() }
         }
         SessionAct::RetireMember(id) => Command::RetireMember { id: MemberId(id) },
+        SessionAct::Scale(which, at, more) => scale(state, which, at, more),
     }
+}
+
+/// One of the partitions that there are, mostly within the bounds of the process.
+fn scale(state: &State, which: usize, at: usize, more: u32) -> Command {
+    let live = state.records_of(Kind::Partition).filter_map(|(key, record)| {
+        let Record::Partition(partition) = &record.value else { return None };
+        let id = PartitionId::parse(std::str::from_utf8(&key.bytes).ok()?)?;
+        (partition.state != PartitionState::Deleted).then_some((id, partition))
+    });
+    let live: Vec<_> = live.collect();
+    let network = Name::new("n").unwrap();
+    let (id, process) = match live.get(which % live.len().max(1)) {
+        Some((id, partition)) => {
+            let placed = &partition.processes[at % partition.processes.len()];
+            (id.clone(), placed.id.clone())
+        }
+        None => (PartitionId { network: network.clone(), index: 0 }, network),
+    };
+    let least = match state.get(&Key::network(&id.network)).map(|record| &record.value) {
+        Some(Record::Network(network)) => {
+            let found = network.spec.processes.iter().find(|it| it.id == process);
+            found.map_or(1, |it| it.parallelism.min)
+        }
+        _ => 1,
+    };
+    let basis = Basis::of(state, [Key::partition(&id), Key::network(&id.network)]);
+    let parallelism = least + more;
+    let changes = vec![ScaledProcess { partition: id.index, process, parallelism }];
+    Command::ScaleProcesses(ScaleProcesses { network: id.network, changes, basis })
+}
+
+/// One of the workers has little.
+fn capacity(worker: &Name) -> Resources {
+    let cpu = Name::new(Resources::CPU_MILLIS).unwrap();
+    let few = (worker.as_str() == "w3").then_some((cpu, 2));
+    few.into_iter().collect()
 }
