@@ -29,6 +29,8 @@ pub mod plan;
 mod pool;
 pub mod recipe;
 pub mod records;
+pub mod reshape;
+pub mod scale;
 mod seen;
 mod sent;
 pub mod session;

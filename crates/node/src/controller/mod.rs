@@ -12,7 +12,11 @@
 mod activity;
 mod assigner;
 pub(crate) mod balancer;
+mod janitor;
 mod ledger;
+mod partitioner;
+pub(crate) mod scaler;
+mod steward;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +25,9 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
-    activity::{Activity, Balancer},
+    activity::{Activity, Acts, Balancer, Controller},
     balancer::{Held, Why},
+    steward::Idle,
 };
 use crate::{clock::Clock, coordinator::Coordinator};
 
@@ -35,5 +40,9 @@ pub(crate) fn start(
 ) {
     tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
     let activity = coordinator.activity().clone();
-    tasks.spawn(balancer::run(coordinator.clone(), clock, activity, stop.clone()));
+    tasks.spawn(balancer::run(coordinator.clone(), clock.clone(), activity, stop.clone()));
+    let (here, time) = (coordinator, &clock);
+    tasks.spawn(steward::run::<scaler::Scaler>(here.clone(), time.clone(), stop.clone()));
+    tasks.spawn(steward::run::<partitioner::Partitioner>(here.clone(), time.clone(), stop.clone()));
+    tasks.spawn(steward::run::<janitor::Janitor>(here.clone(), time.clone(), stop.clone()));
 }

@@ -77,6 +77,7 @@ impl Collector for StateCollector {
             self.coordinator.keep_alive_batches(),
         ));
         families.extend(controllers::families(&self.coordinator.activity().balancer()));
+        families.extend(controllers::others(self.coordinator.activity()));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }

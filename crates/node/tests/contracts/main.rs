@@ -16,6 +16,7 @@ mod membership;
 mod ownership;
 mod plans;
 mod sessions;
+mod shaping;
 mod stream_ends;
 mod streams;
 mod workers;

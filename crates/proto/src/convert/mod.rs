@@ -12,6 +12,8 @@ pub mod key;
 pub mod network;
 pub mod plan;
 pub mod record;
+pub mod reshaping;
+pub mod scaling;
 pub mod transaction;
 pub mod watch;
 pub mod write;
