@@ -7,9 +7,11 @@
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod events;
+pub(crate) mod followed;
 pub(crate) mod graph;
 pub(crate) mod plan;
 pub(crate) mod records;
+pub(crate) mod reshaping;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
