@@ -237,7 +237,7 @@ fn merge(state: &State, ids: &[PartitionId]) -> Result<ApplyNetwork, Rejection> 
                 format!("of the network {name}, as the first"),
             ));
         }
-        now.has(id).map_err(|rejection| Rejection { field: field().into(), ..rejection })?;
+        now.has(id).map_err(|rejection| Rejection { field: field(), ..rejection })?;
         if !merged.insert(id.index) {
             return Err(Rejection::invalid(field(), format!("not {id} twice")));
         }

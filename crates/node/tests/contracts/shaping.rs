@@ -160,6 +160,8 @@ async fn the_leader_scales_up_under_load_and_back_after_the_window() {
     report(one, 0, 100_000).await;
     until(one, |state| runs(state, 0) == [1; 4]).await;
     assert_eq!(runs(&one.view().state, 1), [1; 4], "of that, nobody reported anything");
+    // What was done is counted a little later than it is seen.
+    looked_twice(one, Controller::Scaler).await;
     let acts = one.activity().acts(Controller::Scaler);
     assert_eq!((acts.done["up"], acts.done["down"]), (4, 4), "{acts:?}");
 
