@@ -31,6 +31,8 @@ mod pool;
 pub mod pools;
 pub mod recipe;
 pub mod records;
+pub mod reshape;
+pub mod scale;
 mod seen;
 mod sent;
 pub mod session;

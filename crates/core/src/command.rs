@@ -159,6 +159,8 @@ pub enum Command {
         /// Which.
         ends: Vec<GrantEnd>,
     },
+    /// Changes how many instances of processes run.
+    ScaleProcesses(ScaleProcesses),
 }
 
 /// Asks for an amount of a pool.
@@ -380,6 +382,28 @@ pub struct ApplyNetwork {
     /// What the plan was based on: the `modified` of the network's record, or None when the
     /// network must not exist. Otherwise the command is rejected as a stale plan.
     pub basis: Option<crate::id::Revision>,
+}
+
+/// Changes how many instances of a network's processes run in parallel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleProcesses {
+    /// The network.
+    pub network: Name,
+    /// The processes, each at most once.
+    pub changes: Vec<ScaledProcess>,
+    /// What the changes were planned on: when it has changed, the command is rejected. Empty: nothing.
+    pub basis: Basis,
+}
+
+/// How many instances of a process there are to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaledProcess {
+    /// The number of its partition.
+    pub partition: u32,
+    /// The process.
+    pub process: Name,
+    /// How many, within the bounds of the process.
+    pub parallelism: u32,
 }
 
 /// What one log entry holds: requests that were proposed together, in order.

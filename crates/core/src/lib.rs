@@ -66,8 +66,8 @@ mod text;
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{
     ApplyNetwork, Batch, Call, Command, EndReason, Grant, GrantEnd, Guard, Operation, Origin,
-    Precondition, RegisterWorker, Request, RequestAllocation, Revocation, Test, Transaction,
-    digest,
+    Precondition, RegisterWorker, Request, RequestAllocation, Revocation, ScaleProcesses,
+    ScaledProcess, Test, Transaction, digest,
 };
 pub use connection::{
     CONNECTION_ERROR_BYTES_MAX, Connection, ConnectionEnd, ConnectionPolicy, ConnectionReport,

@@ -323,7 +323,8 @@ pub struct Partition {
     pub processes: Vec<PlacedProcess>,
     /// What they need together, parallelism included.
     pub demand: Resources,
-    /// Declared load: [`Resources::dominant_share_ppm`] of the network's demand.
+    /// Declared load: [`Resources::dominant_share_ppm`] of what the network needs at the least
+    /// parallelism of its processes, so that scaling one changes no other partition.
     pub load_ppm: u64,
     /// Who owns it.
     pub owner: Option<Owner>,

@@ -76,7 +76,7 @@ pub enum Reason {
     SerialTooOld,
     /// The ownership epoch is not the newest, or the ownership has ended.
     StaleEpoch,
-    /// More was granted than there would be.
+    /// There is not as much of a resource.
     CapacityExceeded,
 }
 

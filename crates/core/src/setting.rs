@@ -143,12 +143,20 @@ settings! {
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.
     history_bytes_max = 64 * MIB, 0..=16 * 1024 * MIB;
+    /// Whether workers that are down for long are removed: 1, or 0.
+    janitor_enabled = 1, 0..=1;
+    /// How often it is looked for something to remove, milliseconds.
+    janitor_interval_ms = 60_000, 100..=24 * 3_600_000;
+    /// How long a worker is down before it is removed, milliseconds; 0: it stays.
+    janitor_worker_down_ms = 24 * 3_600_000, 0..=365 * 24 * 3_600_000;
     /// Largest key of an entry, bytes.
     key_bytes_max = 4 * KIB, 1..=64 * KIB;
     /// How often observed loads are written, milliseconds.
     load_report_interval_ms = 5_000, 10..=3_600_000;
     /// Whether nothing is moved that could stay, as during work on the machines: 1, or 0.
     maintenance = 0, 0..=1;
+    /// Two partitions of one network with less observed load than this are merged, parts per million; 0: none is.
+    merge_load_ppm_below = 0, 0..=1_000_000;
     /// Most connections between processes in a network.
     network_connections_max = 500_000, 1..=4_000_000;
     /// Most processes in a network.
@@ -165,6 +173,20 @@ settings! {
     reported_connections_max = 10_000, 1..=100_000;
     /// Most loads in one report of a worker.
     reported_loads_max = 10_000, 1..=100_000;
+    /// For how long a process keeps as many instances as were recommended, before some are taken away, milliseconds.
+    scale_down_stabilisation_ms = 300_000, 0..=24 * 3_600_000;
+    /// Whether processes whose bounds allow it get more instances under load and fewer without: 1, or 0.
+    scale_enabled = 1, 0..=1;
+    /// How often it is looked for processes to scale, milliseconds.
+    scale_interval_ms = 15_000, 100..=24 * 3_600_000;
+    /// The load of a process to aim at, parts per million of capacity.
+    scale_target_ppm = 700_000, 1..=1_000_000;
+    /// How far a load may be beyond the target, or below half of it, before anything is scaled, parts per million of that bound.
+    scale_tolerance_ppm = 100_000, 0..=999_999;
+    /// A process gets at most twice as many instances, or this many more, in one period.
+    scale_up_instances_max = 4, 1..=4_096;
+    /// The period in which the number of instances of a process grows by so many at most, milliseconds.
+    scale_up_period_ms = 15_000, 1..=24 * 3_600_000;
     /// Most bytes that the end of all entries, workers, partitions, connections and allocations bound to one session may have.
     session_record_bytes_max = 32 * MIB, KIB..=64 * MIB;
     /// Most entries, workers, partitions and allocations bound to one session: they end at one revision.
@@ -179,6 +201,16 @@ settings! {
     session_window_max = 4_096, 1..=65_536;
     /// Most sessions.
     sessions_max = 100_000, 1..=10_000_000;
+    /// How long a network is left alone once it changed, before its partitions are split or merged, milliseconds; no longer than the history goes back.
+    split_cooldown_ms = 600_000, 0..=30 * 24 * 3_600_000;
+    /// Whether partitions that are too large are split, and those that are too small merged: 1, or 0.
+    split_enabled = 0, 0..=1;
+    /// How often it is looked for partitions to split or merge, milliseconds.
+    split_interval_ms = 30_000, 100..=24 * 3_600_000;
+    /// The observed load above which a partition is split, parts per million.
+    split_load_ppm_above = 900_000, 1..=100_000_000;
+    /// More processes than this are split; 0: any number may be in a partition.
+    split_processes_above = 0, 0..=1_000_000;
     /// Most operations plus preconditions in a transaction, both branches counted.
     transaction_operations_max = 1_024, 1..=65_536;
     /// Most records that one transaction may read, test or delete.

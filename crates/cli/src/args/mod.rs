@@ -39,7 +39,7 @@ pub(crate) use self::{
     session::SessionCommand,
     settings::{Balance, SettingsCommand, Switch},
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
-    watch::Watch,
+    watch::{Follow, Watch},
     worker::{WorkerCommand, WorkerRegister},
 };
 use crate::output::Format;

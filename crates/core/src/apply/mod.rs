@@ -19,6 +19,7 @@ mod member;
 mod network;
 mod ownership;
 mod pool;
+mod scale;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -164,6 +165,7 @@ fn evaluate(
         Command::ReleaseAllocation { id, epoch } => allocation::release(&mut draft, id, *epoch)?,
         Command::RevokeAllocations { revocations } => allocation::revoke(&mut draft, revocations),
         Command::EndAllocations { ends } => allocation::end(&mut draft, ends),
+        Command::ScaleProcesses(command) => scale::scale(&mut draft, command)?,
     };
     connection::follow(&mut draft);
     let changes = draft.into_changes();

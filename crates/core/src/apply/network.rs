@@ -1,8 +1,9 @@
 //! Networks: from a description and a plan to partitions and connections.
 //!
 //! Invariants: everything of a network changes at one revision; records whose value stays the same
-//! are not written; a kept partition keeps its owner, epoch and state; one that goes while somebody
-//! owns it stays as deleted until the ownership ends.
+//! are not written; a kept partition keeps its owner, epoch and state; a kept process runs as often as
+//! before, within its bounds; a partition that goes while somebody owns it stays as deleted until the
+//! ownership ends.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,11 +17,12 @@ use crate::{
     name::Name,
     network::demand,
     record::{
-        Network, NetworkSpec, Partition, PartitionState, PlacedProcess, Process, ProcessEdge,
-        Record,
+        Network, NetworkSpec, Parallelism, Partition, PartitionState, PlacedProcess, Process,
+        ProcessEdge, Record,
     },
     rejection::{Reason, Rejection},
     reply::{ApplyOutcome, Reply},
+    resources::Resources,
     setting::Settings,
     size,
 };
@@ -132,6 +134,7 @@ fn partitions(
     assignment: &[u32],
 ) -> BTreeMap<Key, Record> {
     let total = demand(&spec.processes);
+    let runs = parallelism(draft, network);
     let mut members: BTreeMap<u32, Vec<&Process>> = BTreeMap::new();
     for (process, partition) in spec.processes.iter().zip(assignment) {
         members.entry(*partition).or_default().push(process);
@@ -149,11 +152,17 @@ fn partitions(
             }
             _ => (None, None, PartitionState::Unassigned, None),
         };
-        let demand = demand(members.iter().copied());
+        let placed = |p: &&Process| {
+            let Parallelism { min, max } = p.parallelism;
+            let parallelism = runs.get(&p.id).map_or(min, |now| (*now).clamp(min, max));
+            PlacedProcess { id: p.id.clone(), parallelism }
+        };
+        let processes: Vec<PlacedProcess> = members.iter().map(placed).collect();
+        let mut demand = Resources::default();
+        for (process, placed) in members.iter().zip(&processes) {
+            demand.add(&process.needs, placed.parallelism);
+        }
         let load_ppm = demand.dominant_share_ppm(&total);
-        let placed =
-            |p: &&Process| PlacedProcess { id: p.id.clone(), parallelism: p.parallelism.min };
-        let processes = members.iter().map(placed).collect();
         let requires = members.iter().flat_map(|process| process.requires.clone()).collect();
         let apart = members.iter().filter_map(|process| process.anti_affinity.clone()).collect();
         let partition =
@@ -161,6 +170,19 @@ fn partitions(
         (key, Record::Partition(Arc::new(partition)))
     };
     members.into_iter().map(record).collect()
+}
+
+/// How many instances of each process of a network run now.
+fn parallelism(draft: &Draft<'_>, network: &Name) -> BTreeMap<Name, u32> {
+    let range = belonging(network, Kind::Partition);
+    let partitions = draft.range(&range);
+    let live = partitions.filter_map(|(_, record)| match &record.value {
+        Record::Partition(partition) if is_live(&record.value) => Some(partition.clone()),
+        _ => None,
+    });
+    live.flat_map(|partition| partition.processes.clone())
+        .map(|it| (it.id, it.parallelism))
+        .collect()
 }
 
 /// The network must be able to go again at one revision, with the status of all its connections.

@@ -190,7 +190,7 @@ pub(super) fn move_away(
 }
 
 /// Nothing that was planned on may have changed. Nothing was drafted yet.
-fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
+pub(super) fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
     let Some(key) = basis.changed(draft.state()) else { return Ok(()) };
     let message = format!("{key} has changed since this was planned");
     Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
@@ -350,11 +350,11 @@ fn id_of(key: &Key) -> Option<PartitionId> {
     std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse)
 }
 
-fn put(draft: &mut Draft<'_>, key: &Key, partition: Partition) {
+pub(super) fn put(draft: &mut Draft<'_>, key: &Key, partition: Partition) {
     draft.put(key, Record::Partition(Arc::new(partition)));
 }
 
-fn partition(draft: &Draft<'_>, key: &Key) -> Option<Arc<Partition>> {
+pub(super) fn partition(draft: &Draft<'_>, key: &Key) -> Option<Arc<Partition>> {
     match &draft.get(key)?.value {
         Record::Partition(partition) => Some(partition.clone()),
         _ => None,

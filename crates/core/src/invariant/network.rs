@@ -120,7 +120,7 @@ fn check_partitions(name: &Name, spec: &NetworkSpec, parts: &Parts<'_>, report: 
     report.require(numbered, name, format_args!("its partitions are {wanted:?}"));
     let processes: BTreeMap<&Name, &Process> = spec.processes.iter().map(|p| (&p.id, p)).collect();
     let mut total = Resources::default();
-    parts.partitions.values().for_each(|partition| total.add(&partition.demand, 1));
+    spec.processes.iter().for_each(|it| total.add(&it.needs, it.parallelism.min));
     let mut placed_total = 0;
     for (index, partition) in &parts.partitions {
         let id = PartitionId { network: name.clone(), index: *index };

@@ -341,6 +341,18 @@ fn session_commands() -> Vec<Command> {
         },
         Command::ManageConnections { steps: vec![due(Due::Retry), due(Due::TimeOut)] },
         Command::RetryConnection { id: connection_id() },
+        Command::ScaleProcesses(quorate_core::ScaleProcesses {
+            network: name("n"),
+            changes: vec![quorate_core::ScaledProcess {
+                partition: 0,
+                process: name("p"),
+                parallelism: 3,
+            }],
+            basis: quorate_core::plan::Basis {
+                records: vec![(Key::partition(&partition()), Revision(300))],
+                targets: Vec::new(),
+            },
+        }),
     ]
 }
 

@@ -158,6 +158,9 @@ fn the_generated_commands_are_of_every_sort() {
             };
             *seen.entry(format!("constrained {constrained}")).or_default() += 1;
             statuses(&applied).for_each(|state| *seen.entry(state).or_default() += 1);
+            let scales = matches!(logged.request.command, Command::ScaleProcesses(_));
+            let scaled = scales && applied.event.is_some();
+            *seen.entry(format!("scaled {scaled}")).or_default() += 1;
             let sort = match applied.outcome.result {
                 Err(rejection) => rejection.reason.to_string(),
                 Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
@@ -209,6 +212,7 @@ fn the_generated_commands_are_of_every_sort() {
         "partition waits",
         "partition has a grant",
         "partition is asked back",
+        "scaled true",
         "trimmed true",
     ] {
         assert!(seen.get(sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");

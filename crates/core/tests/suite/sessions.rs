@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use proptest::{bool::weighted, option, prelude::*, sample::select};
 use quorate_core::{
     Command, ConnectionId, ConnectionReport, ConnectionState, ConnectionStep, Due, Entry, Epoch,
-    Grant, Guard, Key, Kind, Load, LoadId, MemberId, Name, Operation, Owner, PartitionId, Record,
-    RegisterWorker, Resources, RestoreEpoch, Revision, Seen, SessionId, State, Term, Transaction,
-    WorkerState,
+    Grant, Guard, Key, Kind, Load, LoadId, MemberId, Name, Operation, Owner, PartitionId,
+    PartitionState, Record, RegisterWorker, Resources, RestoreEpoch, Revision, ScaleProcesses,
+    ScaledProcess, Seen, SessionId, State, Term, Transaction, WorkerState, plan::Basis,
 };
 
 /// The term of all entries.
@@ -41,6 +41,8 @@ pub(crate) enum SessionAct {
     /// What its state asks for, or else; of the status that it has, or another one.
     Manage(u8, bool, bool),
     Retry(u8),
+    /// The process at this place of the partition at that place, to so many instances more than its least.
+    Scale(usize, usize, u32),
 }
 
 fn worker() -> impl Strategy<Value = Name> {
@@ -82,6 +84,8 @@ pub(crate) fn connection_act() -> impl Strategy<Value = SessionAct> {
         6 => (0..9_u8, weighted(0.8), weighted(0.9))
             .prop_map(|(which, natural, right)| SessionAct::Manage(which, natural, right)),
         1 => (0..9_u8).prop_map(SessionAct::Retry),
+        5 => (0..9_usize, 0..9_usize, 0..3_u32)
+            .prop_map(|(which, at, more)| SessionAct::Scale(which, at, more)),
     ]
 }
 
@@ -131,10 +135,10 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
         SessionAct::Close => Command::CloseSession { id: session },
         SessionAct::Expire { term } => Command::ExpireSession { id: session, term: Term(term) },
         SessionAct::Register(name) => Command::RegisterWorker(RegisterWorker {
+            capacity: capacity(&name),
             name,
             session,
             address: "w:1".into(),
-            capacity: [(Name::new(Resources::CPU_MILLIS).unwrap(), 9)].into_iter().collect(),
             labels: BTreeMap::new(),
         }),
         SessionAct::Drain(name, drain) => Command::DrainWorker { name, drain },
@@ -180,6 +184,7 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
         SessionAct::ReportConnection(which, right, up) => report(state, which, right, up, session),
         SessionAct::Manage(which, natural, right) => manage(state, which, natural, right),
         SessionAct::Retry(which) => Command::RetryConnection { id: nth_connection(state, which) },
+        SessionAct::Scale(which, at, more) => scale(state, which, at, more),
     }
 }
 
@@ -201,4 +206,39 @@ fn manage(state: &State, which: u8, natural: bool, right: bool) -> Command {
     let known = state.get(&Key::connection_status(&id)).filter(|_| right);
     let modified = known.map_or(Revision(0), |known| known.modified);
     Command::ManageConnections { steps: vec![ConnectionStep { id, modified, due }] }
+}
+
+/// One of the partitions that there are, mostly within the bounds of the process.
+fn scale(state: &State, which: usize, at: usize, more: u32) -> Command {
+    let live = state.records_of(Kind::Partition).filter_map(|(key, record)| {
+        let Record::Partition(partition) = &record.value else { return None };
+        let id = PartitionId::parse(std::str::from_utf8(&key.bytes).ok()?)?;
+        (partition.state != PartitionState::Deleted).then_some((id, partition))
+    });
+    let live: Vec<_> = live.collect();
+    let network = Name::new("n").unwrap();
+    let (id, process) = match live.get(which % live.len().max(1)) {
+        Some((id, partition)) => {
+            let placed = &partition.processes[at % partition.processes.len()];
+            (id.clone(), placed.id.clone())
+        }
+        None => (PartitionId { network: network.clone(), index: 0 }, network),
+    };
+    let least = match state.get(&Key::network(&id.network)).map(|record| &record.value) {
+        Some(Record::Network(network)) => {
+            let found = network.spec.processes.iter().find(|it| it.id == process);
+            found.map_or(1, |it| it.parallelism.min)
+        }
+        _ => 1,
+    };
+    let basis = Basis::of(state, [Key::partition(&id), Key::network(&id.network)]);
+    let parallelism = least + more;
+    let changes = vec![ScaledProcess { partition: id.index, process, parallelism }];
+    Command::ScaleProcesses(ScaleProcesses { network: id.network, changes, basis })
+}
+
+/// One of the workers has little.
+fn capacity(worker: &Name) -> Resources {
+    let cpu = Name::new(Resources::CPU_MILLIS).unwrap();
+    [(cpu, if worker.as_str() == "w3" { 2 } else { 9 })].into_iter().collect()
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::{
     balancer::{Held, Why},
     connections::{self, Connections},
+    steward::Idle,
 };
 
 /// What controllers of this coordinator did. A clone is another handle.
@@ -15,6 +16,7 @@ pub struct Activity {
     balancer: Arc<Mutex<Balancer>>,
     pub(super) connections: connections::Kept,
     distribution: Arc<Mutex<Distribution>>,
+    acts: Arc<Mutex<BTreeMap<Controller, Acts>>>,
 }
 
 /// What the distributor did since this coordinator started.
@@ -88,4 +90,63 @@ impl Activity {
     pub(super) fn refused(&self) {
         self.balancer.lock().refused += 1;
     }
+
+    /// What another controller did.
+    #[must_use]
+    pub fn acts(&self, controller: Controller) -> Acts {
+        self.acts.lock().get(&controller).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn note(&self, controller: Controller, change: impl FnOnce(&mut Acts)) {
+        change(self.acts.lock().entry(controller).or_default());
+    }
+}
+
+/// The controllers that look every so often, but for the balancer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Controller {
+    /// Changes how many instances of processes run.
+    Scaler,
+    /// Splits partitions that are too large, and merges those that are too small.
+    Partitioner,
+    /// Removes what nobody else will.
+    Janitor,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Scaler, Self::Partitioner, Self::Janitor];
+
+    /// As metrics and origins name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scaler => "scaler",
+            Self::Partitioner => "partitioner",
+            Self::Janitor => "janitor",
+        }
+    }
+
+    /// What it does, as metrics name it.
+    #[must_use]
+    pub fn actions(self) -> &'static [&'static str] {
+        match self {
+            Self::Scaler => &["up", "down"],
+            Self::Partitioner => &["split", "merge"],
+            Self::Janitor => &["worker", "target"],
+        }
+    }
+}
+
+/// What a controller did since this coordinator started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acts {
+    /// How often it looked.
+    pub looks: u64,
+    /// What it did, by [`Controller::actions`].
+    pub done: BTreeMap<&'static str, u64>,
+    /// What it asked for and was refused, because the state had changed or by a limit.
+    pub refused: u64,
+    /// What held it back at its last look; None: nothing.
+    pub held: Option<Idle>,
 }

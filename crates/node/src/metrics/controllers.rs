@@ -4,7 +4,9 @@ use prometheus::proto::MetricFamily;
 use quorate_core::ConnectionState;
 
 use super::family::{counter, counters, float, gauge, gauge_sample, gauges};
-use crate::controller::{Balancer, Connections, ConnectionsHeld, Distribution, Held, Why};
+use crate::controller::{
+    Activity, Balancer, Connections, ConnectionsHeld, Controller, Distribution, Held, Idle, Why,
+};
 
 /// The balancer in numbers.
 pub(super) fn families(balancer: &Balancer) -> Vec<MetricFamily> {
@@ -116,6 +118,45 @@ pub(super) fn distributor(did: &Distribution) -> Vec<MetricFamily> {
             "quorate_distributor_held",
             "1 for what held the distributor back at its last look.",
             vec![held("not_leading", !did.leads), held("disabled", did.disabled)],
+        ),
+    ]
+}
+
+/// The other controllers in numbers.
+pub(super) fn others(activity: &Activity) -> Vec<MetricFamily> {
+    Controller::ALL.into_iter().flat_map(|it| of_controller(activity, it)).collect()
+}
+
+fn of_controller(activity: &Activity, controller: Controller) -> Vec<MetricFamily> {
+    let (acts, name) = (activity.acts(controller), controller.as_str());
+    let held = |idle: Idle| {
+        let is = f64::from(u8::from(acts.held == Some(idle)));
+        gauge_sample(&[("reason", idle.as_str())], is)
+    };
+    let labels: Vec<_> = controller.actions().iter().map(|action| [("action", *action)]).collect();
+    let done = controller.actions().iter().zip(&labels);
+    let done = done
+        .map(|(action, labels)| (labels.as_slice(), acts.done.get(action).copied().unwrap_or(0)));
+    vec![
+        counter(
+            &format!("quorate_{name}_looks_total"),
+            &format!("Times that the {name} of this coordinator looked for something to do."),
+            acts.looks,
+        ),
+        counters(
+            &format!("quorate_{name}_actions_total"),
+            &format!("What the {name} of this coordinator, leading, did."),
+            done,
+        ),
+        counter(
+            &format!("quorate_{name}_refused_total"),
+            &format!("Commands of the {name} that were refused, by a change meanwhile or a limit."),
+            acts.refused,
+        ),
+        gauges(
+            &format!("quorate_{name}_held"),
+            &format!("1 for what held the {name} back at its last look."),
+            Idle::ALL.map(held).to_vec(),
         ),
     ]
 }

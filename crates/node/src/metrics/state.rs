@@ -81,6 +81,7 @@ impl Collector for StateCollector {
         families.extend(controllers::families(&activity.balancer()));
         families.extend(controllers::connections(&activity.connections()));
         families.extend(controllers::distributor(&activity.distribution()));
+        families.extend(controllers::others(activity));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }

@@ -18,6 +18,7 @@ use super::{
     header,
     plans::Question,
     read::Reader,
+    reshapes::{merge, split},
     write::{Sender, Writer, wrong_reply},
 };
 use crate::{controller::balancer, planner::PLANS_MAX};
@@ -149,6 +150,50 @@ impl PartitionService for Partitions {
         };
         let (header, plan) = (Some(header.into()), Some((&plan).into()));
         Ok(Response::new(v1::BalanceResponse { header, plan, changed }))
+    }
+
+    async fn split(
+        &self,
+        request: Request<v1::SplitPartitionRequest>,
+    ) -> Result<Response<v1::SplitPartitionResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let reshape = split(&request.partition, request.into)?;
+        let (header, reshaping) = self.reshape(reshape, request.context, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::SplitPartitionResponse { header, reshaping }))
+    }
+
+    async fn plan_split(
+        &self,
+        request: Request<v1::PlanSplitRequest>,
+    ) -> Result<Response<v1::PlanSplitResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let reshape = split(&request.partition, request.into)?;
+        let (header, reshaping) = self.plan_reshape(reshape, request.read, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::PlanSplitResponse { header, reshaping }))
+    }
+
+    async fn merge(
+        &self,
+        request: Request<v1::MergePartitionsRequest>,
+    ) -> Result<Response<v1::MergePartitionsResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let reshape = merge(&request.partitions)?;
+        let (header, reshaping) = self.reshape(reshape, request.context, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::MergePartitionsResponse { header, reshaping }))
+    }
+
+    async fn plan_merge(
+        &self,
+        request: Request<v1::PlanMergeRequest>,
+    ) -> Result<Response<v1::PlanMergeResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let reshape = merge(&request.partitions)?;
+        let (header, reshaping) = self.plan_reshape(reshape, request.read, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::PlanMergeResponse { header, reshaping }))
     }
 }
 

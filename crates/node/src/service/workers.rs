@@ -80,7 +80,7 @@ impl WorkerService for Workers {
             header: Some(header.into()),
             taken: u32::try_from(taken.len()).unwrap_or(u32::MAX),
         };
-        self.loads.report(session, taken);
+        self.loads.report(session, view.state.revision(), taken);
         Ok(Response::new(response))
     }
 

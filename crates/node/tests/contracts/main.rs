@@ -18,6 +18,7 @@ mod ownership;
 mod plans;
 mod resources;
 mod sessions;
+mod shaping;
 mod stream_ends;
 mod streams;
 mod workers;

@@ -14,6 +14,8 @@ pub mod network;
 pub mod plan;
 pub mod pool;
 pub mod record;
+pub mod reshaping;
+pub mod scaling;
 pub mod transaction;
 pub mod watch;
 pub mod write;
