@@ -44,8 +44,13 @@ fn every_shipped_file_is_loaded() {
             assert_eq!(name, PathBuf::from(format!("node{}.toml", config.node.id)));
             assert_eq!(config.cluster.initial_members.len(), 3, "{}", name.display());
             coordinators.insert(config.node.id);
+        } else if name == Path::new("full.toml") {
+            let config = Config::from_toml(&text).expect("a coordinator's configuration");
+            assert_eq!(config.node.id, MemberId(1), "the file of every field");
         } else if name == Path::new("workers.toml") {
             // Loaded by a test of the command, which alone reads such files.
+        } else if name.starts_with("grafana") || name.starts_with("prometheus") {
+            // Loaded by the tests in dashboards.rs.
         } else {
             panic!("nothing here loads config/{}", name.display());
         }

@@ -16,6 +16,7 @@
 //!
 //! Owns endpoints, retries and what was seen. Must not know how coordinators work.
 
+pub mod alerts;
 pub mod balance;
 pub mod call;
 pub mod client;
@@ -42,6 +43,7 @@ pub mod transaction;
 pub mod watch;
 pub mod workers;
 
+pub use alerts::FoundAlert;
 pub use balance::Balanced;
 pub use call::{Call, Response};
 pub use client::Client;

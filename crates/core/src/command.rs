@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::{AlertId, Raised},
     codec,
     connection::{ConnectionReport, ConnectionStep},
     id::{Epoch, MemberId, Serial, SessionId, Term},
@@ -161,6 +162,13 @@ pub enum Command {
     },
     /// Changes how many instances of processes run.
     ScaleProcesses(ScaleProcesses),
+    /// Raises alerts and clears others.
+    SetAlerts {
+        /// What is not as it should be. One that is raised already keeps its time.
+        raise: Vec<(AlertId, Raised)>,
+        /// What is as it should be again. What is not raised is left out.
+        clear: Vec<AlertId>,
+    },
 }
 
 /// Asks for an amount of a pool.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::AlertId,
     id::{MemberId, Serial, SessionId},
     name::Name,
 };
@@ -42,6 +43,8 @@ pub enum Kind {
     Member = 11,
     /// How a connection is doing.
     ConnectionStatus = 12,
+    /// Something that is not as it should be.
+    Alert = 13,
     /// Internal: how far the holder of a session has the replies to its requests.
     Window = 252,
     /// Internal: a reply kept for a session.
@@ -50,7 +53,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds that callers see, in key order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Entry,
         Self::Session,
         Self::Worker,
@@ -63,6 +66,7 @@ impl Kind {
         Self::Setting,
         Self::Member,
         Self::ConnectionStatus,
+        Self::Alert,
     ];
 
     /// Kinds that no caller sees: they have no revisions of their own and are in no event. After
@@ -91,6 +95,7 @@ impl Kind {
             Self::Setting => "setting",
             Self::Member => "member",
             Self::ConnectionStatus => "connection_status",
+            Self::Alert => "alert",
             Self::Window => "window",
             Self::Reply => "reply",
         }
@@ -155,6 +160,12 @@ impl Key {
     #[must_use]
     pub fn member(id: MemberId) -> Self {
         Self::text(Kind::Member, &id)
+    }
+
+    /// An alert's key.
+    #[must_use]
+    pub fn alert(id: &AlertId) -> Self {
+        Self::text(Kind::Alert, id)
     }
 
     /// The key of an observed load.

@@ -31,6 +31,7 @@
 //! ```
 
 mod adjacency;
+pub mod alert;
 pub mod apply;
 pub mod checkpoint;
 pub mod codec;
@@ -49,6 +50,7 @@ pub mod label;
 pub mod mutation;
 pub mod name;
 pub mod network;
+pub mod notice;
 pub mod plan;
 pub mod pool;
 pub mod record;
@@ -63,6 +65,7 @@ pub mod state;
 mod sums;
 mod text;
 
+pub use alert::{Alert, AlertId, Raised, Severity};
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{
     ApplyNetwork, Batch, Call, Command, EndReason, Grant, GrantEnd, Guard, Operation, Origin,
@@ -83,6 +86,7 @@ pub use id::{
 pub use invariant::Violation;
 pub use key::{AllocationId, ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
 pub use name::Name;
+pub use notice::{Notice, NoticeKind};
 pub use pool::{
     Allocation, AllocationGrant, AllocationState, Holder, Pool, PoolPolicy, Preemption, Tenant,
 };

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alert::Alert,
     connection::{Connection, ConnectionPolicy, ConnectionStatus},
     id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
@@ -64,6 +65,8 @@ pub enum Record {
     Pool(Arc<Pool>),
     /// An amount of a pool that was asked for.
     Allocation(Arc<Allocation>),
+    /// Something that is not as it should be.
+    Alert(Arc<Alert>),
 }
 
 impl Record {
@@ -85,6 +88,7 @@ impl Record {
             Self::ConnectionStatus(_) => Kind::ConnectionStatus,
             Self::Pool(_) => Kind::Pool,
             Self::Allocation(_) => Kind::Allocation,
+            Self::Alert(_) => Kind::Alert,
         }
     }
 

@@ -93,6 +93,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 settings! {
+    /// Most alerts that are raised at a time.
+    alerts_max = 10_000, 1..=100_000;
     /// Most allocations of one pool, those that wait too.
     allocations_max = 100_000, 1..=10_000_000;
     /// How far a worker's load may be above its fair share before anything is moved, parts per million.
@@ -139,6 +141,26 @@ settings! {
     distribute_enabled = 1, 0..=1;
     /// How often the leader looks at pools that changed, milliseconds.
     distribute_interval_ms = 50, 10..=3_600_000;
+    /// How long a health check may take, milliseconds.
+    health_check_ms_max = 5_000, 10..=600_000;
+    /// Free space of a data directory below which an alert is raised, bytes; critical below a quarter of it.
+    health_disk_free_bytes_min = 1024 * MIB, 0..=1024 * 1024 * 1024 * MIB;
+    /// How long a lost worker may stay away before an alert is raised, milliseconds.
+    health_down_ms_max = 30_000, 0..=30 * 24 * 3_600_000;
+    /// Whether health is checked and alerts are raised and cleared: 1, or 0.
+    health_enabled = 1, 0..=1;
+    /// How often in a row a health check must find something before an alert is raised.
+    health_failures_min = 3, 1..=1_000;
+    /// How often health is checked, milliseconds.
+    health_interval_ms = 5_000, 100..=3_600_000;
+    /// Observed load of a worker above which an alert is raised, parts per million of what it can take.
+    health_load_ppm_max = 1_000_000, 1..=100_000_000;
+    /// The least time between two recovery actions of health checks, milliseconds.
+    health_recovery_interval_ms = 60_000, 0..=24 * 3_600_000;
+    /// How often in a row a health check must not find something before its alert is cleared.
+    health_successes_min = 2, 1..=1_000;
+    /// How long a partition may have no owner before an alert is raised, milliseconds.
+    health_unowned_ms_max = 60_000, 0..=30 * 24 * 3_600_000;
     /// How long changes are kept for change streams, milliseconds.
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.
@@ -221,6 +243,33 @@ settings! {
     worker_partitions_max = 10_000, 1..=100_000;
     /// Most workers, those that are down too: they stay until they leave.
     workers_max = 10_000, 1..=100_000;
+}
+
+/// Sections of a coordinator's configuration that give the initial values of settings, by how the
+/// names of the settings begin. A new setting is in the section that its name says.
+const SECTIONS: [(&str, &str); 15] = [
+    ("alerts_", "health"),
+    ("allocation", "resources"),
+    ("balance_", "partitions"),
+    ("connection", "connections"),
+    ("distribute_", "resources"),
+    ("health_", "health"),
+    ("janitor_", "partitions"),
+    ("merge_", "partitions"),
+    ("network_", "partitions"),
+    ("partition", "partitions"),
+    ("pool", "resources"),
+    ("scale_", "partitions"),
+    ("split_", "partitions"),
+    ("worker_partitions_", "partitions"),
+    ("workers_", "partitions"),
+];
+
+/// The section of a coordinator's configuration that gives a setting its initial value; None: no
+/// section does.
+#[must_use]
+pub fn section_of(name: &str) -> Option<&'static str> {
+    SECTIONS.iter().find(|(start, _)| name.starts_with(start)).map(|(_, section)| *section)
 }
 
 impl Settings {

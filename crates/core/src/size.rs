@@ -93,6 +93,7 @@ fn record(value: &Record) -> u64 {
         Record::Allocation(value) => allocation(value),
         Record::Reply(reply) => kept(reply),
         Record::ConnectionStatus(status) => len(status.error.as_bytes()),
+        Record::Alert(alert) => len(alert.message.as_bytes()),
     }
 }
 

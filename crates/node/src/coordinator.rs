@@ -18,12 +18,13 @@ use crate::{
     consensus::{
         Raft,
         contact::Contact,
-        membership::Members,
+        membership::{Members, in_contact},
         proposer::{Answer, Origin, Proposer},
         reads::Reads,
         transfer,
     },
     controller::Activity,
+    health::HealthSeen,
     members::{MemberChange, MemberInfo},
     planner::Planner,
     session::Sessions,
@@ -170,6 +171,7 @@ pub(crate) struct Parts {
     pub(crate) sessions: Sessions,
     pub(crate) planner: Planner,
     pub(crate) activity: Activity,
+    pub(crate) health_seen: HealthSeen,
     /// The largest election timeout: how long a call waits for a leader.
     pub(crate) election_max: Duration,
 }
@@ -202,6 +204,12 @@ impl Coordinator {
     #[must_use]
     pub fn activity(&self) -> &Activity {
         &self.parts.activity
+    }
+
+    /// What it told of, and what its health checks found.
+    #[must_use]
+    pub fn health_seen(&self) -> &HealthSeen {
+        &self.parts.health_seen
     }
 
     /// Its cluster.
@@ -270,6 +278,19 @@ impl Coordinator {
         let leads = self.parts.raft.is_leader();
         let term = Term(self.parts.raft.metrics().borrow_watched().current_term);
         (leads && self.view().term == term).then_some(term)
+    }
+
+    /// Members whom this leader has not heard for the largest election timeout; none while another
+    /// leads.
+    pub(crate) fn unheard(&self) -> Vec<MemberId> {
+        let limit = self.parts.election_max;
+        let metrics = self.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.heartbeat.is_none() {
+            return Vec::new();
+        }
+        let members = metrics.membership_config.membership().nodes().map(|(id, _)| *id);
+        members.filter(|id| !in_contact(&metrics, *id, limit)).map(MemberId).collect()
     }
 
     async fn submit(&self, request: EncodedRequest, origin: Origin, deadline: Instant) -> Answer {

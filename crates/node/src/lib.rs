@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod coordinator;
+pub mod health;
 pub mod http;
 pub mod members;
 pub mod metrics;
@@ -23,6 +24,7 @@ pub mod service;
 pub mod transport;
 pub mod watch;
 
+mod beginning;
 mod bootstrap;
 mod compaction;
 mod consensus;

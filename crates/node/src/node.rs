@@ -29,6 +29,7 @@ use crate::{
     config::{Config, Listeners},
     coordinator::{Coordinator, Role},
     frontend::Frontend,
+    health::Checks,
     rejoin,
     replica::{Environment, Replica, StartError},
     transport::{
@@ -83,7 +84,7 @@ impl Node {
         Self::start_followed(config, listeners, environment).await
     }
 
-    /// Like [`Node::start_on`], with strategies of one's own, or, for tests that make faults, with a disk,
+    /// Like [`Node::start_on`], with strategies or health checks of one's own, or, for tests that make faults, with a disk,
     /// a transport or a clock. Begin with [`Environment::of_machine`].
     ///
     /// # Errors
@@ -242,6 +243,7 @@ impl Environment {
             clock: Arc::new(SystemClock),
             draw_cluster_id: rand::random,
             strategies: Strategies::builtin(),
+            checks: Checks::builtin(&config.node.data_dir),
         })
     }
 }

@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    beginning,
     bootstrap::{self, BootstrapError, Entrance, Introduction},
     clock::Clock,
     compaction,
@@ -39,6 +40,7 @@ use crate::{
     },
     controller::{self, Activity},
     coordinator::{Coordinator, Parts},
+    health::{self, Checks, HealthSeen},
     planner::Planner,
     session::{self, Sessions},
     transport::{Peer, Transport},
@@ -64,6 +66,8 @@ pub struct Environment {
     pub draw_cluster_id: fn() -> u64,
     /// How networks may be partitioned. The same on every member: the one that is asked plans.
     pub strategies: Strategies,
+    /// What is checked. The same on every member: whoever leads checks.
+    pub checks: Checks,
 }
 
 /// Why a coordinator did not start.
@@ -198,8 +202,11 @@ impl Replica {
         }
         tracing::info!(member = %me, %cluster, "consensus started");
         let coordinator = Coordinator::new(parts, started.published);
+        self.begin_settings(&coordinator, joined.initialise);
         let clock = self.environment.clock.clone();
         controller::start(&coordinator, clock, &self.tasks, &self.stop);
+        let checks = (self.environment.checks.clone(), self.environment.clock.clone());
+        health::start(&coordinator, checks, &self.tasks, &self.stop);
         Ok(coordinator)
     }
 
@@ -270,6 +277,7 @@ impl Replica {
             sessions,
             planner: self.planner(),
             activity: Activity::default(),
+            health_seen: HealthSeen::default(),
             election_max,
         }
     }
@@ -320,6 +328,19 @@ impl Replica {
                 tracing::warn!(%error, "the removal cannot be recorded");
             }
             fatal.send_replace(Some(Fatal(error.to_string())));
+        });
+    }
+
+    /// Writes the settings that a new cluster begins with, or says which of them are others by now.
+    fn begin_settings(&self, coordinator: &Coordinator, new: bool) {
+        let (initial, stop) = (self.config.settings.clone(), self.stop.clone());
+        let begun = beginning::run(coordinator.clone(), initial, new);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = begun => {}
+            }
         });
     }
 

@@ -29,6 +29,7 @@ const EVENT_TYPE: u32 = 2;
 const EVENT_CHANGES: u32 = 3;
 const EVENT_LABEL: u32 = 5;
 const EVENT_REASON: u32 = 6;
+const EVENT_TIME: u32 = 7;
 
 /// A change's protobuf bytes, encoded by whoever asks first.
 ///
@@ -50,6 +51,8 @@ pub enum EncodedEvent {
         changes: Vec<Bytes>,
         /// Who made them, and why.
         origin: Origin,
+        /// The leader's clock at the revision, milliseconds since 1970.
+        time_ms: u64,
     },
     /// Any other step.
     Other(v1::Event),
@@ -66,7 +69,8 @@ impl EncodedEvent {
         let matching = event.changes.iter().filter(|change| matches(change));
         let changes: Vec<_> = matching.map(encode).collect();
         let (revision, origin) = (event.revision, event.origin.clone());
-        (!changes.is_empty()).then_some(Self::Changes { revision, changes, origin })
+        let time_ms = event.time_ms;
+        (!changes.is_empty()).then_some(Self::Changes { revision, changes, origin, time_ms })
     }
 
     /// Some records of a snapshot.
@@ -103,12 +107,13 @@ impl EncodedEvent {
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         match self {
-            Self::Changes { revision, changes, origin } => {
+            Self::Changes { revision, changes, origin, time_ms } => {
                 let framed = |bytes: &Bytes| field_len(EVENT_CHANGES, bytes.len());
                 changes_head_len(*revision)
                     + changes.iter().map(framed).sum::<usize>()
                     + text_len(EVENT_LABEL, &origin.label)
                     + text_len(EVENT_REASON, &origin.reason)
+                    + number_len(EVENT_TIME, *time_ms)
             }
             Self::Other(event) => event.encoded_len(),
         }
@@ -116,7 +121,7 @@ impl EncodedEvent {
 
     fn encode(&self, buffer: &mut impl BufMut) {
         match self {
-            Self::Changes { revision, changes, origin } => {
+            Self::Changes { revision, changes, origin, time_ms } => {
                 if revision.get() != 0 {
                     put_number(EVENT_REVISION, revision.get(), buffer);
                 }
@@ -127,6 +132,9 @@ impl EncodedEvent {
                 }
                 put_text(EVENT_LABEL, &origin.label, buffer);
                 put_text(EVENT_REASON, &origin.reason, buffer);
+                if *time_ms != 0 {
+                    put_number(EVENT_TIME, *time_ms, buffer);
+                }
             }
             Self::Other(event) => event.encode_raw(buffer),
         }
@@ -137,11 +145,7 @@ impl EncodedEvent {
 const CHANGES: u64 = 1;
 
 fn changes_head_len(revision: Revision) -> usize {
-    let revision_len = match revision.get() {
-        0 => 0,
-        revision => key_len(EVENT_REVISION) + encoded_len_varint(revision),
-    };
-    revision_len + key_len(EVENT_TYPE) + encoded_len_varint(CHANGES)
+    number_len(EVENT_REVISION, revision.get()) + key_len(EVENT_TYPE) + encoded_len_varint(CHANGES)
 }
 
 fn field_len(tag: u32, len: usize) -> usize {
@@ -151,6 +155,11 @@ fn field_len(tag: u32, len: usize) -> usize {
 /// An empty text is not written, as protobuf wants it.
 fn text_len(tag: u32, text: &str) -> usize {
     if text.is_empty() { 0 } else { field_len(tag, text.len()) }
+}
+
+/// Zero is left out.
+fn number_len(tag: u32, number: u64) -> usize {
+    if number == 0 { 0 } else { key_len(tag) + encoded_len_varint(number) }
 }
 
 fn put_text(tag: u32, text: &str, buffer: &mut impl BufMut) {

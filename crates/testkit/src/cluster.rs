@@ -12,6 +12,7 @@ use quorate_node::{
     config::{Cluster, Config, Limits, Member, Raft},
     coordinator::Role,
     core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
+    health,
     metrics::Metrics,
     plan,
     storage::{Executor, MemoryDisk, SimulatedBarrier, runtime},
@@ -363,6 +364,7 @@ impl SimMember {
             clock: Arc::new(self.clock.clone()),
             draw_cluster_id: || 0x5EED,
             strategies: plan::Strategies::builtin(),
+            checks: health::Checks::none(),
         };
         let replica = Replica::open(self.config.clone(), environment)?;
         network.serve(id, replica.peer());

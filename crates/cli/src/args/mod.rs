@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod connection;
 mod guard;
+mod health;
 mod history;
 mod kv;
 mod lock;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     bench::{BenchCommand, BenchFailover, BenchGet, BenchLoad, BenchPut, BenchWatch},
     connection::{ConnectionCommand, ConnectionList, ConnectionReport},
     guard::{GUARD, Guard},
+    health::Events,
     history::History,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
     lock::Lock,
@@ -173,6 +175,11 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Show the changes that are kept, with who made them and why
     History(History),
+    /// Show what happened to workers, partitions, networks and coordinators, and why
+    Events(Events),
+    /// Show what is not as it should be
+    #[command(after_help = health::HEALTH_EXAMPLES)]
+    Health,
     /// Run a command while a lock is held
     Lock(Lock),
     /// Register, show and delete networks of processes
@@ -289,6 +296,8 @@ mod tests {
             "quorate watch --partition net",
             "quorate watch --count 0",
             "quorate history a --prefix b",
+            "quorate events --type nonsense",
+            "quorate events --network a/b",
             "quorate lock a",
             "quorate lock a true",
             "quorate lock a --wait soon -- true",

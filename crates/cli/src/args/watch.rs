@@ -19,7 +19,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
     /// Only these kinds: entry, session, worker, network, partition, connection,
-    /// load, setting, member
+    /// load, setting, member, alert
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = values::kind)]
     pub(crate) kind: Vec<Kind>,
     /// Only this network, its partitions and their connections

@@ -10,7 +10,7 @@ use super::Context;
 use crate::{args::ConfigCommand, failure::Failure};
 
 /// A complete file, in which everything is explained.
-const DEFAULT: &str = include_str!("../../../../config/node1.toml");
+const DEFAULT: &str = include_str!("../../../../config/full.toml");
 
 /// Runs a command on configuration files.
 pub(super) fn run(context: &Context, command: ConfigCommand) -> Result<()> {

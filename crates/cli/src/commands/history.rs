@@ -38,12 +38,12 @@ enum Stopped {
     Output(anyhow::Error),
 }
 
-fn is_compacted(error: &Error) -> bool {
+pub(super) fn is_compacted(error: &Error) -> bool {
     error.reason() == Some(Reason::Compacted)
 }
 
 /// The cluster's revision now.
-async fn now(client: &Client) -> Result<Revision, Error> {
+pub(super) async fn now(client: &Client) -> Result<Revision, Error> {
     let nothing = KeyRange::Single(Key::entry("\0"));
     Ok(client.count(nothing).await?.revision())
 }

@@ -9,8 +9,10 @@ mod completions;
 mod config;
 mod connection;
 mod context;
+mod events;
 pub(crate) mod explain;
 mod follow;
+mod health;
 mod history;
 mod kv;
 mod lock;
@@ -54,6 +56,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
     let done = match command {
         // Ends as the command that it runs.
         Command::Lock(args) => return lock::run(context, args).await,
+        // Ends with 1 when something is critical.
+        Command::Health => return health::run(context).await,
         Command::Dev(args) => dev::run(context, args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Config(command) => config::run(context, command),
@@ -62,6 +66,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Kv(command) => kv::run(context, command).await,
         Command::Watch(args) => watch::run(context, args).await,
         Command::History(args) => history::run(context, args).await,
+        Command::Events(args) => events::run(context, args).await,
         Command::Network(command) => network::run(context, command).await,
         Command::Partition(command) => network::run_partition(context, command).await,
         Command::Connection(command) => connection::run(context, command).await,

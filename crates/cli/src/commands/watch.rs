@@ -55,7 +55,7 @@ fn options(context: &Context, args: Watch) -> WatchOptions {
 /// An event as it is shown.
 pub(super) fn step(event: &WatchEvent) -> Step<'_> {
     match event {
-        WatchEvent::Changes { revision, changes, origin } => {
+        WatchEvent::Changes { revision, changes, origin, .. } => {
             let shown = changes.iter().map(|change| Shown {
                 key: &change.key,
                 current: change.current.as_deref(),

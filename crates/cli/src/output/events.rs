@@ -220,6 +220,7 @@ fn summary(record: &Versioned<Record>) -> String {
             format!("{} resources, {} tenants", pool.capacity.len(), pool.tenants.len())
         }
         Record::Allocation(allocation) => allocation_summary(allocation),
+        Record::Alert(alert) => format!("{}: {}", alert.severity, alert.message),
         Record::Window(_) | Record::Reply(_) => String::new(),
         Record::Setting(value) => value.to_string(),
         Record::Worker(worker) => worker.address.clone(),

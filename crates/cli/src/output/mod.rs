@@ -4,6 +4,7 @@
 //! whole, under the lock of standard output. The submodules are pure: they make text from values
 //! and know neither clients nor commands.
 
+pub(crate) mod alerts;
 pub(crate) mod bench;
 pub(crate) mod cluster;
 pub(crate) mod connections;
@@ -11,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod failover;
 pub(crate) mod followed;
 pub(crate) mod graph;
+pub(crate) mod notices;
 pub(crate) mod plan;
 pub(crate) mod pools;
 pub(crate) mod records;

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use bytes::Bytes;
 use quorate_core::{
-    AllocationId, ConnectionId, MemberState, Network, Partition, PartitionId, PartitionState,
-    Process, ProcessEdge, Record, Resources, Versioned,
+    AlertId, AllocationId, ConnectionId, MemberState, Network, Partition, PartitionId,
+    PartitionState, Process, ProcessEdge, Record, Resources, Versioned,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Column::{self, Left, Right},
     Row,
+    alerts::AlertRow,
     connections::{ConnectionRow, StatusRow, policy},
     pools::{AllocationRow, pool_value},
     text,
@@ -240,6 +241,9 @@ pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
             "client": member.client,
             "state": member_state(member.state),
         }),
+        Record::Alert(alert) => {
+            AlertId::parse(id).map_or(Value::Null, |id| json!(AlertRow::new(&id, alert)))
+        }
         Record::Window(_) | Record::Reply(_) => Value::Null,
         Record::Setting(value) => value.as_ref().into(),
         Record::Network(network) => network_value(network),

@@ -6,6 +6,7 @@ mod cluster;
 mod dev;
 mod guard;
 mod harness;
+mod health;
 mod kv;
 mod lock;
 mod member;

@@ -183,6 +183,7 @@ mod tests {
             revision: Revision(revision),
             changes: vec![],
             origin: Default::default(),
+            time_ms: 0,
         }
     }
 

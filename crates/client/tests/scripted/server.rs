@@ -446,6 +446,14 @@ impl cluster::ClusterService for Script {
         Ok(Response::new(v1::TransferLeaderResponse { header, leader_id }))
     }
 
+    async fn list_alerts(
+        &self,
+        request: Request<v1::ListAlertsRequest>,
+    ) -> Result<Response<v1::ListAlertsResponse>, Status> {
+        let header = Some(self.answer(Asked::Other, &request).await?);
+        Ok(Response::new(v1::ListAlertsResponse { header, alerts: vec![] }))
+    }
+
     async fn add_member(
         &self,
         request: Request<v1::AddMemberRequest>,

@@ -10,6 +10,7 @@
 //! needs no undo; all changes of a command are one event at one revision; a command that changes
 //! no record takes no revision. Knows nothing of who sent the command.
 
+mod alert;
 mod allocation;
 mod apart;
 mod connection;
@@ -166,6 +167,7 @@ fn evaluate(
         Command::RevokeAllocations { revocations } => allocation::revoke(&mut draft, revocations),
         Command::EndAllocations { ends } => allocation::end(&mut draft, ends),
         Command::ScaleProcesses(command) => scale::scale(&mut draft, command)?,
+        Command::SetAlerts { raise, clear } => alert::set(&mut draft, raise, clear)?,
     };
     connection::follow(&mut draft);
     let changes = draft.into_changes();

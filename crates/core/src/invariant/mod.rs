@@ -24,6 +24,7 @@ pub(crate) mod tests;
 use std::{collections::BTreeSet, fmt};
 
 use crate::{
+    alert::AlertId,
     event::Event,
     hash,
     id::Revision,
@@ -132,6 +133,7 @@ fn is_canonical(key: &Key) -> bool {
         Kind::Load => text.is_ok_and(|text| LoadId::parse(text).is_some()),
         Kind::Member => text
             .is_ok_and(|text| text.parse().is_ok_and(|id: u64| id > 0 && id.to_string() == text)),
+        Kind::Alert => text.is_ok_and(|text| AlertId::parse(text).is_some()),
         // Kept apart.
         Kind::Window | Kind::Reply => false,
         Kind::Connection | Kind::ConnectionStatus => {

@@ -9,17 +9,18 @@ use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    Allocation, AllocationGrant, AllocationId, AllocationState, ApplyNetwork, ApplyOutcome, Batch,
-    Call, Change, Command, Connection, ConnectionEnd, ConnectionId, ConnectionPolicy,
-    ConnectionReport, ConnectionState, ConnectionStatus, ConnectionStep, Due, EndReason, Entry,
-    Epoch, Event, Generation, Grant, GrantEnd, Guard, Holder, KeptReply, Key, KeyRange, Kind, Load,
-    LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec, Operation, OperationReply,
-    Origin, Outcome, Owner, Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState,
-    PlacedProcess, Pool, PoolPolicy, Precondition, Preemption, Process, ProcessEdge, Reason,
-    Record, RegisterWorker, Rejection, Reply, Request, RequestAllocation, Resources, RestoreEpoch,
-    Revision, Revocation, Seen, Serial, Session, SessionId, Stamp, State, StateHash, Tenant, Term,
-    Test, Transaction, TransactionReply, Versioned, Window, Worker, WorkerState, apply,
-    apply_request, checkpoint::Summary, codec,
+    Alert, AlertId, Allocation, AllocationGrant, AllocationId, AllocationState, ApplyNetwork,
+    ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionEnd, ConnectionId,
+    ConnectionPolicy, ConnectionReport, ConnectionState, ConnectionStatus, ConnectionStep, Due,
+    EndReason, Entry, Epoch, Event, Generation, Grant, GrantEnd, Guard, Holder, KeptReply, Key,
+    KeyRange, Kind, Load, LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec,
+    Operation, OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId,
+    PartitionPolicy, PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption,
+    Process, ProcessEdge, Raised, Reason, Record, RegisterWorker, Rejection, Reply, Request,
+    RequestAllocation, Resources, RestoreEpoch, Revision, Revocation, Seen, Serial, Session,
+    SessionId, Severity, Stamp, State, StateHash, Tenant, Term, Test, Transaction,
+    TransactionReply, Versioned, Window, Worker, WorkerState, apply, apply_request,
+    checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -95,6 +96,12 @@ fn records() -> Vec<(&'static str, Record)> {
         Record::Member(Arc::new(Member { peer, client, state }))
     };
     let outcome = Outcome { revision: Revision(9), result: Ok(Reply::Done) };
+    let alert = Alert {
+        severity: Severity::Critical,
+        message: "it is lost".into(),
+        since_ms: 1_700_000_000_000,
+        value: 7,
+    };
     let reply = KeptReply { digest: 0x0102_0304_0506_0708, outcome };
     vec![
         ("entry", Record::Entry(Bytes::from_static(b"value").into())),
@@ -119,6 +126,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("connection_up", status(ConnectionState::Up)),
         ("connection_broken", status(ConnectionState::Broken)),
         ("connection_failed", status(ConnectionState::Failed)),
+        ("alert", Record::Alert(Arc::new(alert))),
     ]
     .into_iter()
     .chain(pool_records())
@@ -244,6 +252,10 @@ fn versioned(value: Record) -> Arc<Versioned<Record>> {
     Arc::new(Versioned { created: Revision(5), modified: Revision(300), version: 7, value })
 }
 
+fn alert(subject: &str) -> AlertId {
+    AlertId { check: name("worker_lost"), subject: subject.into() }
+}
+
 fn commands() -> Vec<Command> {
     let entry = |key: &'static str| Key::entry(key);
     let bounds = KeyRange::Bounds {
@@ -353,6 +365,13 @@ fn session_commands() -> Vec<Command> {
                 targets: Vec::new(),
             },
         }),
+        Command::SetAlerts {
+            raise: vec![(
+                alert("w1"),
+                Raised { severity: Severity::Warning, message: "lost".into(), value: 7 },
+            )],
+            clear: vec![alert("w2")],
+        },
     ]
 }
 

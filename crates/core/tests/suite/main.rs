@@ -11,6 +11,7 @@ mod formats;
 mod generate;
 mod held;
 mod limits;
+mod notice;
 mod pools;
 mod properties;
 mod restore;

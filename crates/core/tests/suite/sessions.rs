@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::{bool::weighted, option, prelude::*, sample::select};
 use quorate_core::{
-    Command, ConnectionId, ConnectionReport, ConnectionState, ConnectionStep, Due, Entry, Epoch,
-    Grant, Guard, Key, Kind, Load, LoadId, MemberId, Name, Operation, Owner, PartitionId,
-    PartitionState, Record, RegisterWorker, Resources, RestoreEpoch, Revision, ScaleProcesses,
-    ScaledProcess, Seen, SessionId, State, Term, Transaction, WorkerState, plan::Basis,
+    AlertId, Command, ConnectionId, ConnectionReport, ConnectionState, ConnectionStep, Due, Entry,
+    Epoch, Grant, Guard, Key, Kind, Load, LoadId, MemberId, Name, Operation, Owner, PartitionId,
+    PartitionState, Raised, Record, RegisterWorker, Resources, RestoreEpoch, Revision,
+    ScaleProcesses, ScaledProcess, Seen, SessionId, Severity, State, Term, Transaction,
+    WorkerState, plan::Basis,
 };
 
 /// The term of all entries.
@@ -43,6 +44,8 @@ pub(crate) enum SessionAct {
     Retry(u8),
     /// The process at this place of the partition at that place, to so many instances more than its least.
     Scale(usize, usize, u32),
+    /// Raises an alert about this worker, or clears it.
+    Alert(Name, Option<u64>),
 }
 
 fn worker() -> impl Strategy<Value = Name> {
@@ -73,6 +76,7 @@ pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
         1 => (1..3_u64).prop_map(SessionAct::RetireMember),
         12 => Just(SessionAct::AssignAll),
         9 => connection_act(),
+        1 => (worker(), option::of(0..2_u64)).prop_map(|(name, it)| SessionAct::Alert(name, it)),
     ]
 }
 
@@ -185,6 +189,20 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
         SessionAct::Manage(which, natural, right) => manage(state, which, natural, right),
         SessionAct::Retry(which) => Command::RetryConnection { id: nth_connection(state, which) },
         SessionAct::Scale(which, at, more) => scale(state, which, at, more),
+        SessionAct::Alert(name, value) => {
+            let check = Name::new("worker_load").unwrap();
+            let id = AlertId { check, subject: name.to_string() };
+            let raised = |value| {
+                let severity = if value == 0 { Severity::Warning } else { Severity::Critical };
+                Raised { severity, message: "busy".into(), value }
+            };
+            match value {
+                Some(value) => {
+                    Command::SetAlerts { raise: vec![(id, raised(value))], clear: vec![] }
+                }
+                None => Command::SetAlerts { raise: vec![], clear: vec![id] },
+            }
+        }
     }
 }
 

@@ -7,8 +7,20 @@ use toml::{Table, Value};
 use super::{ConfigError, file::File};
 
 const PREFIX: &str = "QUORATE_";
-const SECTIONS: [&str; 8] =
-    ["node", "listen", "advertise", "cluster", "raft", "limits", "storage", "log"];
+const SECTIONS: [&str; 12] = [
+    "node",
+    "listen",
+    "advertise",
+    "cluster",
+    "raft",
+    "limits",
+    "storage",
+    "log",
+    "partitions",
+    "resources",
+    "connections",
+    "health",
+];
 
 /// Lays the variables over `file`, which was read from `text`. Variables that name no section of
 /// the configuration belong to somebody else and are left alone.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{
     Config, ConfigError,
+    initial::{InitialSettings, Values},
     section::{Advertise, Cluster, Limits, Listen, Log, Node, Raft, Storage},
 };
 
@@ -30,6 +31,14 @@ pub(super) struct File {
     storage: Storage,
     #[serde(default)]
     log: Log,
+    #[serde(default)]
+    partitions: Values,
+    #[serde(default)]
+    resources: Values,
+    #[serde(default)]
+    connections: Values,
+    #[serde(default)]
+    health: Values,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +79,12 @@ impl From<File> for Config {
             limits: file.limits,
             storage: file.storage,
             log: file.log,
+            settings: InitialSettings {
+                partitions: file.partitions,
+                resources: file.resources,
+                connections: file.connections,
+                health: file.health,
+            },
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod environment;
 mod file;
+mod initial;
 mod listeners;
 mod section;
 mod validate;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_core::MemberId;
 
+pub use initial::InitialSettings;
 pub use listeners::Listeners;
 pub use section::{
     Advertise, Cluster, Limits, Listen, Log, LogFormat, Member, Node, Raft, Storage,
@@ -44,6 +46,8 @@ pub struct Config {
     pub storage: Storage,
     /// What is logged.
     pub log: Log,
+    /// Initial values of the cluster's settings.
+    pub settings: InitialSettings,
 }
 
 /// The configuration cannot be used.
@@ -87,6 +91,7 @@ impl Config {
             limits: Limits::default(),
             storage: Storage::default(),
             log: Log::default(),
+            settings: InitialSettings::default(),
         }
     }
 

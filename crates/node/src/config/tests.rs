@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use quorate_core::{SETTINGS, setting::section_of};
+
 use super::*;
 
 const MINIMAL: &str = r#"
@@ -46,10 +48,10 @@ fn example_files_are_one_cluster() {
     }
 }
 
-#[test]
-fn commented_examples_are_valid_and_defaults() {
+/// A shipped file, and what it is with every commented field in it.
+fn shipped(name: &str) -> (String, String) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config");
-    let text = std::fs::read_to_string(folder.join("node1.toml")).unwrap();
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
     // A commented setting looks like `# name = value`, without prose around it.
     let uncommented: String = text
         .lines()
@@ -61,6 +63,28 @@ fn commented_examples_are_valid_and_defaults() {
         })
         .collect();
     assert_ne!(text, uncommented);
+    (text, uncommented)
+}
+
+#[test]
+fn the_full_file_has_every_field_and_the_defaults() {
+    let (text, uncommented) = shipped("full.toml");
+    let config = Config::from_toml(&uncommented).unwrap();
+    let sections = &config.settings;
+    let all = [&sections.partitions, &sections.resources, &sections.connections, &sections.health];
+    let found: Vec<_> = all.into_iter().flatten().map(|(name, value)| (&**name, *value)).collect();
+    for setting in SETTINGS.iter().filter(|setting| section_of(setting.name).is_some()) {
+        assert!(found.contains(&(setting.name, setting.default)), "{}", setting.name);
+        assert!(text.contains(&format!("From {} to {}.", setting.min, setting.max)));
+    }
+    let (_, node) = shipped("node1.toml");
+    let fields = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
+    assert_eq!(fields(&uncommented) - found.len(), fields(&node), "as node1.toml, and settings");
+}
+
+#[test]
+fn commented_examples_are_valid_and_defaults() {
+    let (text, uncommented) = shipped("node1.toml");
     let config = Config::from_toml(&uncommented).unwrap();
     let plain = Config::from_toml(&text).unwrap();
     assert_eq!(Config { advertise: Advertise::default(), ..config.clone() }, plain);

@@ -39,6 +39,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     limits(config, &mut check);
     storage(config, &mut check);
     check.require(!config.log.filter.is_empty(), "log.filter", "a filter such as info", "\"\"");
+    check.problems.extend(config.settings.problems());
     check.problems
 }
 

@@ -9,6 +9,7 @@
 mod connections;
 mod controllers;
 mod family;
+mod health;
 mod leaders;
 mod pools;
 mod rpc;

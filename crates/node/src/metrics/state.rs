@@ -22,6 +22,7 @@ use quorate_core::{
 use super::{
     controllers,
     family::{counter, desc, float, gauge, gauge_sample, gauges},
+    health,
     pools::Pools,
 };
 use crate::coordinator::{Coordinator, Role, Status};
@@ -82,6 +83,8 @@ impl Collector for StateCollector {
         families.extend(controllers::connections(&activity.connections()));
         families.extend(controllers::distributor(&activity.distribution()));
         families.extend(controllers::others(activity));
+        families.extend(health::families(&self.coordinator.health_seen().told()));
+        families.push(health::alerts(&view.state));
         families.extend(self.seen.lock().tally(&view.state).families());
         families
     }

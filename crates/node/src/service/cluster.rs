@@ -1,9 +1,9 @@
 //! `ClusterService`: the coordinators themselves.
 
-use quorate_core::{LogIndex, MemberId};
+use quorate_core::{Kind, LogIndex, MemberId};
 use quorate_proto::{
     ConvertError, ErrorDetails, Reason,
-    convert::write::origin,
+    convert::{record::record, write::origin},
     v1::{self, cluster_service_server::ClusterService},
 };
 use quorate_storage::View;
@@ -115,6 +115,17 @@ impl ClusterService for Cluster {
         let change = MemberChange::Remove { id: named(request.id)?, force: request.force };
         let (header, member) = self.change(&change, request.context, deadline).await?;
         Ok(Response::new(v1::RemoveMemberResponse { header, member }))
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<v1::ListAlertsRequest>,
+    ) -> Result<Response<v1::ListAlertsResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let alerts = view.state.records_of(Kind::Alert);
+        let alerts = alerts.map(|(key, found)| record(key, found)).collect();
+        Ok(Response::new(v1::ListAlertsResponse { header: Some(header.into()), alerts }))
     }
 }
 

@@ -91,6 +91,7 @@ pub(crate) fn weight(record: &Record) -> usize {
         Record::ConnectionStatus(status) => EACH + status.error.len(),
         Record::Pool(pool) => EACH * (pool.tenants.len() + pool.capacity.len()),
         Record::Allocation(allocation) => EACH * (3 + allocation.amount.len()),
+        Record::Alert(alert) => alert.message.len(),
         Record::Load(_) | Record::Window(_) | Record::Reply(_) => 0,
     }
 }

@@ -66,10 +66,12 @@ pub(super) fn slice(lens: &Lens, from: Revision, view: &View, member: MemberId) 
 
 /// An event for each change: the fault [`Mutation::SplitRevision`].
 fn one_by_one(event: EncodedEvent) -> Vec<EncodedEvent> {
-    let EncodedEvent::Changes { revision, changes, origin } = event else { return vec![event] };
+    let EncodedEvent::Changes { revision, changes, origin, time_ms } = event else {
+        return vec![event];
+    };
     let alone = |change| {
         let (changes, origin) = (vec![change], origin.clone());
-        EncodedEvent::Changes { revision, changes, origin }
+        EncodedEvent::Changes { revision, changes, origin, time_ms }
     };
     changes.into_iter().map(alone).collect()
 }

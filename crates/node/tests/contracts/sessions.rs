@@ -179,7 +179,7 @@ async fn limits_of_sessions_are_named() {
 async fn next_changes(watched: &mut Watched) -> (Revision, usize, Origin) {
     loop {
         match watched.next().await.unwrap() {
-            WatchEvent::Changes { revision, changes, origin } => {
+            WatchEvent::Changes { revision, changes, origin, .. } => {
                 return (revision, changes.len(), origin);
             }
             WatchEvent::Progress { .. } => {}

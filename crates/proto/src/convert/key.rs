@@ -23,6 +23,7 @@ impl From<Kind> for v1::Kind {
             Kind::ConnectionStatus => Self::ConnectionStatus,
             Kind::Pool => Self::Pool,
             Kind::Allocation => Self::Allocation,
+            Kind::Alert => Self::Alert,
             Kind::Window | Kind::Reply => Self::Unspecified,
         }
     }
@@ -45,6 +46,7 @@ pub(crate) fn kind(number: i32) -> Result<Option<Kind>, ConvertError> {
         v1::Kind::ConnectionStatus => Some(Kind::ConnectionStatus),
         v1::Kind::Pool => Some(Kind::Pool),
         v1::Kind::Allocation => Some(Kind::Allocation),
+        v1::Kind::Alert => Some(Kind::Alert),
     })
 }
 

@@ -7,6 +7,7 @@
 //! fields are checked once, by `quorate_core::apply`. No input panics. Decoding what was encoded
 //! gives the value back.
 
+mod alert;
 pub mod connection;
 pub mod header;
 pub mod key;

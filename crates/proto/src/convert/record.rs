@@ -113,6 +113,7 @@ fn value(key: &Key, record: &Record) -> v1::record::Value {
             client_address: member.client.clone(),
             active: member.state == MemberState::Active,
         }),
+        Record::Alert(alert) => Value::Alert(alert.as_ref().into()),
         // No caller sees these: their kinds have no name outside.
         Record::Window(_) | Record::Reply(_) => Value::Entry(bytes::Bytes::new()),
         Record::Worker(worker) => Value::Worker(worker_message(worker)),
@@ -147,6 +148,7 @@ fn read_value(
             client: member.client_address,
             state: if member.active { MemberState::Active } else { MemberState::Removed },
         })),
+        Value::Alert(alert) => Record::Alert(Arc::new(alert.try_into().within("alert")?)),
         Value::Worker(worker) => Record::Worker(Arc::new(worker.try_into().within("worker")?)),
         Value::Network(network) => Record::Network(Arc::new(network.try_into().within("network")?)),
         Value::Partition(partition) => {

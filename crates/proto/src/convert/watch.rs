@@ -187,6 +187,8 @@ pub enum WatchEvent {
         changes: Vec<WatchedChange>,
         /// Who made them, and why.
         origin: Origin,
+        /// The leader's clock at the revision, milliseconds since 1970.
+        time_ms: u64,
     },
     /// Records of the snapshot at `revision`; more may follow.
     Snapshot {
@@ -235,7 +237,7 @@ impl TryFrom<v1::Event> for WatchEvent {
             Ok(v1::EventType::Changes) => {
                 let changes = super::each(event.changes, "changes", TryInto::try_into)?;
                 let origin = Origin { label: event.label.into(), reason: event.reason.into() };
-                Ok(Self::Changes { revision, changes, origin })
+                Ok(Self::Changes { revision, changes, origin, time_ms: event.time_ms })
             }
             Ok(v1::EventType::Snapshot) => {
                 Ok(Self::Snapshot { revision, records: keyed_records(event.records, "records")? })

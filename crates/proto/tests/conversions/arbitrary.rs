@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use quorate_core::{
-    Allocation, AllocationGrant, AllocationId, AllocationState, ApplyOutcome, Change, ClusterId,
-    Connection, ConnectionEnd, ConnectionId, ConnectionPolicy, ConnectionReport, ConnectionState,
-    ConnectionStatus, Entry, Epoch, Filter, Generation, Guard, Holder, Key, KeyRange, KeyedRecord,
-    Kind, Load, LoadId, LogIndex, Member, MemberId, MemberState, Name, Network, NetworkSpec,
-    Operation, OperationReply, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
-    PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption, Process,
-    ProcessEdge, Record, Resources, RestoreEpoch, Revision, Seen, Session, SessionId, Tenant, Term,
-    Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
+    Alert, AlertId, Allocation, AllocationGrant, AllocationId, AllocationState, ApplyOutcome,
+    Change, ClusterId, Connection, ConnectionEnd, ConnectionId, ConnectionPolicy, ConnectionReport,
+    ConnectionState, ConnectionStatus, Entry, Epoch, Filter, Generation, Guard, Holder, Key,
+    KeyRange, KeyedRecord, Kind, Load, LoadId, LogIndex, Member, MemberId, MemberState, Name,
+    Network, NetworkSpec, Operation, OperationReply, Owner, Parallelism, Partition, PartitionId,
+    PartitionPolicy, PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption,
+    Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Seen, Session, SessionId,
+    Severity, Tenant, Term, Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
 };
 use quorate_proto::convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchSpec};
 
@@ -284,6 +284,13 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
                 let state = if active { MemberState::Active } else { MemberState::Removed };
                 let member = Member { peer, client, state };
                 (Key::member(MemberId(id)), Record::Member(Arc::new(member)))
+            }
+        ),
+        (name(), "[a-z/]{1,12}", ".{0,12}", any::<(bool, u64, u64)>()).prop_map(
+            |(check, subject, message, (critical, since_ms, value))| {
+                let severity = if critical { Severity::Critical } else { Severity::Warning };
+                let alert = Alert { severity, message, since_ms, value };
+                (Key::alert(&AlertId { check, subject }), Record::Alert(Arc::new(alert)))
             }
         ),
     ]

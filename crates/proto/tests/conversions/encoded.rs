@@ -29,6 +29,7 @@ fn plain(
         records: Vec::new(),
         label: "l".into(),
         reason: String::new(),
+        time_ms: revision.get() / 2,
     };
     v1::WatchResponse {
         header: Some(header.into()),
@@ -47,7 +48,7 @@ proptest! {
     ) {
         let expected = plain(header, &events, with_previous, resume);
         let encode = |(revision, changes): (Revision, Vec<Change>)| {
-            let event = Event { revision, time_ms: 0, changes, origin: Origin { label: "l".into(), reason: "".into() } };
+            let event = Event { revision, time_ms: revision.get() / 2, changes, origin: Origin { label: "l".into(), reason: "".into() } };
             EncodedEvent::changes(&event, with_previous, |_| true).unwrap()
         };
         let events = events.into_iter().map(encode).collect();

@@ -220,7 +220,7 @@ fn events_of_every_type_are_read() {
     assert_eq!(read(v1::EventType::Snapshot), WatchEvent::Snapshot { revision, records: vec![] });
     assert_eq!(
         read(v1::EventType::Changes),
-        WatchEvent::Changes { revision, changes: vec![], origin: Origin::default() }
+        WatchEvent::Changes { revision, changes: vec![], origin: Origin::default(), time_ms: 0 }
     );
     assert!(WatchEvent::try_from(event(v1::EventType::Unspecified)).is_err());
 }

@@ -113,6 +113,7 @@ fn value(record: &Record) -> String {
         Record::Member(member) => format!("{member:?}"),
         Record::Pool(pool) => format!("{pool:?}"),
         Record::Allocation(allocation) => format!("{allocation:?}"),
+        Record::Alert(alert) => format!("{alert:?}"),
         Record::Window(_) | Record::Reply(_) => panic!("no caller sees {record:?}"),
         Record::Setting(text) => text.to_string(),
         Record::Worker(worker) => format!("{worker:?}"),

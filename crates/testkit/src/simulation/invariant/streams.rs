@@ -150,7 +150,12 @@ mod tests {
             created: change.created(),
             previous: None,
         };
-        WatchEvent::Changes { revision, changes: vec![change], origin: Default::default() }
+        WatchEvent::Changes {
+            revision,
+            changes: vec![change],
+            origin: Default::default(),
+            time_ms: 0,
+        }
     }
 
     #[test]
@@ -168,6 +173,7 @@ mod tests {
             revision: Revision(1),
             changes: vec![],
             origin: Default::default(),
+            time_ms: 0,
         };
         assert_eq!(wrong(vec![empty]), 1, "a part of a revision");
     }

@@ -1,0 +1,187 @@
+//! What each check finds, state by state.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{
+    ApplyNetwork, ClusterId, Command, Grant, Identity, Load, LoadId, MemberId, Name, NetworkSpec,
+    Operation, Owner, PartitionId, PartitionPolicy, Process, ProcessEdge, Record, RegisterWorker,
+    Reply, Resources, RestoreEpoch, SessionId, Severity, Stamp, State, Term, Transaction, apply,
+};
+
+use super::{age::Ages, connection, machine, partition, worker};
+use crate::{
+    health::check::{Findings, HealthContext},
+    members::{MemberInfo, Standing},
+};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn run(state: &mut State, time_ms: u64, command: &Command) -> Reply {
+    let applied = apply(state, Stamp { time_ms, term: Term(1) }, command);
+    assert_eq!(state.check(), Ok(()));
+    applied.outcome.result.unwrap()
+}
+
+fn empty() -> State {
+    State::new(Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) })
+}
+
+/// A network of two partitions, one sending to the other, at 1 s.
+fn with_network() -> State {
+    let mut state = empty();
+    let spec = NetworkSpec {
+        processes: vec![Process::new(name("a"), "test"), Process::new(name("b"), "test")],
+        connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 1 }],
+        policy: PartitionPolicy {
+            partitions: 2,
+            strategy: name("round-robin"),
+            ..PartitionPolicy::default()
+        },
+    };
+    let network = ApplyNetwork { name: name("n"), spec, assignment: vec![0, 1], basis: None };
+    run(&mut state, 1_000, &Command::ApplyNetwork(network));
+    state
+}
+
+fn register(state: &mut State, text: &str) -> SessionId {
+    let open = Command::OpenSession { ttl_ms: 5_000, label: "".into() };
+    let Reply::OpenSession { id: session, .. } = run(state, 1_000, &open) else { panic!("none") };
+    let worker = RegisterWorker {
+        name: name(text),
+        session,
+        address: "127.0.0.1:1".into(),
+        capacity: Resources::default(),
+        labels: BTreeMap::new(),
+    };
+    run(state, 1_000, &Command::RegisterWorker(worker));
+    session
+}
+
+fn grant(state: &mut State, index: u32, worker: &str, session: SessionId) {
+    let owner = Owner { worker: name(worker), session };
+    let grant = Grant { partition: PartitionId { network: name("n"), index }, owner };
+    run(state, 1_000, &Command::AssignPartitions { grants: vec![grant] });
+}
+
+fn set(state: &mut State, setting: &str, value: &str) {
+    let (key, record) = (quorate_core::Key::setting(&name(setting)), Record::Setting(value.into()));
+    let put = Operation::Put { key, record, return_previous: false };
+    let command = Transaction { success: vec![put], ..Transaction::default() };
+    run(state, 1_000, &Command::Transaction(command));
+}
+
+fn seen(state: &State, now_ms: u64) -> HealthContext {
+    HealthContext {
+        state: state.clone(),
+        now_ms,
+        member: MemberId(1),
+        members: Vec::new(),
+        unheard: Vec::new(),
+    }
+}
+
+fn found(findings: &Findings) -> Vec<(&str, Severity)> {
+    findings.iter().map(|(subject, finding)| (subject.as_str(), finding.severity)).collect()
+}
+
+/// What a check finds that sees the state for the first time.
+fn find(check: fn(&HealthContext, &mut Ages) -> Findings, state: &State, now_ms: u64) -> Findings {
+    check(&seen(state, now_ms), &mut Ages::default())
+}
+
+#[test]
+fn a_partition_is_missed_after_a_while_and_it_is_said_why() {
+    let mut state = with_network();
+    let max = state.settings().health_unowned_ms_max;
+    assert!(find(partition::unowned, &state, 1_000 + max).is_empty());
+    let missed = find(partition::unowned, &state, 1_001 + max);
+    assert_eq!(found(&missed), [("n/0", Severity::Critical), ("n/1", Severity::Critical)]);
+    assert_eq!(missed["n/0"].message, "nobody owns it: no worker takes partitions");
+    let session = register(&mut state, "w");
+    grant(&mut state, 0, "w", session);
+    let missed = find(partition::unowned, &state, 1_001 + max);
+    assert_eq!(found(&missed), [("n/1", Severity::Critical)]);
+    assert!(missed["n/1"].message.contains("no worker has room"), "{missed:?}");
+}
+
+#[test]
+fn what_is_older_than_the_history_is_as_old_as_it_was_seen() {
+    let mut state = with_network();
+    set(&mut state, "history_bytes_max", "0");
+    assert_eq!(state.history().len(), 1);
+    let max = state.settings().health_unowned_ms_max;
+    let mut ages = Ages::default();
+    let mut at = |now_ms| {
+        let missed = partition::unowned(&seen(&state, now_ms), &mut ages);
+        ages.end_of_run();
+        missed.len()
+    };
+    // The newest event is of 1 s, and what is older is at least as old.
+    assert_eq!([at(5_000), at(1_000 + max), at(1_001 + max)], [0, 0, 2]);
+}
+
+#[test]
+fn a_connection_needs_owners_at_both_ends() {
+    let mut state = with_network();
+    let session = register(&mut state, "w");
+    grant(&mut state, 0, "w", session);
+    let late = 1_001 + state.settings().health_unowned_ms_max;
+    let missed = find(connection::unusable, &state, late);
+    assert_eq!(found(&missed), [("n/0->n/1", Severity::Warning)]);
+    assert_eq!(missed["n/0->n/1"].message, "partition n/1 has no owner");
+    grant(&mut state, 1, "w", session);
+    assert!(find(connection::unusable, &state, late).is_empty());
+}
+
+#[test]
+fn a_worker_is_lost_overloaded_or_has_too_much() {
+    let mut state = with_network();
+    let session = register(&mut state, "w");
+    (0..2).for_each(|index| grant(&mut state, index, "w", session));
+    let max = state.settings().health_load_ppm_max;
+    let mut report = |load_ppm| {
+        let loads = vec![(LoadId::Worker(name("w")), Load { load_ppm })];
+        run(&mut state, 1_000, &Command::ReportLoads { loads });
+        find(worker::load, &state, 1_000).len()
+    };
+    assert_eq!([report(max), report(max + 1)], [0, 1]);
+    assert!(find(worker::partitions, &state, 1_000).is_empty());
+    set(&mut state, "worker_partitions_max", "1");
+    assert_eq!(found(&find(worker::partitions, &state, 1_000)), [("w", Severity::Warning)]);
+
+    run(&mut state, 2_000, &Command::CloseSession { id: session });
+    let max = state.settings().health_down_ms_max;
+    assert!(find(worker::down, &state, 2_000 + max).is_empty());
+    assert_eq!(found(&find(worker::down, &state, 2_001 + max)), [("w", Severity::Warning)]);
+    assert!(find(worker::load, &state, 2_000).is_empty(), "one that is down has no load");
+}
+
+#[test]
+fn members_are_missed_while_they_are_members() {
+    let member = |id, standing| MemberInfo {
+        id: MemberId(id),
+        peer: "p:1".into(),
+        client: "c:1".into(),
+        standing,
+    };
+    let members = vec![
+        member(1, Standing::Voter),
+        member(2, Standing::Voter),
+        member(3, Standing::Learner),
+        member(4, Standing::Joining),
+    ];
+    let unheard = [2, 3, 4, 5].map(MemberId).to_vec();
+    let context = HealthContext { members, unheard, ..seen(&empty(), 0) };
+    let missed = machine::unheard(&context, &mut Ages::default());
+    assert_eq!(found(&missed), [("2", Severity::Critical), ("3", Severity::Warning)]);
+}
+
+#[test]
+fn space_runs_low_before_it_runs_out() {
+    assert_eq!(machine::low(100, 100), None);
+    assert_eq!(machine::low(99, 100).unwrap().severity, Severity::Warning);
+    assert_eq!(machine::low(24, 100).unwrap().severity, Severity::Critical);
+    assert_eq!(machine::low(0, 0), None, "0 turns it off");
+}
