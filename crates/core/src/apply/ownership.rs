@@ -9,9 +9,11 @@
 //! assigned, releasing -- its network has it no more --> deleted -- released, session ends --> gone
 //! ```
 //!
-//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no other
-//! partition of its groups, holds the session named and gives what all its partitions need, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
-//! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an ownership.
+//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no
+//! other partition of its groups, gives what all its partitions need, and holds the session named, of a
+//! partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an
+//! ownership.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
