@@ -192,11 +192,7 @@ async fn a_broken_connection_is_retried_by_its_rules_until_it_has_failed() {
     }
     tell(one, 0, 1, Seen::Broken("refused".into())).await;
     until(one, |state| is(state, ConnectionState::Failed)).await;
-    let view = one.view();
-    let last = view.state.get(&Key::connection_status(&connection(0, 1))).unwrap().modified;
-    let origin = &view.state.history().get(last).unwrap().origin;
-    assert_eq!(origin.label.as_ref(), "connection-manager");
-    assert_eq!(origin.reason.as_ref(), "back-off is over: 1");
+    says_who_and_why(&one.view().state);
 
     // Through the service, on a node that does not lead: failed, listed, and retried when asked for.
     let follower =
@@ -239,6 +235,26 @@ async fn a_broken_connection_is_retried_by_its_rules_until_it_has_failed() {
         context: None,
     };
     assert_eq!(service.report(up).await.unwrap().into_inner().changed, 1);
+    names_what_is_wrong(service).await;
+    let activity = total(&cluster);
+    assert_eq!(
+        activity,
+        BTreeMap::from([(ConnectionState::Connecting, 2), (ConnectionState::Failed, 1)])
+    );
+    cluster.shutdown().await;
+}
+
+/// The last change of the connection is the connection manager's.
+fn says_who_and_why(state: &State) {
+    let last = state.get(&Key::connection_status(&connection(0, 1))).unwrap().modified;
+    let origin = &state.history().get(last).unwrap().origin;
+    assert_eq!(origin.label.as_ref(), "connection-manager");
+    assert_eq!(origin.reason.as_ref(), "back-off is over: 1");
+}
+
+/// What is not there, and what is no connection.
+async fn names_what_is_wrong(mut service: ConnectionServiceClient<tonic::transport::Channel>) {
+    let get = |id: &str| v1::GetConnectionRequest { connection: id.into(), read: None };
     let absent = service.get(get("net/7->net/8")).await.unwrap_err();
     assert_error(&absent, Code::NotFound, Reason::NotFound);
     let wrong = service.get(get("net/7")).await.unwrap_err();
@@ -246,12 +262,6 @@ async fn a_broken_connection_is_retried_by_its_rules_until_it_has_failed() {
         assert_error(&wrong, Code::InvalidArgument, Reason::InvalidField).field,
         "connection"
     );
-    let activity = total(&cluster);
-    assert_eq!(
-        activity,
-        BTreeMap::from([(ConnectionState::Connecting, 2), (ConnectionState::Failed, 1)])
-    );
-    cluster.shutdown().await;
 }
 
 /// What the connection managers of all coordinators did.

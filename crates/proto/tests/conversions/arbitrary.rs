@@ -205,7 +205,7 @@ fn connection_policy() -> impl Strategy<Value = ConnectionPolicy> {
     vec(any::<u64>(), 8).prop_map(|values| {
         let mut policy = ConnectionPolicy::default();
         for ((name, _), value) in policy.fields().into_iter().zip(values) {
-            *policy.field_mut(name).unwrap() = value;
+            *policy.field_mut(name).expect("a field of its own") = value;
         }
         policy
     })
