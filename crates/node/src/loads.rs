@@ -141,7 +141,7 @@ pub(crate) fn holds(state: &State, session: SessionId, of: &LoadId) -> bool {
 fn due(state: &State, id: &LoadId, reported: Reported) -> bool {
     let changed = match id {
         LoadId::Partition(id) => state.get(&Key::partition(id)).map(|record| record.modified),
-        LoadId::Worker(_) => None,
+        LoadId::Worker(_) | LoadId::Allocation(_) => None,
     };
     let changed = changed.unwrap_or_default();
     let written = match state.get(&Key::load(id)) {

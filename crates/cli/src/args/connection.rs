@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_core::{ConnectionId, ConnectionState, Epoch, Name, PartitionId, SessionId};
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with connections.
 #[derive(Debug, Subcommand)]
@@ -41,6 +41,9 @@ pub(crate) struct ConnectionList {
     /// Only those in these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     pub(crate) state: Vec<State>,
+    /// Follow changes
+    #[command(flatten)]
+    pub(crate) follow: Follow,
 }
 
 /// What a connection is doing.
@@ -101,7 +104,8 @@ end reports it, then up. Broken, it is retried by the rules of its network; then
 Examples:
   quorate connection list
   quorate connection list --network pipeline --output json
-  quorate connection list --partition pipeline/0 --state broken,failed";
+  quorate connection list --partition pipeline/0 --state broken,failed
+  quorate connection list --watch";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Subcommand};
 use quorate_core::{AllocationId, Epoch, Name, PartitionId, Resources, SessionId, Tenant};
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with pools.
 #[derive(Debug, Subcommand)]
@@ -14,7 +14,7 @@ pub(crate) enum PoolCommand {
     Create(PoolCreate),
     /// List the pools, with what is granted of them
     #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(Follow),
     /// Delete a pool of which nobody has an allocation
     #[command(after_help = DELETE_EXAMPLES)]
     Delete {
@@ -57,6 +57,9 @@ pub(crate) enum AllocationCommand {
         /// Only of this pool
         #[arg(long, value_name = "NAME", value_parser = values::name)]
         pool: Option<Name>,
+        /// Follow changes
+        #[command(flatten)]
+        follow: Follow,
     },
     /// Ask for an amount of a pool, for a session or a partition
     Request(AllocationRequest),
@@ -147,7 +150,8 @@ Examples:
 const LIST_EXAMPLES: &str = "\
 Examples:
   quorate pool list
-  quorate pool list --output json";
+  quorate pool list --output json
+  quorate pool list --watch";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -156,7 +160,8 @@ Examples:
 const ALLOCATIONS_EXAMPLES: &str = "\
 Examples:
   quorate allocation list
-  quorate allocation list --pool batch --output json";
+  quorate allocation list --pool batch --output json
+  quorate allocation list --watch";
 
 const REQUEST_EXAMPLES: &str = "\
 Returns when it waits, not when it is granted: see `allocation list`, or watch it. It is gone when its

@@ -4,7 +4,7 @@ use anyhow::Result;
 use quorate_core::{ConnectionId, ConnectionReport, Seen};
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, follow};
 use crate::{
     args::{self, ConnectionCommand, ConnectionList},
     failure::{Exit, Failure},
@@ -22,7 +22,12 @@ pub(super) async fn run(context: &Context, command: ConnectionCommand) -> Result
 }
 
 async fn list(context: &Context, args: ConnectionList) -> Result<()> {
-    let states = args.state.into_iter().map(Into::into).collect();
+    let states: Vec<_> = args.state.into_iter().map(Into::into).collect();
+    if args.follow.watch {
+        let ConnectionList { network, partition, .. } = args;
+        let listed = follow::Connections { network, partition, states };
+        return follow::follow(context, listed).await;
+    }
     let mut call = context.client()?.list_connections(args.network.as_ref()).in_states(states);
     if let Some(partition) = &args.partition {
         call = call.of_partition(partition);

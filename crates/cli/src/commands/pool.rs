@@ -9,9 +9,9 @@ use quorate_core::{
 };
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, follow};
 use crate::{
-    args::{AllocationCommand, AllocationRequest, PoolCommand, PoolCreate},
+    args::{AllocationCommand, AllocationRequest, Follow, PoolCommand, PoolCreate},
     output::pools::{AllocationRow, PoolRow},
 };
 
@@ -25,7 +25,8 @@ struct Done<'a> {
 pub(super) async fn run(context: &Context, command: PoolCommand) -> Result<()> {
     match command {
         PoolCommand::Create(args) => create(context, args).await,
-        PoolCommand::List => list(context).await,
+        PoolCommand::List(Follow { watch: true }) => follow::follow(context, follow::Pools).await,
+        PoolCommand::List(_) => list(context).await,
         PoolCommand::Delete { name } => delete(context, &name).await,
     }
 }
@@ -33,7 +34,10 @@ pub(super) async fn run(context: &Context, command: PoolCommand) -> Result<()> {
 /// Runs a command on allocations.
 pub(super) async fn run_allocation(context: &Context, command: AllocationCommand) -> Result<()> {
     match command {
-        AllocationCommand::List { pool } => list_allocations(context, pool.as_ref()).await,
+        AllocationCommand::List { pool, follow: Follow { watch: true } } => {
+            follow::follow(context, follow::Allocations(pool)).await
+        }
+        AllocationCommand::List { pool, .. } => list_allocations(context, pool.as_ref()).await,
         AllocationCommand::Request(args) => request(context, args).await,
         AllocationCommand::Release { id, epoch } => release(context, &id, epoch).await,
     }

@@ -87,11 +87,19 @@ impl ConnectionRow {
 
     /// The row of a connection with its status.
     pub(crate) fn of(found: &FoundConnection) -> Self {
-        let status = found.status.as_ref();
+        Self::with(&found.id, &found.connection.value, found.status.as_ref())
+    }
+
+    /// The same from its parts.
+    pub(crate) fn with(
+        id: &ConnectionId,
+        connection: &Connection,
+        status: Option<&ConnectionStatus>,
+    ) -> Self {
         Self {
             state: Some(status.map_or("pending", |status| status.state.as_str())),
             status: Some(StatusRow::new(status)),
-            ..Self::new(&found.id, &found.connection.value)
+            ..Self::new(id, connection)
         }
     }
 

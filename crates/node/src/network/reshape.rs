@@ -163,7 +163,7 @@ fn part(spec: &NetworkSpec, members: &[usize], partitions: u32) -> NetworkSpec {
     let connections = within.cloned().collect();
     let strategy = spec.policy.strategy.clone();
     let policy = PartitionPolicy { partitions, strategy, shares: Vec::new() };
-    NetworkSpec { processes, connections, policy }
+    NetworkSpec { processes, connections, policy, connection: spec.connection }
 }
 
 fn refused(id: &PartitionId, error: PlanError) -> Rejection {

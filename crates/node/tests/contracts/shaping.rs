@@ -43,6 +43,7 @@ async fn network(coordinator: &Coordinator, partitions: u32) {
         processes: (0..4 * partitions).map(process).collect(),
         connections: (1..4 * partitions).map(edge).collect(),
         policy,
+        connection: quorate_core::ConnectionPolicy::default(),
     };
     let assignment = (0..4 * partitions).map(|at| at / 4).collect();
     let command = ApplyNetwork { name: name("net"), spec, assignment, basis: None };

@@ -5,7 +5,9 @@
 
 use anyhow::Result;
 use quorate_client::WorkerProfile;
-use quorate_core::{Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources};
+use quorate_core::{
+    ConnectionPolicy, Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources,
+};
 
 /// The most partitions of one network.
 const NETWORK_PARTITIONS_MAX: u32 = 10_000;
@@ -74,7 +76,7 @@ fn network(size: u32) -> Result<NetworkSpec> {
         strategy: Name::new("round-robin")?,
         ..PartitionPolicy::default()
     };
-    Ok(NetworkSpec { processes, connections, policy })
+    Ok(NetworkSpec { processes, connections, policy, connection: ConnectionPolicy::default() })
 }
 
 #[cfg(test)]

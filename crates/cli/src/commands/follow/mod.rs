@@ -24,7 +24,7 @@ use quorate_core::{Filter, Key, Record, Versioned};
 use serde::Serialize;
 
 pub(super) use self::rows::{
-    Connections, Entries, Networks, Partitions, Sessions, Settings, Workers,
+    Allocations, Connections, Entries, Networks, Partitions, Pools, Sessions, Settings, Workers,
 };
 use super::Context;
 use crate::output::{

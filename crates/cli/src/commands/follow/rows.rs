@@ -3,9 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use quorate_client::{NetworkNumbers, sessions::FoundSession, workers::FoundWorker};
+use quorate_client::{
+    NetworkNumbers,
+    pools::{FoundPool, FoundTenant},
+    sessions::FoundSession,
+    workers::FoundWorker,
+};
 use quorate_core::{
-    ConnectionId, Filter, Key, Kind, LoadId, Name, PartitionId, Record, SessionId, Versioned,
+    AllocationId, ConnectionId, ConnectionState, Filter, Key, Kind, LoadId, Name, PartitionId,
+    Record, Resources, SessionId, Versioned,
     setting::{SETTINGS, definition},
 };
 
@@ -14,7 +20,9 @@ use crate::{
     commands::network,
     output::{
         cluster::NetworkRow,
-        records::{ConnectionRow, EntryRow, PartitionRow},
+        connections::ConnectionRow,
+        pools::{AllocationRow, PoolRow},
+        records::{EntryRow, PartitionRow},
         sessions::SessionRow,
         settings::SettingRow,
         workers::WorkerRow,
@@ -58,23 +66,124 @@ impl Listed for Partitions {
 }
 
 /// `connection list`.
-pub(in crate::commands) struct Connections(pub(in crate::commands) Option<Name>);
+pub(in crate::commands) struct Connections {
+    /// Only of this network.
+    pub(in crate::commands) network: Option<Name>,
+    /// Only those that begin or end there.
+    pub(in crate::commands) partition: Option<PartitionId>,
+    /// Only those in one of these states, None being pending; empty: in any.
+    pub(in crate::commands) states: Vec<Option<ConnectionState>>,
+}
 
 impl Listed for Connections {
     type Id = ConnectionId;
     type Row = ConnectionRow;
 
     fn filter(&self) -> Filter {
-        Filter { network: self.0.clone(), ..of_kinds(&[Kind::Connection]) }
+        let kinds = [Kind::Connection, Kind::ConnectionStatus];
+        Filter { network: self.network.clone(), ..of_kinds(&kinds) }
     }
 
     fn change(&mut self, key: &Key, _: Option<&Record>, _: Option<&Record>) -> Vec<ConnectionId> {
-        text(key).and_then(ConnectionId::parse).into_iter().collect()
+        key.as_connection().into_iter().collect()
     }
 
     fn row(&self, id: &ConnectionId, records: &Records) -> Option<ConnectionRow> {
+        let end = |index| PartitionId { network: id.network.clone(), index };
+        let ends = [end(id.from), end(id.to)];
+        if self.partition.as_ref().is_some_and(|partition| !ends.contains(partition)) {
+            return None;
+        }
+        let status = records.get(&Key::connection_status(id)).map(|record| &record.value);
+        let status = match status {
+            Some(Record::ConnectionStatus(status)) => Some(status.as_ref()),
+            _ => None,
+        };
+        let state = status.map(|status| status.state);
+        if !self.states.is_empty() && !self.states.contains(&state) {
+            return None;
+        }
         match &records.get(&Key::connection(id))?.value {
-            Record::Connection(connection) => Some(ConnectionRow::new(id, connection)),
+            Record::Connection(connection) => Some(ConnectionRow::with(id, connection, status)),
+            _ => None,
+        }
+    }
+}
+
+/// `pool list`: with what is granted of each.
+pub(in crate::commands) struct Pools;
+
+impl Listed for Pools {
+    type Id = Name;
+    type Row = PoolRow;
+
+    fn filter(&self) -> Filter {
+        of_kinds(&[Kind::Pool, Kind::Allocation])
+    }
+
+    fn change(&mut self, key: &Key, _: Option<&Record>, _: Option<&Record>) -> Vec<Name> {
+        let pool = match key.as_allocation() {
+            Some(allocation) => Some(allocation.pool),
+            None => text(key).and_then(|text| Name::new(text).ok()),
+        };
+        pool.into_iter().collect()
+    }
+
+    fn row(&self, name: &Name, records: &Records) -> Option<PoolRow> {
+        let record = records.get(&Key::pool(name))?;
+        let Record::Pool(pool) = &record.value else { return None };
+        let mut found = FoundPool {
+            name: name.clone(),
+            pool: versioned(record, pool.clone()),
+            granted: Resources::default(),
+            grants: 0,
+            waiting: 0,
+            tenants: Vec::new(),
+        };
+        let mut tenants: BTreeMap<Name, (Resources, u64)> = BTreeMap::new();
+        // The first one there can be; the pool's own are together.
+        let first = Key::allocation(&AllocationId { pool: name.clone(), number: 0 });
+        let all = records.range(first..).map_while(|(key, record)| match &record.value {
+            Record::Allocation(it) if key.as_allocation()?.pool == *name => Some(it),
+            _ => None,
+        });
+        for allocation in all {
+            let (granted, count) = tenants.entry(allocation.tenant.clone()).or_default();
+            *count += 1;
+            match allocation.grant() {
+                Some(_) => {
+                    found.grants += 1;
+                    granted.add(&allocation.amount, 1);
+                    found.granted.add(&allocation.amount, 1);
+                }
+                None => found.waiting += 1,
+            }
+        }
+        let tenant = |(name, (granted, allocations))| FoundTenant { name, granted, allocations };
+        found.tenants = tenants.into_iter().map(tenant).collect();
+        Some(PoolRow::new(&found))
+    }
+}
+
+/// `allocation list`.
+pub(in crate::commands) struct Allocations(pub(in crate::commands) Option<Name>);
+
+impl Listed for Allocations {
+    type Id = AllocationId;
+    type Row = AllocationRow;
+
+    fn filter(&self) -> Filter {
+        let prefix = self.0.as_ref().map(|pool| format!("{pool}/")).unwrap_or_default();
+        Filter { key_prefix: prefix.into(), ..of_kinds(&[Kind::Allocation]) }
+    }
+
+    fn change(&mut self, key: &Key, _: Option<&Record>, _: Option<&Record>) -> Vec<AllocationId> {
+        key.as_allocation().into_iter().collect()
+    }
+
+    fn row(&self, id: &AllocationId, records: &Records) -> Option<AllocationRow> {
+        match &records.get(&Key::allocation(id))?.value {
+            Record::Allocation(allocation) => Some(AllocationRow::new(id, allocation)),
             _ => None,
         }
     }
@@ -179,7 +288,8 @@ impl Listed for Sessions {
     type Row = SessionRow;
 
     fn filter(&self) -> Filter {
-        of_kinds(&[Kind::Session, Kind::Entry, Kind::Worker, Kind::Partition])
+        let holds = [Kind::Entry, Kind::Session, Kind::Worker, Kind::Partition, Kind::Allocation];
+        of_kinds(&holds)
     }
 
     fn change(

@@ -105,6 +105,10 @@ fn waiting(state: &State, id: &ConnectionId, now: Instant) -> Option<Waiting> {
     let Record::ConnectionStatus(status) = &record.value else { return None };
     let policy = &state.connection(id)?.policy;
     let (due, after_ms) = match status.state {
+        // Nobody has ever said anything of it: there may be nobody who does.
+        ConnectionState::Connecting if status.attempts == 0 && status.error.is_empty() => {
+            return None;
+        }
         ConnectionState::Connecting => (Due::TimeOut, policy.connect_timeout_ms),
         ConnectionState::Broken => (Due::Retry, status.retry_at_ms.saturating_sub(status.since_ms)),
         ConnectionState::Up | ConnectionState::Failed => return None,

@@ -97,6 +97,7 @@ fn nobody_waits_for_a_worker_that_is_gone() {
         processes: vec![Process::new(name("p"), "c")],
         connections: Vec::new(),
         policy: PartitionPolicy { partitions: 1, strategy: name("any"), shares: Vec::new() },
+        connection: quorate_core::ConnectionPolicy::default(),
     };
     let network = ApplyNetwork { name: name("net"), spec, assignment: vec![0], basis: None };
     run(&mut state, &Command::ApplyNetwork(network));

@@ -50,6 +50,7 @@ impl Cluster {
             processes: (0..4 * partitions).map(process).collect(),
             connections: Vec::new(),
             policy: PartitionPolicy { partitions, strategy, shares: Vec::new() },
+            connection: quorate_core::ConnectionPolicy::default(),
         };
         let assignment = (0..4 * partitions).map(|at| at / 4).collect();
         let command = ApplyNetwork { name: name("net"), spec, assignment, basis: None };

@@ -53,6 +53,7 @@ fn state(cpus: u64) -> (State, SessionId) {
         processes: vec![process("a"), process("b")],
         connections: Vec::new(),
         policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+        connection: quorate_core::ConnectionPolicy::default(),
     };
     let apply = ApplyNetwork { name: name("net"), spec, assignment: vec![0, 1], basis: None };
     run(&mut state, &Command::ApplyNetwork(apply));

@@ -38,6 +38,7 @@ fn state_with(partitions: u32, change: impl FnOnce(&mut NetworkSpec)) -> State {
         processes: (0..4 * partitions).map(process).collect(),
         connections: (1..4 * partitions).map(edge).collect(),
         policy: PartitionPolicy { partitions, strategy: name("multilevel"), shares: Vec::new() },
+        connection: quorate_core::ConnectionPolicy::default(),
     };
     change(&mut spec);
     let assignment = (0..4 * partitions).map(|at| at / 4).collect();
