@@ -126,6 +126,7 @@ async fn networks(coordinator: &Coordinator) -> Result<()> {
         processes: processes.iter().map(|id| process(id)).collect(),
         connections: edges.iter().map(|(from, to)| edge(from, to)).collect(),
         policy: None,
+        connection: Default::default(),
     };
     let cases = [
         ("net", spec(&["a"], &[("a", "ghost")]), "connections[0].to"),

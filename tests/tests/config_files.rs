@@ -33,6 +33,12 @@ fn every_shipped_file_is_loaded() {
             assert!(!spec.processes.is_empty(), "{} has no processes", name.display());
             assert_eq!(spec.validate(&Settings::default()), Ok(()), "{}", name.display());
             networks += 1;
+        } else if name.starts_with("grow") {
+            let config = Config::from_toml(&text).expect("a coordinator's configuration");
+            assert_eq!(name, PathBuf::from(format!("grow/node{}.toml", config.node.id)));
+            let first = config.cluster.initial_members.len() == 1;
+            assert_ne!(first, !config.cluster.join.is_empty(), "{}", name.display());
+            assert_eq!(first, config.node.id == MemberId(1), "{}", name.display());
         } else if name.to_string_lossy().starts_with("node") {
             let config = Config::from_toml(&text).expect("a coordinator's configuration");
             assert_eq!(name, PathBuf::from(format!("node{}.toml", config.node.id)));

@@ -154,7 +154,7 @@ async fn check(cluster: &Cluster, graph: &Graph, partitions: usize) -> Result<us
         ensure!(placed == graph.processes, "the processes are not those of the file");
 
         let mut client = ConnectionServiceClient::new(coordinator.channel());
-        let request = ListConnectionsRequest { network, read: None };
+        let request = ListConnectionsRequest { network, ..Default::default() };
         let answer = client.list(timed(request)).await?.into_inner();
         let carried = carried(&answer.connections)?;
         let mut crossing: BTreeMap<(u32, u32), Edges> = BTreeMap::new();

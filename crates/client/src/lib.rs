@@ -22,14 +22,18 @@ pub mod call;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod connections;
 pub mod error;
 mod exactly_once;
 pub mod network;
 pub mod network_file;
 pub mod plan;
 mod pool;
+pub mod pools;
 pub mod recipe;
 pub mod records;
+pub mod reshape;
+pub mod scale;
 mod seen;
 mod sent;
 pub mod session;
@@ -45,9 +49,11 @@ pub use call::{Call, Response};
 pub use client::Client;
 pub use cluster::{Member, MemberState, MemberStatus, Members, Removal, Role};
 pub use config::{Backoff, ClientConfig, Endpoint, FirstEndpoint};
+pub use connections::{FoundConnection, ReportedConnections};
 pub use error::{Error, ErrorKind};
-pub use network::{AppliedNetwork, DeletedNetwork, FoundConnection, FoundNetwork, FoundPartition};
+pub use network::{AppliedNetwork, DeletedNetwork, FoundNetwork, FoundPartition};
 pub use plan::{PlannedNetwork, SupposedWorker};
+pub use pools::{AllocationPage, FoundAllocation, FoundPool, FoundTenant};
 pub use quorate_proto::{
     Reason, WriteOutcome,
     convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchEvent, WatchedChange},

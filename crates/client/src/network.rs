@@ -1,10 +1,9 @@
-//! Networks of processes, their partitions and the connections between partitions.
+//! Networks of processes and their partitions.
 
 use std::sync::Arc;
 
 use quorate_core::{
-    ApplyOutcome, Connection, ConnectionId, Key, Kind, Name, Network, NetworkSpec, Partition,
-    PartitionId, Record, Versioned,
+    ApplyOutcome, Key, Kind, Name, Network, NetworkSpec, Partition, PartitionId, Record, Versioned,
 };
 use quorate_proto::{
     ConvertError,
@@ -19,9 +18,6 @@ use crate::{
 
 /// A partition as it is stored.
 pub type FoundPartition = (PartitionId, Versioned<Arc<Partition>>);
-
-/// A connection as it is stored.
-pub type FoundConnection = (ConnectionId, Versioned<Arc<Connection>>);
 
 impl Client {
     /// Creates or updates a network: it is validated, partitioned and committed with its
@@ -60,11 +56,6 @@ impl Client {
     /// The partitions of one network, or of all, by network and number.
     pub fn list_partitions(&self, network: Option<&Name>) -> Call<ListPartitions> {
         Call::new(self, ListPartitions { network: network.cloned() })
-    }
-
-    /// The connections of one network, or of all, by network, sender and receiver.
-    pub fn list_connections(&self, network: Option<&Name>) -> Call<ListConnections> {
-        Call::new(self, ListConnections { network: network.cloned() })
     }
 }
 
@@ -236,49 +227,12 @@ impl Operation for ListPartitions {
     }
 }
 
-/// Lists connections.
-#[derive(Debug, Clone)]
-pub struct ListConnections {
-    network: Option<Name>,
-}
-
-impl Read for ListConnections {}
-
-impl Operation for ListConnections {
-    type Output = Vec<FoundConnection>;
-    rpc!(
-        Read,
-        connection_service_client::ConnectionServiceClient.list(ListConnectionsRequest)
-            -> ListConnectionsResponse
-    );
-
-    fn request(&self, carried: Carried) -> v1::ListConnectionsRequest {
-        let network = self.network.clone().map(String::from).unwrap_or_default();
-        v1::ListConnectionsRequest { network, read: Some(carried.read.into()) }
-    }
-
-    fn read(&self, answer: v1::ListConnectionsResponse) -> Result<Self::Output, ConvertError> {
-        listed(answer.connections, "connections", connection)
-    }
-}
-
 /// A partition of a range's or a watch's records; None when the record is of another kind.
 #[must_use]
 pub fn partition(key: &Key, record: &Versioned<Record>) -> Option<FoundPartition> {
     let id = PartitionId::parse(std::str::from_utf8(&key.bytes).ok()?)?;
     let found = versioned(record, |record| match record {
         Record::Partition(partition) if key.kind == Kind::Partition => Some(partition.clone()),
-        _ => None,
-    })?;
-    Some((id, found))
-}
-
-/// A connection of a range's or a watch's records; None when the record is of another kind.
-#[must_use]
-pub fn connection(key: &Key, record: &Versioned<Record>) -> Option<FoundConnection> {
-    let id = ConnectionId::parse(std::str::from_utf8(&key.bytes).ok()?)?;
-    let found = versioned(record, |record| match record {
-        Record::Connection(connection) if key.kind == Kind::Connection => Some(connection.clone()),
         _ => None,
     })?;
     Some((id, found))

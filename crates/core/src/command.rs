@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     alert::{AlertId, Raised},
     codec,
+    connection::{ConnectionReport, ConnectionStep},
     id::{Epoch, MemberId, Serial, SessionId, Term},
-    key::{Key, KeyRange, LoadId, PartitionId},
+    key::{AllocationId, ConnectionId, Key, KeyRange, LoadId, PartitionId},
     name::Name,
     plan::Basis,
+    pool::{Holder, Pool, Preemption},
     record::{Load, NetworkSpec, Owner, Record},
     resources::Resources,
     text,
@@ -105,6 +107,61 @@ pub enum Command {
         /// Its id.
         id: MemberId,
     },
+    /// Notes what the owner of one end saw of connections. What is of other epochs is left out.
+    ReportConnections {
+        /// The session that owns an end of each.
+        session: SessionId,
+        /// What it saw.
+        reports: Vec<ConnectionReport>,
+    },
+    /// Does what is due for connections. What is due no more is left out.
+    ManageConnections {
+        /// What is due, at most once for each.
+        steps: Vec<ConnectionStep>,
+    },
+    /// Lets a connection that is broken or has failed connect again, as if for the first time.
+    RetryConnection {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// Creates or replaces a pool. What is granted of it must still be there.
+    PutPool {
+        /// Its name.
+        name: Name,
+        /// What it should be.
+        pool: Pool,
+    },
+    /// Deletes a pool of which nobody has an allocation.
+    DeletePool {
+        /// Its name.
+        name: Name,
+    },
+    /// Asks for an amount of a pool. It waits until it is granted.
+    RequestAllocation(RequestAllocation),
+    /// Grants allocations that wait, in this order. What does not fit any more is left out.
+    GrantAllocations {
+        /// Which.
+        ids: Vec<AllocationId>,
+    },
+    /// Gives an allocation back, or withdraws one that waits.
+    ReleaseAllocation {
+        /// Which.
+        id: AllocationId,
+        /// The epoch of its grant. None: it waits.
+        epoch: Option<Epoch>,
+    },
+    /// Asks holders of grants to give them back within the pool's grace. What has ended meanwhile is left out.
+    RevokeAllocations {
+        /// Which.
+        revocations: Vec<Revocation>,
+    },
+    /// Ends grants. What is in use, or in its grace, or has ended meanwhile, is left out.
+    EndAllocations {
+        /// Which.
+        ends: Vec<GrantEnd>,
+    },
+    /// Changes how many instances of processes run.
+    ScaleProcesses(ScaleProcesses),
     /// Raises alerts and clears others.
     SetAlerts {
         /// What is not as it should be. One that is raised already keeps its time.
@@ -112,6 +169,54 @@ pub enum Command {
         /// What is as it should be again. What is not raised is left out.
         clear: Vec<AlertId>,
     },
+}
+
+/// Asks for an amount of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestAllocation {
+    /// The pool.
+    pub pool: Name,
+    /// For whom it counts.
+    pub tenant: Name,
+    /// How much.
+    pub amount: Resources,
+    /// Who goes first among the same tenant's; higher first.
+    pub priority: u32,
+    /// With whom it ends.
+    pub holder: Holder,
+    /// For a partition: its epoch. None: whoever owns it.
+    pub epoch: Option<Epoch>,
+}
+
+/// Asks a holder for its grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// The allocation.
+    pub id: AllocationId,
+    /// The epoch of its grant.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: Preemption,
+}
+
+/// A grant that ends without its holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEnd {
+    /// The allocation.
+    pub id: AllocationId,
+    /// The epoch of its grant.
+    pub epoch: Epoch,
+    /// Why.
+    pub why: EndReason,
+}
+
+/// Why a grant ends without its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EndReason {
+    /// It was asked back, and the grace is over: it waits again.
+    GraceOver,
+    /// Nobody used it for the pool's idle time-out: it is gone.
+    Idle,
 }
 
 /// What is proposed: a command, with what apply must know of its sender.
@@ -285,6 +390,28 @@ pub struct ApplyNetwork {
     /// What the plan was based on: the `modified` of the network's record, or None when the
     /// network must not exist. Otherwise the command is rejected as a stale plan.
     pub basis: Option<crate::id::Revision>,
+}
+
+/// Changes how many instances of a network's processes run in parallel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleProcesses {
+    /// The network.
+    pub network: Name,
+    /// The processes, each at most once.
+    pub changes: Vec<ScaledProcess>,
+    /// What the changes were planned on: when it has changed, the command is rejected. Empty: nothing.
+    pub basis: Basis,
+}
+
+/// How many instances of a process there are to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaledProcess {
+    /// The number of its partition.
+    pub partition: u32,
+    /// The process.
+    pub process: Name,
+    /// How many, within the bounds of the process.
+    pub parallelism: u32,
 }
 
 /// What one log entry holds: requests that were proposed together, in order.

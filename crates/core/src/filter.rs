@@ -71,7 +71,9 @@ fn in_network(key: &Key, network: &Name) -> bool {
     let Some(rest) = key.bytes.strip_prefix(network.as_str().as_bytes()) else { return false };
     match key.kind {
         Kind::Network => rest.is_empty(),
-        Kind::Partition | Kind::Connection | Kind::Load => rest.first() == Some(&b'/'),
+        Kind::Partition | Kind::Connection | Kind::ConnectionStatus | Kind::Load => {
+            rest.first() == Some(&b'/')
+        }
         _ => false,
     }
 }
@@ -79,7 +81,7 @@ fn in_network(key: &Key, network: &Name) -> bool {
 fn touches(key: &Key, partition: &PartitionId) -> bool {
     match key.kind {
         Kind::Partition | Kind::Load => names(&key.bytes, partition),
-        Kind::Connection => {
+        Kind::Connection | Kind::ConnectionStatus => {
             let arrow = key.bytes.windows(2).position(|pair| pair == b"->");
             arrow.is_some_and(|at| {
                 names(&key.bytes[..at], partition) || names(&key.bytes[at + 2..], partition)

@@ -1,7 +1,7 @@
 //! Keys: a kind and bytes, in one order over all kinds.
 //!
 //! Entry keys are the user's bytes. The other kinds use their id's text: `net`, `net/0`,
-//! `net/0->net/1`. Typed ids convert both ways.
+//! `net/0->net/1`, `pool/17`. Typed ids convert both ways.
 
 use std::{fmt, ops::Bound};
 
@@ -29,14 +29,20 @@ pub enum Kind {
     Network = 4,
     /// A partition.
     Partition = 5,
+    /// A pool of resources.
+    Pool = 6,
+    /// An amount of a pool that was asked for.
+    Allocation = 7,
     /// A connection.
     Connection = 8,
-    /// The load observed of a worker or a partition.
+    /// The load observed of a worker, a partition or an allocation.
     Load = 9,
     /// A setting.
     Setting = 10,
     /// A coordinator that was added or removed.
     Member = 11,
+    /// How a connection is doing.
+    ConnectionStatus = 12,
     /// Something that is not as it should be.
     Alert = 13,
     /// Internal: how far the holder of a session has the replies to its requests.
@@ -47,16 +53,19 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds that callers see, in key order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Entry,
         Self::Session,
         Self::Worker,
         Self::Network,
         Self::Partition,
+        Self::Pool,
+        Self::Allocation,
         Self::Connection,
         Self::Load,
         Self::Setting,
         Self::Member,
+        Self::ConnectionStatus,
         Self::Alert,
     ];
 
@@ -79,10 +88,13 @@ impl Kind {
             Self::Worker => "worker",
             Self::Network => "network",
             Self::Partition => "partition",
+            Self::Pool => "pool",
+            Self::Allocation => "allocation",
             Self::Connection => "connection",
             Self::Load => "load",
             Self::Setting => "setting",
             Self::Member => "member",
+            Self::ConnectionStatus => "connection_status",
             Self::Alert => "alert",
             Self::Window => "window",
             Self::Reply => "reply",
@@ -169,6 +181,25 @@ impl Key {
         (self.kind == Kind::Session).then(|| SessionId::parse(text)).flatten()
     }
 
+    /// A pool's key.
+    #[must_use]
+    pub fn pool(name: &Name) -> Self {
+        Self::text(Kind::Pool, name)
+    }
+
+    /// An allocation's key.
+    #[must_use]
+    pub fn allocation(id: &AllocationId) -> Self {
+        Self::text(Kind::Allocation, id)
+    }
+
+    /// The allocation that a key of kind allocation names.
+    #[must_use]
+    pub fn as_allocation(&self) -> Option<AllocationId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        (self.kind == Kind::Allocation).then(|| AllocationId::parse(text)).flatten()
+    }
+
     pub(crate) fn window(session: SessionId) -> Self {
         Self { kind: Kind::Window, bytes: Bytes::copy_from_slice(&session.to_bytes()) }
     }
@@ -200,6 +231,27 @@ impl Key {
     #[must_use]
     pub fn connection(id: &ConnectionId) -> Self {
         Self::text(Kind::Connection, id)
+    }
+
+    /// The key of how a connection is doing.
+    #[must_use]
+    pub fn connection_status(id: &ConnectionId) -> Self {
+        Self::text(Kind::ConnectionStatus, id)
+    }
+
+    /// The partition that a key of kind partition names.
+    #[must_use]
+    pub fn as_partition(&self) -> Option<PartitionId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        (self.kind == Kind::Partition).then(|| PartitionId::parse(text)).flatten()
+    }
+
+    /// The connection that a key of kind connection or connection status names.
+    #[must_use]
+    pub fn as_connection(&self) -> Option<ConnectionId> {
+        let text = std::str::from_utf8(&self.bytes).ok()?;
+        let named = matches!(self.kind, Kind::Connection | Kind::ConnectionStatus);
+        named.then(|| ConnectionId::parse(text)).flatten()
     }
 
     /// A setting's key.
@@ -244,13 +296,41 @@ impl PartitionId {
     }
 }
 
-/// Whose load it is: a worker's name, or a partition's id. A name has no slash.
+/// Names an allocation: `pool/17`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AllocationId {
+    /// The pool.
+    pub pool: Name,
+    /// The revision at which it was asked for.
+    pub number: u64,
+}
+
+impl fmt::Display for AllocationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pool, self.number)
+    }
+}
+
+impl AllocationId {
+    /// Reads `pool/17`. None when the text is no allocation id, or not in its one canonical form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (pool, number) = text.split_once('/')?;
+        let id = Self { pool: Name::new(pool).ok()?, number: number.parse().ok()? };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+/// Whose load it is: a worker's name, a partition's id, or an allocation's id after `allocation:`. A
+/// name has neither slash nor colon.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LoadId {
     /// A worker.
     Worker(Name),
     /// A partition.
     Partition(PartitionId),
+    /// An allocation.
+    Allocation(AllocationId),
 }
 
 impl fmt::Display for LoadId {
@@ -258,14 +338,21 @@ impl fmt::Display for LoadId {
         match self {
             Self::Worker(name) => fmt::Display::fmt(name, f),
             Self::Partition(id) => fmt::Display::fmt(id, f),
+            Self::Allocation(id) => write!(f, "{}{id}", Self::ALLOCATION),
         }
     }
 }
 
 impl LoadId {
-    /// Reads a worker's name or a partition's id.
+    /// What comes before an allocation's id.
+    const ALLOCATION: &'static str = "allocation:";
+
+    /// Reads a worker's name, a partition's id, or an allocation's.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(id) = text.strip_prefix(Self::ALLOCATION) {
+            return AllocationId::parse(id).map(Self::Allocation);
+        }
         if text.contains('/') {
             return PartitionId::parse(text).map(Self::Partition);
         }
@@ -292,6 +379,12 @@ impl fmt::Display for ConnectionId {
 }
 
 impl ConnectionId {
+    /// The partition that sends, and the one that receives.
+    #[must_use]
+    pub fn ends(&self) -> [PartitionId; 2] {
+        [self.from, self.to].map(|index| PartitionId { network: self.network.clone(), index })
+    }
+
     /// Reads `net/0->net/1`. None when the text is no connection id, or not in its canonical form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

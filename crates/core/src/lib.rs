@@ -30,11 +30,13 @@
 //! assert!(before.is_empty());
 //! ```
 
+mod adjacency;
 pub mod alert;
 pub mod apply;
 pub mod checkpoint;
 pub mod codec;
 pub mod command;
+pub mod connection;
 pub mod constraint;
 pub mod event;
 pub mod filter;
@@ -50,6 +52,7 @@ pub mod name;
 pub mod network;
 pub mod notice;
 pub mod plan;
+pub mod pool;
 pub mod record;
 pub mod rejection;
 pub mod reply;
@@ -59,13 +62,19 @@ pub mod restore;
 pub mod setting;
 mod size;
 pub mod state;
+mod sums;
 mod text;
 
 pub use alert::{Alert, AlertId, Raised, Severity};
 pub use apply::{Applied, Stamp, apply, apply_request};
 pub use command::{
-    ApplyNetwork, Batch, Call, Command, Grant, Guard, Operation, Origin, Precondition,
-    RegisterWorker, Request, Test, Transaction, digest,
+    ApplyNetwork, Batch, Call, Command, EndReason, Grant, GrantEnd, Guard, Operation, Origin,
+    Precondition, RegisterWorker, Request, RequestAllocation, Revocation, ScaleProcesses,
+    ScaledProcess, Test, Transaction, digest,
+};
+pub use connection::{
+    CONNECTION_ERROR_BYTES_MAX, Connection, ConnectionEnd, ConnectionPolicy, ConnectionReport,
+    ConnectionState, ConnectionStatus, ConnectionStep, Due, Seen,
 };
 pub use event::{Change, Event};
 pub use filter::Filter;
@@ -75,16 +84,20 @@ pub use id::{
     StateHash, Term,
 };
 pub use invariant::Violation;
-pub use key::{ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
+pub use key::{AllocationId, ConnectionId, Key, KeyRange, Kind, LoadId, PartitionId};
 pub use name::Name;
 pub use notice::{Notice, NoticeKind};
+pub use pool::{
+    Allocation, AllocationGrant, AllocationState, Holder, Pool, PoolPolicy, Preemption, Tenant,
+};
 pub use record::{
-    Connection, ConnectionState, Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec,
-    Owner, Parallelism, Partition, PartitionPolicy, PartitionState, PlacedProcess, Process,
-    ProcessEdge, Record, Session, Versioned, Window, Worker, WorkerState,
+    Entry, KeptReply, Load, Member, MemberState, Network, NetworkSpec, Owner, Parallelism,
+    Partition, PartitionPolicy, PartitionState, PlacedProcess, Process, ProcessEdge, Record,
+    Session, Versioned, Window, Worker, WorkerState,
 };
 pub use rejection::{Reason, Rejection};
 pub use reply::{ApplyOutcome, KeyedRecord, OperationReply, Outcome, Reply, TransactionReply};
 pub use resources::Resources;
 pub use setting::{SETTINGS, SettingDefinition, Settings};
 pub use state::{Identity, State};
+pub use sums::{PoolUse, Sums, TenantUse};

@@ -45,6 +45,7 @@ impl NetworkSpec {
         let connections_max = limits.network_connections_max;
         at_most("connections", "network_connections_max", connections, connections_max)?;
         self.validate_policy(processes)?;
+        self.connection.validate()?;
         let ids = self.validate_processes()?;
         self.validate_constraints()?;
         self.validate_connections(&ids)

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     alert::Alert,
+    connection::{Connection, ConnectionPolicy, ConnectionStatus},
     id::{Epoch, Generation, Revision, Serial, SessionId},
     key::Kind,
     name::Name,
+    pool::{Allocation, Pool},
     reply::Outcome,
     resources::Resources,
 };
@@ -57,6 +59,12 @@ pub enum Record {
     Window(Window),
     /// Internal: a reply kept for a session.
     Reply(Arc<KeptReply>),
+    /// How a connection is doing.
+    ConnectionStatus(Arc<ConnectionStatus>),
+    /// A pool of resources.
+    Pool(Arc<Pool>),
+    /// An amount of a pool that was asked for.
+    Allocation(Arc<Allocation>),
     /// Something that is not as it should be.
     Alert(Arc<Alert>),
 }
@@ -77,6 +85,9 @@ impl Record {
             Self::Member(_) => Kind::Member,
             Self::Window(_) => Kind::Window,
             Self::Reply(_) => Kind::Reply,
+            Self::ConnectionStatus(_) => Kind::ConnectionStatus,
+            Self::Pool(_) => Kind::Pool,
+            Self::Allocation(_) => Kind::Allocation,
             Self::Alert(_) => Kind::Alert,
         }
     }
@@ -88,6 +99,7 @@ impl Record {
             Self::Entry(entry) => entry.session,
             Self::Worker(worker) => worker.session,
             Self::Partition(partition) => partition.owner.as_ref().map(|owner| owner.session),
+            Self::Allocation(allocation) => allocation.session(),
             _ => None,
         }
     }
@@ -212,6 +224,8 @@ pub struct NetworkSpec {
     pub connections: Vec<ProcessEdge>,
     /// How it is partitioned.
     pub policy: PartitionPolicy,
+    /// By which rules its partitions are connected; what it does not say, the settings do.
+    pub connection: ConnectionPolicy,
 }
 
 /// How a network is partitioned. Chosen: the first two fields were filled in when the network was
@@ -313,7 +327,8 @@ pub struct Partition {
     pub processes: Vec<PlacedProcess>,
     /// What they need together, parallelism included.
     pub demand: Resources,
-    /// Declared load: [`Resources::dominant_share_ppm`] of the network's demand.
+    /// Declared load: [`Resources::dominant_share_ppm`] of what the network needs at the least
+    /// parallelism of its processes, so that scaling one changes no other partition.
     pub load_ppm: u64,
     /// Who owns it.
     pub owner: Option<Owner>,
@@ -360,20 +375,4 @@ pub enum PartitionState {
     /// Its network does not have it any more; its owner is asked to release it. Goes with the
     /// ownership.
     Deleted,
-}
-
-/// The process edges that cross from one partition to another of the same network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connection {
-    /// The edges, sorted by (from, to). Never empty.
-    pub edges: Vec<ProcessEdge>,
-    /// What it is doing.
-    pub state: ConnectionState,
-}
-
-/// What a connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConnectionState {
-    /// At least one end has no owner.
-    Pending,
 }

@@ -76,6 +76,8 @@ pub enum Reason {
     SerialTooOld,
     /// The ownership epoch is not the newest, or the ownership has ended.
     StaleEpoch,
+    /// There is not as much of a resource.
+    CapacityExceeded,
 }
 
 impl Reason {
@@ -92,6 +94,7 @@ impl Reason {
             Self::SessionExpired => "SESSION_EXPIRED",
             Self::SerialTooOld => "SERIAL_TOO_OLD",
             Self::StaleEpoch => "STALE_EPOCH",
+            Self::CapacityExceeded => "CAPACITY_EXCEEDED",
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{Generation, Revision, SessionId},
-    key::Key,
+    key::{AllocationId, Key},
     record::{Record, Versioned},
     rejection::Rejection,
 };
@@ -56,6 +56,18 @@ pub enum Reply {
     Changed {
         /// How many were changed.
         changed: u32,
+    },
+    /// Of reports on connections.
+    ReportConnections {
+        /// How many were news.
+        changed: u32,
+        /// How many were of other epochs, or of a connection that is not there.
+        stale: u32,
+    },
+    /// Of an allocation that was asked for.
+    RequestAllocation {
+        /// Which it is.
+        id: AllocationId,
     },
 }
 

@@ -95,6 +95,8 @@ const MIB: u64 = 1 << 20;
 settings! {
     /// Most alerts that are raised at a time.
     alerts_max = 10_000, 1..=100_000;
+    /// Most allocations of one pool, those that wait too.
+    allocations_max = 100_000, 1..=10_000_000;
     /// How far a worker's load may be above its fair share before anything is moved, parts per million.
     balance_above_ppm = 50_000, 1_000..=10_000_000;
     /// How far a worker's load may be below its fair share before anything is moved, parts per million.
@@ -115,6 +117,30 @@ settings! {
     command_bytes_max = 64 * MIB, KIB..=128 * MIB;
     /// Most changes that one command may make.
     command_changes_max = 250_000, 1..=1_000_000;
+    /// Most retries of a connection in a row; then it has failed. For networks that do not say.
+    connection_attempts_max = 10, 1..=1_000;
+    /// What each back-off of a connection is of the one before, percent. For networks that do not say.
+    connection_backoff_factor_percent = 200, 100..=1_000;
+    /// The first back-off of a connection, milliseconds. For networks that do not say.
+    connection_backoff_ms = 500, 1..=3_600_000;
+    /// The longest back-off of a connection, milliseconds. For networks that do not say.
+    connection_backoff_ms_max = 60_000, 1..=24 * 3_600_000;
+    /// Most bytes under way on a connection, not acknowledged yet. For networks that do not say.
+    connection_bytes_in_flight_max = 8 * MIB, 1..=1_024 * MIB;
+    /// A connection must be up so soon, milliseconds. For networks that do not say.
+    connection_connect_timeout_ms = 60_000, 10..=3_600_000;
+    /// How often it is looked for connections to retry or to give up, milliseconds.
+    connection_interval_ms = 500, 10..=3_600_000;
+    /// Most messages under way on a connection, not acknowledged yet. For networks that do not say.
+    connection_messages_in_flight_max = 1_000, 1..=1_000_000;
+    /// What is sent on a connection must be answered so soon, milliseconds. For networks that do not say.
+    connection_request_timeout_ms = 30_000, 1..=24 * 3_600_000;
+    /// Whether connections are retried and given up: 1, or 0.
+    connections_enabled = 1, 0..=1;
+    /// Whether the leader grants allocations of pools and takes them back: 1, or 0.
+    distribute_enabled = 1, 0..=1;
+    /// How often the leader looks at pools that changed, milliseconds.
+    distribute_interval_ms = 50, 10..=3_600_000;
     /// How long a health check may take, milliseconds.
     health_check_ms_max = 5_000, 10..=600_000;
     /// Free space of a data directory below which an alert is raised, bytes; critical below a quarter of it.
@@ -139,25 +165,53 @@ settings! {
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.
     history_bytes_max = 64 * MIB, 0..=16 * 1024 * MIB;
+    /// Whether workers that are down for long are removed: 1, or 0.
+    janitor_enabled = 1, 0..=1;
+    /// How often it is looked for something to remove, milliseconds.
+    janitor_interval_ms = 60_000, 100..=24 * 3_600_000;
+    /// How long a worker is down before it is removed, milliseconds; 0: it stays.
+    janitor_worker_down_ms = 24 * 3_600_000, 0..=365 * 24 * 3_600_000;
     /// Largest key of an entry, bytes.
     key_bytes_max = 4 * KIB, 1..=64 * KIB;
     /// How often observed loads are written, milliseconds.
     load_report_interval_ms = 5_000, 10..=3_600_000;
     /// Whether nothing is moved that could stay, as during work on the machines: 1, or 0.
     maintenance = 0, 0..=1;
+    /// Two partitions of one network with less observed load than this are merged, parts per million; 0: none is.
+    merge_load_ppm_below = 0, 0..=1_000_000;
     /// Most connections between processes in a network.
     network_connections_max = 500_000, 1..=4_000_000;
     /// Most processes in a network.
     network_processes_max = 100_000, 1..=1_000_000;
+    /// Most tenants of one pool.
+    pool_tenants_max = 1_000, 1..=10_000;
+    /// Most pools.
+    pools_max = 1_000, 1..=100_000;
     /// Most records in one answer.
     range_records_max = 10_000, 1..=1_000_000;
     /// Most bytes of records that one transaction may return.
     reply_bytes_max = 16 * MIB, KIB..=128 * MIB;
+    /// Most connections in one report of a worker.
+    reported_connections_max = 10_000, 1..=100_000;
     /// Most loads in one report of a worker.
     reported_loads_max = 10_000, 1..=100_000;
-    /// Most bytes that the end of all entries, workers and partitions bound to one session may have.
+    /// For how long a process keeps as many instances as were recommended, before some are taken away, milliseconds.
+    scale_down_stabilisation_ms = 300_000, 0..=24 * 3_600_000;
+    /// Whether processes whose bounds allow it get more instances under load and fewer without: 1, or 0.
+    scale_enabled = 1, 0..=1;
+    /// How often it is looked for processes to scale, milliseconds.
+    scale_interval_ms = 15_000, 100..=24 * 3_600_000;
+    /// The load of a process to aim at, parts per million of capacity.
+    scale_target_ppm = 700_000, 1..=1_000_000;
+    /// How far a load may be beyond the target, or below half of it, before anything is scaled, parts per million of that bound.
+    scale_tolerance_ppm = 100_000, 0..=999_999;
+    /// A process gets at most twice as many instances, or this many more, in one period.
+    scale_up_instances_max = 4, 1..=4_096;
+    /// The period in which the number of instances of a process grows by so many at most, milliseconds.
+    scale_up_period_ms = 15_000, 1..=24 * 3_600_000;
+    /// Most bytes that the end of all entries, workers, partitions, connections and allocations bound to one session may have.
     session_record_bytes_max = 32 * MIB, KIB..=64 * MIB;
-    /// Most entries, workers and partitions bound to one session: they end at one revision.
+    /// Most entries, workers, partitions and allocations bound to one session: they end at one revision.
     session_records_max = 10_000, 1..=100_000;
     /// Most bytes of replies kept for one session.
     session_reply_bytes_max = 32 * MIB, KIB..=256 * MIB;
@@ -169,6 +223,16 @@ settings! {
     session_window_max = 4_096, 1..=65_536;
     /// Most sessions.
     sessions_max = 100_000, 1..=10_000_000;
+    /// How long a network is left alone once it changed, before its partitions are split or merged, milliseconds; no longer than the history goes back.
+    split_cooldown_ms = 600_000, 0..=30 * 24 * 3_600_000;
+    /// Whether partitions that are too large are split, and those that are too small merged: 1, or 0.
+    split_enabled = 0, 0..=1;
+    /// How often it is looked for partitions to split or merge, milliseconds.
+    split_interval_ms = 30_000, 100..=24 * 3_600_000;
+    /// The observed load above which a partition is split, parts per million.
+    split_load_ppm_above = 900_000, 1..=100_000_000;
+    /// More processes than this are split; 0: any number may be in a partition.
+    split_processes_above = 0, 0..=1_000_000;
     /// Most operations plus preconditions in a transaction, both branches counted.
     transaction_operations_max = 1_024, 1..=65_536;
     /// Most records that one transaction may read, test or delete.

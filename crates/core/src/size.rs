@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    connection::CONNECTION_ERROR_BYTES_MAX,
     event::{Change, Event},
-    key::Key,
+    key::{Key, Kind},
     name::Name,
+    pool::{Allocation, Holder, Pool},
     record::{KeptReply, NetworkSpec, Partition, ProcessEdge, Record},
     reply::{KeyedRecord, OperationReply, Outcome, Reply},
     resources::Resources,
@@ -44,6 +46,7 @@ pub(crate) fn ending(key: &Key, value: &Record) -> u64 {
             Some(owner) => ending_of_partition(key, partition, &owner.worker),
             None => 0,
         },
+        Record::Allocation(value) => ending_of_allocation(key, value),
         // Stays, without its session.
         _ => CHANGE_OVERHEAD + len(&key.bytes) + 2 * record(value),
     }
@@ -53,6 +56,19 @@ pub(crate) fn ending(key: &Key, value: &Record) -> u64 {
 pub(crate) fn ending_of_partition(key: &Key, value: &Partition, owner: &Name) -> u64 {
     let names = len(owner.as_str().as_bytes()) + 2 * Name::LEN_MAX as u64;
     CHANGE_OVERHEAD + len(&key.bytes) + names + 2 * partition(value)
+}
+
+/// The change that ends the status of a connection of this network, whatever it is.
+pub(crate) fn ending_of_connection(network: &Name) -> u64 {
+    // Two partitions' ids: `net/0->net/1`, with up to ten digits each.
+    let key = 2 * (len(network.as_str().as_bytes()) + 1 + 10) + 2;
+    CHANGE_OVERHEAD + key + CONNECTION_ERROR_BYTES_MAX as u64
+}
+
+/// The change that deletes a record of a network, or lets a partition stay as deleted.
+pub(crate) fn removal(key: &Key, value: &Record) -> u64 {
+    let records = if key.kind == Kind::Partition { 2 } else { 1 };
+    CHANGE_OVERHEAD + len(&key.bytes) + records * record(value)
 }
 
 /// A record with its key, as part of an answer.
@@ -73,7 +89,10 @@ fn record(value: &Record) -> u64 {
         Record::Session(session) => len(session.label.as_bytes()),
         Record::Member(member) => len(member.peer.as_bytes()) + len(member.client.as_bytes()),
         Record::Load(_) | Record::Window(_) => 0,
+        Record::Pool(value) => pool(value),
+        Record::Allocation(value) => allocation(value),
         Record::Reply(reply) => kept(reply),
+        Record::ConnectionStatus(status) => len(status.error.as_bytes()),
         Record::Alert(alert) => len(alert.message.as_bytes()),
     }
 }
@@ -119,6 +138,33 @@ fn partition(partition: &Partition) -> u64 {
     resources(&partition.demand)
         + names.map(|name| ELEMENT_OVERHEAD + len(name.as_str().as_bytes())).sum::<u64>()
         + labels(&partition.requires)
+}
+
+fn pool(pool: &Pool) -> u64 {
+    let tenants = pool.tenants.iter().map(|(name, tenant)| {
+        let limits = tenant.limit.keys().map(|it| ELEMENT_OVERHEAD + len(it.as_str().as_bytes()));
+        ELEMENT_OVERHEAD
+            + len(name.as_str().as_bytes())
+            + resources(&tenant.guarantee)
+            + limits.sum::<u64>()
+    });
+    resources(&pool.capacity) + tenants.sum::<u64>()
+}
+
+/// Whatever its state is: a grant that is asked back names an allocation, a tenant and a resource.
+fn allocation(allocation: &Allocation) -> u64 {
+    let names = len(allocation.tenant.as_str().as_bytes()) + 4 * Name::LEN_MAX as u64;
+    ELEMENT_OVERHEAD + names + resources(&allocation.amount)
+}
+
+/// The changes that end an allocation, or its grant: its record and its load's. The same in every
+/// state, so that a grant is no more than what waits.
+pub(crate) fn ending_of_allocation(key: &Key, value: &Allocation) -> u64 {
+    let records = match value.holder {
+        Holder::Session(_) => 1,
+        Holder::Partition(_) => 2,
+    };
+    2 * (CHANGE_OVERHEAD + ELEMENT_OVERHEAD + len(&key.bytes)) + records * allocation(value)
 }
 
 fn spec(spec: &NetworkSpec) -> u64 {

@@ -9,17 +9,21 @@ use std::{ops::Bound, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    adjacency::Incoming,
     command::Origin,
+    connection::{Connection, ConnectionStatus},
     event::{Change, Event},
     hash,
     held::Held,
     history::{self, History},
     id::{ClusterId, RestoreEpoch, Revision, SessionId, StateHash},
-    key::{Key, KeyRange, Kind, PartitionId},
+    key::{AllocationId, ConnectionId, Key, KeyRange, Kind, PartitionId},
     name::Name,
+    pool::{Allocation, Pool},
     record::{Partition, Record, Session, Versioned, Worker},
     requests::Requests,
     setting::Settings,
+    sums::InUse,
 };
 
 /// Which cluster a state belongs to.
@@ -44,10 +48,14 @@ pub struct State {
     pub(crate) sum: u64,
     /// What ends with each session. Follows from the records.
     pub(crate) sessions: imbl::OrdMap<SessionId, Held>,
+    /// The connections that end at each partition. Follows from the records.
+    pub(crate) incoming: Incoming,
     /// How many workers there are. Follows from the records.
     pub(crate) workers: usize,
     /// What is kept of sessions' requests: the records of internal kinds.
     pub(crate) requests: Requests,
+    /// What is in use of pools and workers. Follows from the records.
+    pub(crate) in_use: InUse,
 }
 
 impl State {
@@ -63,8 +71,10 @@ impl State {
             settings: Arc::default(),
             sum: 0,
             sessions: imbl::OrdMap::new(),
+            incoming: Incoming::new(),
             workers: 0,
             requests: Requests::default(),
+            in_use: InUse::default(),
         }
     }
 
@@ -171,6 +181,42 @@ impl State {
         }
     }
 
+    /// A connection.
+    #[must_use]
+    pub fn connection(&self, id: &ConnectionId) -> Option<&Arc<Connection>> {
+        match &self.records.get(&Key::connection(id))?.value {
+            Record::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// A pool.
+    #[must_use]
+    pub fn pool(&self, name: &Name) -> Option<&Arc<Pool>> {
+        match &self.records.get(&Key::pool(name))?.value {
+            Record::Pool(pool) => Some(pool),
+            _ => None,
+        }
+    }
+
+    /// How a connection is doing. None: an end has no owner, or there is no such connection.
+    #[must_use]
+    pub fn connection_status(&self, id: &ConnectionId) -> Option<&Arc<ConnectionStatus>> {
+        match &self.records.get(&Key::connection_status(id))?.value {
+            Record::ConnectionStatus(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// An allocation.
+    #[must_use]
+    pub fn allocation(&self, id: &AllocationId) -> Option<&Arc<Allocation>> {
+        match &self.records.get(&Key::allocation(id))?.value {
+            Record::Allocation(allocation) => Some(allocation),
+            _ => None,
+        }
+    }
+
     /// One record.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Arc<Versioned<Record>>> {
@@ -248,6 +294,10 @@ impl State {
     /// Takes note of what follows from a record that comes or goes.
     pub(crate) fn index(&mut self, key: &Key, before: Option<&Record>, after: Option<&Record>) {
         self.hold(key, before, after);
+        if key.kind == Kind::Connection {
+            self.connect(key, before, after);
+        }
+        self.in_use.note(key, before, after);
         if key.kind == Kind::Worker {
             self.workers += usize::from(after.is_some());
             self.workers -= usize::from(before.is_some());

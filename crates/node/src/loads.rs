@@ -2,19 +2,20 @@
 //! enough.
 //!
 //! ```text
-//! reports --> newest per worker and partition --> every load_report_interval_ms: what changed enough,
+//! reports --> newest of each --> every load_report_interval_ms: what changed enough,
 //!                                                 as one command (more when it would be too large)
 //! ```
 //!
 //! Invariants: what is kept is the newest report of what its session holds, so it is bounded by
-//! what there is; what is lost with this coordinator is reported again. Every coordinator
+//! what there is; what is lost with this coordinator is reported again. A load that was written before its
+//! partition changed is written again, and one that was reported before is not written. Every coordinator
 //! writes what was reported to it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use quorate_core::{
-    Command, Key, Load, LoadId, Origin, PartitionState, Record, Request, SessionId, State,
+    Command, Key, Load, LoadId, Origin, PartitionState, Record, Request, Revision, SessionId, State,
 };
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -39,6 +40,8 @@ pub(crate) struct Loads(Arc<Mutex<BTreeMap<LoadId, Reported>>>);
 struct Reported {
     by: SessionId,
     load: Load,
+    /// How far the state was that the report was checked against.
+    seen: Revision,
 }
 
 impl Loads {
@@ -54,8 +57,13 @@ impl Loads {
     }
 
     /// Takes a report. The caller checked that the session holds what it reports ([`holds`]).
-    pub(crate) fn report(&self, by: SessionId, loads: impl IntoIterator<Item = (LoadId, Load)>) {
-        let reported = loads.into_iter().map(|(id, load)| (id, Reported { by, load }));
+    pub(crate) fn report(
+        &self,
+        by: SessionId,
+        seen: Revision,
+        loads: impl IntoIterator<Item = (LoadId, Load)>,
+    ) {
+        let reported = loads.into_iter().map(|(id, load)| (id, Reported { by, load, seen }));
         self.0.lock().extend(reported);
     }
 
@@ -122,16 +130,30 @@ pub(crate) fn holds(state: &State, session: SessionId, of: &LoadId) -> bool {
             partition.state != PartitionState::Deleted
                 && partition.owner.as_ref().is_some_and(|owner| owner.session == session)
         }),
+        LoadId::Allocation(id) => state
+            .allocation(id)
+            .and_then(|allocation| allocation.grant())
+            .is_some_and(|grant| grant.session == session),
     }
 }
 
 /// Whether a report is to be written.
 fn due(state: &State, id: &LoadId, reported: Reported) -> bool {
-    let written = match state.get(&Key::load(id)).map(|record| &record.value) {
-        Some(Record::Load(load)) => Some(*load),
+    let changed = match id {
+        LoadId::Partition(id) => state.get(&Key::partition(id)).map(|record| record.modified),
+        LoadId::Worker(_) | LoadId::Allocation(_) => None,
+    };
+    let changed = changed.unwrap_or_default();
+    let written = match state.get(&Key::load(id)) {
+        // What was written before the partition changed says nothing of how it is now.
+        Some(record) if record.modified > changed => match &record.value {
+            Record::Load(load) => Some(*load),
+            _ => None,
+        },
         _ => None,
     };
-    holds(state, reported.by, id) && is_significant(written, reported.load)
+    let is_of_now = reported.seen >= changed;
+    is_of_now && holds(state, reported.by, id) && is_significant(written, reported.load)
 }
 
 /// Whether a load differs enough from the one written last.

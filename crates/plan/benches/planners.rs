@@ -51,6 +51,7 @@ fn flow(processes: u64) -> NetworkSpec {
         processes: (0..processes).map(process).collect(),
         connections: edges.into_iter().map(edge).collect(),
         policy: PartitionPolicy::default(),
+        connection: Default::default(),
     }
 }
 

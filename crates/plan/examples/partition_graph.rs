@@ -73,7 +73,12 @@ fn network(numbers: &mut Numbers<'_>) -> Result<NetworkSpec, Failure> {
         connections.push(ProcessEdge { from, to, rate });
     }
     connections.sort_by(|one, other| (&one.from, &one.to).cmp(&(&other.from, &other.to)));
-    Ok(NetworkSpec { processes, connections, policy: PartitionPolicy::default() })
+    Ok(NetworkSpec {
+        processes,
+        connections,
+        policy: PartitionPolicy::default(),
+        connection: Default::default(),
+    })
 }
 
 /// What this thread, the only one, has had of a CPU.

@@ -152,7 +152,12 @@ fn waiting(capacity: u64) -> (State, BTreeMap<Name, Candidate>) {
         let policy =
             PartitionPolicy { partitions: 100, strategy: name("round-robin"), shares: Vec::new() };
         let processes = (0..100).map(process).collect();
-        let spec = NetworkSpec { processes, connections: Vec::new(), policy };
+        let spec = NetworkSpec {
+            processes,
+            connections: Vec::new(),
+            policy,
+            connection: Default::default(),
+        };
         let (name, assignment) = (name(&format!("n{network:04}")), (0..100).collect());
         let apply = ApplyNetwork { name, spec, assignment, basis: None };
         run(&mut state, &Command::ApplyNetwork(apply));

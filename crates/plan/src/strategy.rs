@@ -30,6 +30,7 @@
 //!     processes: ["a", "b", "c", "d"].map(process).to_vec(),
 //!     connections: Vec::new(),
 //!     policy: PartitionPolicy::default(),
+//!     connection: Default::default(),
 //! };
 //! let view = NetworkView::new(&spec).unwrap();
 //! let request =

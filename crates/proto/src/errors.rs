@@ -141,6 +141,7 @@ impl From<quorate_core::Reason> for Reason {
             quorate_core::Reason::SessionExpired => Self::SessionExpired,
             quorate_core::Reason::SerialTooOld => Self::SerialTooOld,
             quorate_core::Reason::StaleEpoch => Self::StaleEpoch,
+            quorate_core::Reason::CapacityExceeded => Self::CapacityExceeded,
         }
     }
 }

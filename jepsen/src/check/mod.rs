@@ -8,6 +8,7 @@
 
 pub(crate) mod append;
 pub(crate) mod backup;
+pub(crate) mod connection;
 pub(crate) mod convergence;
 pub(crate) mod lock;
 pub(crate) mod once;
@@ -73,6 +74,8 @@ pub(crate) enum Check {
     Lock,
     /// A partition has one owner at a time.
     Ownership,
+    /// Connections are what follows from networks and owners.
+    Connection,
     /// A backup is the state at its revision.
     Backup,
 }
@@ -179,6 +182,7 @@ fn of_workload(lines: &[Line], registers: Vec<Place<'_>>) -> Found {
         Some("lock") => lock::check(lines, registers),
         Some("once") => once::check(lines, registers),
         Some("ownership") => ownership::check(lines, registers),
+        Some("connection") => connection::check(lines, registers),
         Some("backup") => backup::check(lines, registers),
         other => {
             let message = format!("no checker for the workload {}", other.unwrap_or("(none)"));
@@ -265,6 +269,7 @@ impl fmt::Display for Check {
             Self::Once => "once",
             Self::Lock => "lock",
             Self::Ownership => "ownership",
+            Self::Connection => "connection",
             Self::Backup => "backup",
         })
     }

@@ -11,6 +11,7 @@
 pub(crate) mod append;
 pub(crate) mod backup;
 pub(crate) mod edn;
+pub(crate) mod fact;
 pub(crate) mod kv;
 pub(crate) mod lock;
 pub(crate) mod once;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::nemesis::fault::{FaultClass, FaultKind};
 use append::AppendEvent;
 use backup::{Restored, SaveEvent};
+use fact::FactEvent;
 use kv::KvEvent;
 use lock::{EffectEvent, Holding};
 use once::OnceEvent;
@@ -104,6 +106,8 @@ pub(crate) enum What {
     Ownership(OwnershipEvent),
     /// A write guarded by a partition's epoch begins or ends.
     Guarded(GuardedEvent),
+    /// A change stream told of a record.
+    Fact(FactEvent),
     /// A backup begins or is complete.
     Save(SaveEvent),
     /// A backup was restored.
@@ -395,6 +399,7 @@ impl What {
             | Self::Stream(_)
             | Self::Holding(_)
             | Self::Ownership(_)
+            | Self::Fact(_)
             | Self::Restored(_)
             | Self::Fault(_)
             | Self::Over(_)

@@ -127,7 +127,7 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(written).unwrap();
             assert_eq!(serde_json::to_value(line).unwrap(), value);
         }
-        for kind in ok.into_iter().chain(["stream", "holding", "ownership", "restored"]) {
+        for kind in ok.into_iter().chain(["stream", "holding", "ownership", "fact", "restored"]) {
             assert!(text.contains(&format!("\"kind\":\"{kind}\"")), "{kind} is among them");
         }
     }

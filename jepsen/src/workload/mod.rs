@@ -9,6 +9,8 @@ pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod caller;
 pub(crate) mod client;
+pub(crate) mod connection;
+pub(crate) mod facts;
 pub(crate) mod kv;
 pub(crate) mod lock;
 pub(crate) mod once;
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use append::Appends;
 use backup::Backups;
 use bench::Bench;
+use connection::Connections;
 use lock::Locks;
 use once::Once;
 use ownership::Ownership;
@@ -84,13 +87,15 @@ pub(crate) enum Workload {
     Once,
     /// Workers and the partitions that they own.
     Ownership,
+    /// Connections between partitions that move.
+    Connection,
     /// Backups and what is made from them.
     Backup,
 }
 
 impl Workload {
     /// All workloads.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Register,
         Self::Set,
         Self::Append,
@@ -98,6 +103,7 @@ impl Workload {
         Self::Lock,
         Self::Once,
         Self::Ownership,
+        Self::Connection,
         Self::Backup,
     ];
 
@@ -111,6 +117,7 @@ impl Workload {
             Self::Lock => "lock",
             Self::Once => "once",
             Self::Ownership => "ownership",
+            Self::Connection => "connection",
             Self::Backup => "backup",
         }
     }
@@ -125,6 +132,7 @@ impl Workload {
             Self::Lock => Box::new(Locks::new(bench.clone())),
             Self::Once => Box::new(Once::new(bench.clone())),
             Self::Ownership => Box::new(Ownership::new(bench.clone())),
+            Self::Connection => Box::new(Connections::new(bench.clone())),
             Self::Backup => Box::new(Backups::new(bench.clone())),
         }
     }
@@ -133,7 +141,7 @@ impl Workload {
     pub(crate) const fn rate_expected(self) -> u64 {
         match self {
             // Most of the time is spent waiting for the end of sessions.
-            Self::Lock | Self::Ownership => 20,
+            Self::Lock | Self::Ownership | Self::Connection => 20,
             _ => 100,
         }
     }
@@ -151,6 +159,7 @@ impl Workload {
                 "sessions and locks; holders that stand still or are gone; fenced effects"
             }
             Self::Once => "requests sent again and again, by the client library and by hand",
+            Self::Connection => "networks that change and partitions that move, their connections",
             Self::Ownership => "workers that come and go, the partitions that they own",
             Self::Backup => "backups during writes, each restored and read",
         }

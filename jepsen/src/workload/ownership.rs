@@ -99,7 +99,7 @@ impl Ownership {
 
     /// Whether every partition has an owner.
     async fn all_owned(&self, client: &Library) -> bool {
-        let Ok(found) = client.list_partitions(None).await else { return false };
+        let Ok(found) = client.list_partitions(Some(&name(NETWORK))).await else { return false };
         found.value.len() == PARTITIONS as usize
             && found.value.iter().all(|(_, partition)| partition.value.owner.is_some())
     }
@@ -216,5 +216,6 @@ fn spec() -> NetworkSpec {
             strategy: name("round-robin"),
             shares: Vec::new(),
         },
+        connection: Default::default(),
     }
 }

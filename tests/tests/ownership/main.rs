@@ -77,6 +77,7 @@ fn spec() -> NetworkSpec {
             strategy: name("round-robin"),
             shares: Vec::new(),
         },
+        connection: Default::default(),
     }
 }
 

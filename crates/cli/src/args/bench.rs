@@ -1,5 +1,7 @@
 //! Arguments of `bench`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use quorate_client::Consistency;
 
@@ -14,6 +16,8 @@ pub(crate) enum BenchCommand {
     Get(BenchGet),
     /// Measure deliveries of changes to many watchers
     Watch(BenchWatch),
+    /// Measure how long lost workers' partitions are without an owner
+    Failover(BenchFailover),
 }
 
 /// The load that all measurements share.
@@ -106,3 +110,34 @@ start of a write to its delivery. Exit code 1 on any error.
 Examples:
   quorate bench watch --clients 16 --watchers 500 --total 20000
   quorate bench watch --clients 1 --watchers 10 --total 1000 --output json";
+
+/// Measures failover.
+#[derive(Debug, Args)]
+#[command(after_help = FAILOVER_EXAMPLES)]
+pub(crate) struct BenchFailover {
+    /// How many workers there are. They run nothing: sessions that own partitions
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) workers: u32,
+    /// How many partitions they own together
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) partitions: u32,
+    /// How many workers die at once, fewer than there are
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) kill: u32,
+    /// Time to live of the workers' sessions
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
+    pub(crate) ttl: Duration,
+    /// Connections that the workers share
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+}
+
+const FAILOVER_EXAMPLES: &str = "\
+Registers workers, applies networks, waits until everything has an owner; then some workers stop
+showing that they are alive. Follows every revision meanwhile and checks each: nobody owns more than
+their capacity, owners are alive, epochs grow. Exit code 1 on any error. The networks and the workers
+are removed afterwards. Meant for a cluster without other workers: these would take partitions, too.
+
+Examples:
+  quorate bench failover
+  quorate bench failover --workers 1000 --partitions 100000 --kill 10 --ttl 10s --output json";

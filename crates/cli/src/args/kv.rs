@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use quorate_client::Consistency;
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with keys and values.
 #[derive(Debug, Subcommand)]
@@ -79,7 +79,8 @@ pub(crate) struct KvList {
     #[arg(value_name = "PREFIX", default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
     /// At most so many
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with = "watch")]
     pub(crate) limit: Option<u64>,
     /// Leave the values out
     #[arg(long)]
@@ -87,6 +88,9 @@ pub(crate) struct KvList {
     /// How fresh: linearizable, local, or at-least=REV
     #[arg(long, value_name = "LEVEL", default_value = "linearizable", value_parser = values::consistency)]
     pub(crate) consistency: Consistency,
+    /// Follow changes
+    #[command(flatten)]
+    pub(crate) follow: Follow,
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -95,7 +99,8 @@ Long lists are read page by page; a later page may be from a later revision.
 Examples:
   quorate kv list
   quorate kv list config/ --keys-only
-  quorate kv list config/ --limit 10 --output json";
+  quorate kv list config/ --limit 10 --output json
+  quorate kv list config/ --watch";
 
 /// Deletes keys.
 #[derive(Debug, Args)]

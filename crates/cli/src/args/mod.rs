@@ -4,6 +4,7 @@
 
 mod bench;
 mod cluster;
+mod connection;
 mod guard;
 mod health;
 mod history;
@@ -12,6 +13,7 @@ mod lock;
 mod member;
 mod network;
 mod node;
+mod pool;
 mod session;
 mod settings;
 mod snapshot;
@@ -25,21 +27,21 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use self::{
-    bench::{BenchCommand, BenchGet, BenchLoad, BenchPut, BenchWatch},
+    bench::{BenchCommand, BenchFailover, BenchGet, BenchLoad, BenchPut, BenchWatch},
+    connection::{ConnectionCommand, ConnectionList, ConnectionReport},
     guard::{GUARD, Guard},
     health::Events,
     history::History,
     kv::{KvCommand, KvDelete, KvGet, KvList, KvPut, KvTxn},
     lock::Lock,
     member::{MemberCommand, Rejoin, Replace},
-    network::{
-        ConnectionCommand, NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand,
-    },
+    network::{NetworkCommand, NetworkFile, NetworkGraph, NetworkPlan, PartitionCommand},
     node::{ConfigCommand, Dev, LogFormat, Serve},
+    pool::{AllocationCommand, AllocationRequest, PoolCommand, PoolCreate},
     session::SessionCommand,
     settings::{Balance, SettingsCommand, Switch},
     snapshot::{SnapshotCommand, SnapshotRestore, SnapshotSave},
-    watch::Watch,
+    watch::{Follow, Watch},
     worker::{WorkerCommand, WorkerRegister},
 };
 use crate::output::Format;
@@ -186,12 +188,18 @@ pub(crate) enum Command {
     /// Show and move partitions
     #[command(subcommand)]
     Partition(PartitionCommand),
-    /// Show connections between partitions
+    /// Show, retry and report connections between partitions
     #[command(subcommand)]
     Connection(ConnectionCommand),
     /// Be a worker, list workers, drain and remove them
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Create, list and delete pools of resources
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Ask for amounts of pools, show who has what, and give it back
+    #[command(subcommand)]
+    Allocation(AllocationCommand),
     /// Move partitions that should be elsewhere, or show what would be moved
     Balance(Balance),
     /// Show and change the settings of the cluster
@@ -305,6 +313,10 @@ mod tests {
             "quorate worker register --name a --capacity cpu",
             "quorate worker register --name a --labels zone",
             "quorate worker drain",
+            "quorate pool create",
+            "quorate pool create a --capacity cpu",
+            "quorate allocation request p --tenant a --amount cpu=1",
+            "quorate allocation release 17",
             "quorate serve",
             "quorate member add",
             "quorate member add 0 --peer a:1 --client a:2",

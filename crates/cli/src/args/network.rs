@@ -1,11 +1,11 @@
-//! Arguments of `network`, `partition` and `connection`.
+//! Arguments of `network` and `partition`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use quorate_core::{Name, PartitionId};
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with networks.
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,17 @@ pub(crate) enum NetworkCommand {
     Graph(NetworkGraph),
     /// List the networks
     #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(Follow),
+    /// Give processes more or fewer instances, by observed load
+    #[command(after_help = SCALE_EXAMPLES)]
+    Scale {
+        /// The network's name
+        #[arg(value_name = "NAME", value_parser = values::name)]
+        name: Name,
+        /// Show what would change and why, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Delete a network, its partitions and their connections
     #[command(after_help = DELETE_EXAMPLES)]
     Delete {
@@ -128,7 +138,16 @@ Examples:
 const LIST_EXAMPLES: &str = "\
 Examples:
   quorate network list
-  quorate network list --output json";
+  quorate network list --output json
+  quorate network list --watch";
+
+const SCALE_EXAMPLES: &str = "\
+The leader does this by itself, every scale_interval_ms. This command does it now: also in maintenance, and
+without waiting until a load has been low for long enough. Only processes whose bounds leave a choice are shown.
+
+Examples:
+  quorate network scale pipeline --dry-run
+  quorate network scale pipeline --reason 'the evening is over'";
 
 const DELETE_EXAMPLES: &str = "\
 Exit code 3 when there is no such network.
@@ -145,6 +164,9 @@ pub(crate) enum PartitionCommand {
         /// Only of this network
         #[arg(long, value_name = "NAME", value_parser = values::name)]
         network: Option<Name>,
+        /// Follow changes
+        #[command(flatten)]
+        follow: Follow,
     },
     /// Say why a partition is on its worker, and what speaks against the others
     #[command(after_help = EXPLAIN_PARTITION_EXAMPLES)]
@@ -166,7 +188,48 @@ pub(crate) enum PartitionCommand {
         #[arg(long, value_name = "NAME", value_parser = values::name)]
         to: Option<Name>,
     },
+    /// Divide the processes of a partition among several
+    #[command(after_help = SPLIT_EXAMPLES)]
+    Split {
+        /// The partition, such as net/0
+        #[arg(value_name = "ID", value_parser = values::partition)]
+        id: PartitionId,
+        /// Into how many
+        #[arg(long, value_name = "N", default_value_t = 2,
+            value_parser = clap::value_parser!(u32).range(2..))]
+        into: u32,
+        /// Show what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make one partition of several
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge {
+        /// The partitions of one network, such as net/0 net/1
+        #[arg(value_name = "ID", required = true, num_args = 2.., value_parser = values::partition)]
+        ids: Vec<PartitionId>,
+        /// Show what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
+
+const SPLIT_EXAMPLES: &str = "\
+The network's strategy divides the processes of this partition; constraints hold. The heaviest part keeps the
+number, the others get the next free ones, and need a worker. All other partitions stay exactly as they are.
+Owners follow: each stops and starts the processes that it is told.
+
+Examples:
+  quorate partition split pipeline/0 --dry-run
+  quorate partition split pipeline/0 --into 3 --reason 'grew too large'";
+
+const MERGE_EXAMPLES: &str = "\
+All processes go to the lowest number. Partitions are numbered without a gap, so the last ones take the numbers
+that become free: --dry-run shows which. What must be apart is not merged.
+
+Examples:
+  quorate partition merge pipeline/1 pipeline/3 --dry-run
+  quorate partition merge pipeline/2 pipeline/3 --output json";
 
 const EXPLAIN_PARTITION_EXAMPLES: &str = "\
 Loads are what partitions declare to need, over what workers give. Traffic counts bytes per second times
@@ -188,21 +251,5 @@ Examples:
 const PARTITION_EXAMPLES: &str = "\
 Examples:
   quorate partition list
-  quorate partition list --network pipeline --output json";
-
-/// What to do with connections.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConnectionCommand {
-    /// List connections between partitions
-    #[command(after_help = CONNECTION_EXAMPLES)]
-    List {
-        /// Only of this network
-        #[arg(long, value_name = "NAME", value_parser = values::name)]
-        network: Option<Name>,
-    },
-}
-
-const CONNECTION_EXAMPLES: &str = "\
-Examples:
-  quorate connection list
-  quorate connection list --network pipeline --output json";
+  quorate partition list --network pipeline --output json
+  quorate partition list --watch";

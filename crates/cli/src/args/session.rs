@@ -2,12 +2,14 @@
 
 use clap::Subcommand;
 
+use super::Follow;
+
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionCommand {
     /// List the sessions that are alive
     #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(Follow),
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -16,4 +18,5 @@ workers and ownerships that it holds.
 
 Examples:
   quorate session list
-  quorate session list --output json";
+  quorate session list --output json
+  quorate session list --watch";

@@ -3,14 +3,14 @@
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_core::Name;
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SettingsCommand {
     /// List all settings: their values, defaults and bounds
     #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(Follow),
     /// Show one setting
     #[command(after_help = GET_EXAMPLES)]
     Get {
@@ -60,7 +60,8 @@ Settings are kept in the log: every coordinator has the same ones.
 
 Examples:
   quorate settings list
-  quorate settings list --output json";
+  quorate settings list --output json
+  quorate settings list --watch";
 
 const GET_EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use quorate_client::Consistency;
-use quorate_core::{ClusterId, Kind, Name, PartitionId, Resources, RestoreEpoch, Revision};
+use quorate_core::{
+    ClusterId, ConnectionId, Epoch, Kind, Name, PartitionId, Resources, RestoreEpoch, Revision,
+    SessionId,
+};
 
 /// Reads `linearizable`, `local` or `at-least=REV`.
 pub(super) fn consistency(text: &str) -> Result<Consistency, String> {
@@ -75,6 +78,22 @@ pub(super) fn name(text: &str) -> Result<Name, String> {
 /// Reads a partition's id, such as `net/0`.
 pub(super) fn partition(text: &str) -> Result<PartitionId, String> {
     PartitionId::parse(text).ok_or_else(|| "expected NETWORK/NUMBER, such as net/0".to_owned())
+}
+
+/// Reads a connection's id, such as `net/0->net/1`.
+pub(super) fn connection(text: &str) -> Result<ConnectionId, String> {
+    let rule = || "expected FROM->TO, such as net/0->net/1 (in quotes)".to_owned();
+    ConnectionId::parse(text).ok_or_else(rule)
+}
+
+/// Reads a session's id, such as `0.7`.
+pub(super) fn session(text: &str) -> Result<SessionId, String> {
+    SessionId::parse(text).ok_or_else(|| "expected RESTORE.REVISION, such as 0.7".to_owned())
+}
+
+/// Reads an epoch, such as `0.7`.
+pub(super) fn epoch(text: &str) -> Result<Epoch, String> {
+    session(text).map(|SessionId { restore, revision }| Epoch { restore, revision })
 }
 
 /// Reads amounts of resources: `cpu=4,memory=8GiB`. Nothing: nothing of anything.

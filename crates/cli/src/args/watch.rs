@@ -42,6 +42,14 @@ pub(crate) struct Watch {
     pub(crate) count: Option<u64>,
 }
 
+/// Whether a list is followed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Follow {
+    /// Print the list, then each row that changes, until Ctrl-C: + new, ~ changed, - gone
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
 const EXAMPLES: &str = "\
 Follows until Ctrl-C, and moves on to another coordinator when one fails: no change is missed or
 seen twice. Every condition that is given must hold. JSON output has a line per revision, and

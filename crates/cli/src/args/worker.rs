@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use quorate_core::{Name, Resources};
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with workers.
 #[derive(Debug, Subcommand)]
@@ -14,7 +14,7 @@ pub(crate) enum WorkerCommand {
     Register(WorkerRegister),
     /// List the workers
     #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(Follow),
     /// Ask a worker to give its partitions away, and grant it no more
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain {
@@ -82,7 +82,8 @@ Examples:
 const LIST_EXAMPLES: &str = "\
 Examples:
   quorate worker list
-  quorate worker list --output json";
+  quorate worker list --output json
+  quorate worker list --watch";
 
 const DRAIN_EXAMPLES: &str = "\
 Returns when the worker is asked, not when it has given everything back: see `partition list`.

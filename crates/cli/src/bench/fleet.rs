@@ -97,7 +97,7 @@ impl Fleet {
 }
 
 /// The same endpoints, beginning with another one.
-fn rotated(mut config: ClientConfig, by: usize) -> ClientConfig {
+pub(super) fn rotated(mut config: ClientConfig, by: usize) -> ClientConfig {
     let count = config.endpoints.len();
     config.endpoints.rotate_left(by % count);
     config

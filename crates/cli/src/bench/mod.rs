@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! put, get, watch -> drive (clients, warm-up, clock) -> checks -> report
+//! failover        -> workers, networks, losses      -> checks -> report
 //! ```
 //!
 //! Owns the load and the checks. A measurement whose checks fail is a failed command, however fast
@@ -9,13 +10,14 @@
 
 mod check;
 mod drive;
+mod failover;
 mod fleet;
 mod get;
 mod payload;
 mod put;
 mod watch;
 
-pub(crate) use self::{get::get, put::put, watch::watch};
+pub(crate) use self::{failover::failover, get::get, put::put, watch::watch};
 use crate::output::bench::BenchReport;
 
 /// A finished measurement.

@@ -13,7 +13,7 @@ use quorate_client::{Page, Response, entries};
 use quorate_core::{Key, KeyRange, Record};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Context, txn};
+use super::{Context, follow, txn};
 use crate::{
     args::{KvCommand, KvDelete, KvGet, KvList, KvPut},
     failure::Failure,
@@ -92,6 +92,10 @@ async fn get(context: &Context, args: KvGet) -> Result<()> {
 }
 
 async fn list(context: &Context, args: KvList) -> Result<()> {
+    if args.follow.watch {
+        let KvList { prefix, keys_only, .. } = args;
+        return follow::follow(context, follow::Entries { prefix, keys_only }).await;
+    }
     let rows =
         if args.keys_only { keys(context, &args).await? } else { values(context, &args).await? };
     context.output.rows(&rows)

@@ -7,9 +7,11 @@ mod balance;
 mod bench;
 mod completions;
 mod config;
+mod connection;
 mod context;
 mod events;
 pub(crate) mod explain;
+mod follow;
 mod health;
 mod history;
 mod kv;
@@ -17,6 +19,9 @@ mod lock;
 mod member;
 mod network;
 mod plan;
+mod pool;
+mod reshape;
+mod scale;
 mod serve;
 mod session;
 mod settings;
@@ -64,8 +69,10 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Events(args) => events::run(context, args).await,
         Command::Network(command) => network::run(context, command).await,
         Command::Partition(command) => network::run_partition(context, command).await,
-        Command::Connection(command) => network::run_connection(context, command).await,
+        Command::Connection(command) => connection::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
+        Command::Pool(command) => pool::run(context, command).await,
+        Command::Allocation(command) => pool::run_allocation(context, command).await,
         Command::Balance(args) => balance::run(context, args).await,
         Command::Settings(command) => settings::run(context, command).await,
         Command::Maintenance { switch } => settings::maintenance(context, switch).await,

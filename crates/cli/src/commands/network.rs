@@ -1,4 +1,4 @@
-//! `network`, `partition` and `connection`.
+//! `network` and `partition`.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use quorate_core::{ApplyOutcome, Name, NetworkSpec, PartitionId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, plan};
+use super::{Context, follow, plan, reshape, scale};
 use crate::{
-    args::{ConnectionCommand, NetworkCommand, NetworkFile, PartitionCommand},
+    args::{Follow, NetworkCommand, NetworkFile, PartitionCommand},
     failure::{Exit, Failure},
     output::{
         Row, Table,
         cluster::NetworkRow,
-        records::{ConnectionRow, PartitionRow, ProcessRow, network_value},
+        records::{PartitionRow, ProcessRow, network_value},
     },
 };
 
@@ -30,7 +30,11 @@ pub(super) async fn run(context: &Context, command: NetworkCommand) -> Result<()
         NetworkCommand::Explain { name } => plan::explain_network(context, &name).await,
         NetworkCommand::Graph(args) => plan::graph(context, args).await,
         NetworkCommand::Get { name } => get(context, &name).await,
-        NetworkCommand::List => list(context).await,
+        NetworkCommand::List(Follow { watch: true }) => {
+            follow::follow(context, follow::Networks).await
+        }
+        NetworkCommand::List(_) => list(context).await,
+        NetworkCommand::Scale { name, dry_run } => scale::run(context, &name, dry_run).await,
         NetworkCommand::Delete { name } => delete(context, &name).await,
     }
 }
@@ -38,11 +42,20 @@ pub(super) async fn run(context: &Context, command: NetworkCommand) -> Result<()
 /// Runs a command on partitions.
 pub(super) async fn run_partition(context: &Context, command: PartitionCommand) -> Result<()> {
     let network = match command {
-        PartitionCommand::List { network } => network,
+        PartitionCommand::List { network, follow: Follow { watch: true } } => {
+            return follow::follow(context, follow::Partitions(network)).await;
+        }
+        PartitionCommand::List { network, .. } => network,
         PartitionCommand::Explain { id, not_on } => {
             return plan::explain_partition(context, &id, not_on.as_ref()).await;
         }
         PartitionCommand::Move { ids, to } => return move_partitions(context, ids, to).await,
+        PartitionCommand::Split { id, into, dry_run } => {
+            return reshape::split(context, &id, into, dry_run).await;
+        }
+        PartitionCommand::Merge { ids, dry_run } => {
+            return reshape::merge(context, ids, dry_run).await;
+        }
     };
     let call = context.client()?.list_partitions(network.as_ref());
     let found = call.await.map_err(|error| context.explain(&error))?.value;
@@ -64,15 +77,6 @@ async fn move_partitions(context: &Context, ids: Vec<PartitionId>, to: Option<Na
     let line =
         format!("partitions to go to {to}: {}, as of revision {}", row.changed, row.revision);
     context.output.one(&line, &row)
-}
-
-/// Runs a command on connections.
-pub(super) async fn run_connection(context: &Context, command: ConnectionCommand) -> Result<()> {
-    let ConnectionCommand::List { network } = command;
-    let call = context.client()?.list_connections(network.as_ref());
-    let found = call.await.map_err(|error| context.explain(&error))?.value;
-    let rows = found.iter().map(|(id, record)| ConnectionRow::new(id, &record.value));
-    context.output.rows(&rows.collect::<Vec<_>>())
 }
 
 /// What `apply` says: the network's row, what was done, and the revision.

@@ -7,9 +7,9 @@ use quorate_core::{
     setting::{SETTINGS, SettingDefinition, definition},
 };
 
-use super::Context;
+use super::{Context, follow};
 use crate::{
-    args::{SettingsCommand, Switch},
+    args::{Follow, SettingsCommand, Switch},
     failure::Failure,
     output::settings::SettingRow,
 };
@@ -17,7 +17,10 @@ use crate::{
 /// Runs a command on settings.
 pub(super) async fn run(context: &Context, command: SettingsCommand) -> Result<()> {
     match command {
-        SettingsCommand::List => list(context).await,
+        SettingsCommand::List(Follow { watch: true }) => {
+            follow::follow(context, follow::Settings).await
+        }
+        SettingsCommand::List(_) => list(context).await,
         SettingsCommand::Get { name } => get(context, &name).await,
         SettingsCommand::Set { name, value } => set(context, &name, &value).await,
         SettingsCommand::Reset { name } => reset(context, &name).await,

@@ -8,6 +8,7 @@ use quorate_core::{Key, Origin, Record, Revision, Versioned};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
+    pools::allocation_summary,
     records::{member_state, record_value},
     text::{self, BytesField},
 };
@@ -215,6 +216,10 @@ fn summary(record: &Versioned<Record>) -> String {
         Record::Session(session) => format!("{} ms {}", session.ttl_ms, session.label),
         Record::Load(load) => format!("{} ppm", load.load_ppm),
         Record::Member(member) => member_state(member.state).to_owned(),
+        Record::Pool(pool) => {
+            format!("{} resources, {} tenants", pool.capacity.len(), pool.tenants.len())
+        }
+        Record::Allocation(allocation) => allocation_summary(allocation),
         Record::Alert(alert) => format!("{}: {}", alert.severity, alert.message),
         Record::Window(_) | Record::Reply(_) => String::new(),
         Record::Setting(value) => value.to_string(),
@@ -229,6 +234,10 @@ fn summary(record: &Versioned<Record>) -> String {
             let ids: Vec<_> = partition.processes.iter().map(|p| p.id.as_str()).collect();
             text::shorten(&ids.join(" "))
         }
+        Record::ConnectionStatus(status) => match status.error.as_ref() {
+            "" => status.state.as_str().to_owned(),
+            error => text::shorten(&format!("{}: {error}", status.state.as_str())),
+        },
         Record::Connection(connection) => {
             let edges: Vec<_> =
                 connection.edges.iter().map(|e| format!("{}->{}", e.from, e.to)).collect();

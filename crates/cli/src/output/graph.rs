@@ -196,6 +196,7 @@ mod tests {
             processes: ids.into_iter().map(process).collect(),
             connections: edges.iter().map(edge).collect(),
             policy: PartitionPolicy::default(),
+            connection: Default::default(),
         }
     }
 

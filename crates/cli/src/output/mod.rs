@@ -7,11 +7,16 @@
 pub(crate) mod alerts;
 pub(crate) mod bench;
 pub(crate) mod cluster;
+pub(crate) mod connections;
 pub(crate) mod events;
+pub(crate) mod failover;
+pub(crate) mod followed;
 pub(crate) mod graph;
 pub(crate) mod notices;
 pub(crate) mod plan;
+pub(crate) mod pools;
 pub(crate) mod records;
+pub(crate) mod reshaping;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod snapshot;

@@ -1,4 +1,4 @@
-//! Rows that show records: keys, networks, partitions, connections.
+//! Rows that show records: keys, networks, partitions.
 //!
 //! The names of the JSON fields are an interface: fields are added, never renamed.
 
@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use bytes::Bytes;
 use quorate_core::{
-    AlertId, Connection, ConnectionId, ConnectionState, MemberState, Network, Partition,
-    PartitionId, PartitionState, Process, ProcessEdge, Record, Resources, Versioned,
+    AlertId, AllocationId, ConnectionId, MemberState, Network, Partition, PartitionId,
+    PartitionState, Process, ProcessEdge, Record, Resources, Versioned,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ use super::{
     Column::{self, Left, Right},
     Row,
     alerts::AlertRow,
+    connections::{ConnectionRow, StatusRow, policy},
+    pools::{AllocationRow, pool_value},
     text,
     workers::worker_state,
 };
@@ -154,65 +156,17 @@ impl Row for PartitionRow {
     }
 }
 
-/// A connection between two partitions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct ConnectionRow {
-    id: String,
-    network: String,
-    from: String,
-    to: String,
-    edges: usize,
-    state: &'static str,
-    process_edges: Vec<EdgeRow>,
-}
-
 /// An edge between two processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct EdgeRow {
-    from: String,
-    to: String,
-    rate: u64,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) rate: u64,
 }
 
 impl EdgeRow {
-    fn new(edge: &ProcessEdge) -> Self {
+    pub(super) fn new(edge: &ProcessEdge) -> Self {
         Self { from: edge.from.to_string(), to: edge.to.to_string(), rate: edge.rate }
-    }
-}
-
-impl ConnectionRow {
-    /// The row of a connection.
-    pub(crate) fn new(id: &ConnectionId, connection: &Connection) -> Self {
-        let end = |index| PartitionId { network: id.network.clone(), index }.to_string();
-        Self {
-            id: id.to_string(),
-            network: id.network.to_string(),
-            from: end(id.from),
-            to: end(id.to),
-            edges: connection.edges.len(),
-            state: match connection.state {
-                ConnectionState::Pending => "pending",
-            },
-            process_edges: connection.edges.iter().map(EdgeRow::new).collect(),
-        }
-    }
-}
-
-impl Row for ConnectionRow {
-    const COLUMNS: &'static [Column] =
-        &[Left("ID"), Left("STATE"), Right("EDGES"), Right("BYTES/S"), Left("FIRST")];
-
-    fn cells(&self) -> Vec<String> {
-        let edges = self.process_edges.iter().map(|edge| format!("{}->{}", edge.from, edge.to));
-        let rate: u64 =
-            self.process_edges.iter().fold(0, |sum, edge| sum.saturating_add(edge.rate));
-        vec![
-            self.id.clone(),
-            self.state.to_owned(),
-            self.edges.to_string(),
-            rate.to_string(),
-            text::shorten(&edges.collect::<Vec<_>>().join(" ")),
-        ]
     }
 }
 
@@ -297,6 +251,12 @@ pub(crate) fn record_value(key: &[u8], record: &Record) -> Value {
             .map_or(Value::Null, |id| json!(PartitionRow::new(&id, partition))),
         Record::Connection(connection) => ConnectionId::parse(id)
             .map_or(Value::Null, |id| json!(ConnectionRow::new(&id, connection))),
+        Record::ConnectionStatus(status) => {
+            ConnectionId::parse(id).map_or(Value::Null, |id| json!(StatusRow::with_id(&id, status)))
+        }
+        Record::Pool(pool) => pool_value(id, pool),
+        Record::Allocation(allocation) => AllocationId::parse(id)
+            .map_or(Value::Null, |id| json!(AllocationRow::new(&id, allocation))),
         Record::Worker(worker) => json!({
             "name": id,
             "address": worker.address,
@@ -318,6 +278,7 @@ pub(crate) fn network_value(network: &Network) -> Value {
         "shares": spec.policy.shares,
         "processes": spec.processes.iter().map(ProcessRow::new).collect::<Vec<_>>(),
         "connections": spec.connections.iter().map(EdgeRow::new).collect::<Vec<_>>(),
+        "connection": policy(&spec.connection),
     })
 }
 
@@ -427,19 +388,5 @@ mod tests {
         );
         let value = record_value(b"net/0", &Record::Partition(Arc::new(partition)));
         assert_eq!(value["id"], "net/0");
-    }
-
-    #[test]
-    fn a_connection_has_exactly_the_fields_of_the_interface() {
-        let connection = Connection {
-            edges: vec![ProcessEdge { from: name("p1"), to: name("p2"), rate: 10 }],
-            state: ConnectionState::Pending,
-        };
-        let row = ConnectionRow::new(&ConnectionId::parse("net/0->net/1").unwrap(), &connection);
-        assert_eq!(
-            json(&row),
-            r#"{"id":"net/0->net/1","network":"net","from":"net/0","to":"net/1","edges":1,"state":"pending","process_edges":[{"from":"p1","to":"p2","rate":10}]}"#
-        );
-        assert_eq!(row.cells(), ["net/0->net/1", "pending", "1", "10", "p1->p2"]);
     }
 }

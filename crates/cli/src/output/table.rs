@@ -53,7 +53,7 @@ impl Table {
 }
 
 impl Column {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Left(name) | Self::Right(name) => name,
         }

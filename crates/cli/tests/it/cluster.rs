@@ -49,6 +49,21 @@ fn members(cluster: &Cluster) {
     cluster.run(&["member", "transfer", "9"]).fails(3, &["9", "NOT_FOUND"]);
 }
 
+fn failover(cluster: &Cluster) {
+    let some = ["bench", "failover", "--workers", "5", "--partitions", "30", "--ttl", "1s"];
+    let line = cluster.json(&[&some[..], &["--kill", "2"]].concat()).pop().unwrap();
+    for (field, value) in [("op", "failover".into()), ("errors", Value::from(0))] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    let replaced = line["replaced"].as_u64().unwrap();
+    assert!((2..=30).contains(&replaced), "{line}");
+    assert!(line["first_expiry_ms"].as_u64().unwrap() >= 900, "{line}");
+    for list in ["worker", "network"] {
+        assert_eq!(cluster.json(&[list, "list"]), [] as [Value; 0], "a measurement cleans up");
+    }
+    cluster.run(&[&some[..], &["--kill", "5"]].concat()).fails(2, &["--kill 5", "one must stay"]);
+}
+
 fn measurements(cluster: &Cluster) {
     let load = ["--clients", "4", "--total", "40", "--warmup", "4", "--keys", "8"];
     const FIELDS: [&str; 7] =
@@ -69,6 +84,8 @@ fn measurements(cluster: &Cluster) {
     let table = cluster.run(&watch);
     assert!(table.text(0).contains("deliveries "), "{table:?}");
     assert_eq!(cluster.json(&["kv", "list"]), [] as [Value; 0], "a measurement cleans up");
+
+    failover(cluster);
 
     let oversized = ["bench", "put", "--clients", "1", "--total", "2", "--warmup", "0"];
     cluster

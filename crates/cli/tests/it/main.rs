@@ -13,6 +13,7 @@ mod member;
 mod network;
 mod offline;
 mod plan;
+mod pool;
 mod serve;
 mod session;
 mod settings;

@@ -129,3 +129,64 @@ fn workers_take_give_back_leave_and_are_missed() {
         partitions.iter().all(|partition| partition["owner"].is_null()).then_some(())
     });
 }
+
+/// How a connection is doing, as it is shown and as it is watched.
+#[test]
+fn a_connection_is_reported_listed_shown_and_retried() {
+    let cluster = Cluster::start();
+    let file = cluster.dir().join("net.toml");
+    std::fs::write(&file, format!("[connection]\nbackoff_ms = 3_600_000\n\n{NETWORK}")).unwrap();
+    cluster.json(&["network", "apply", file.to_str().unwrap(), "--partitions", "2"]);
+    let listed = cluster.json(&["connection", "list", "--state", "pending,failed"]);
+    assert_eq!(listed.len(), 1);
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&listed[0]["state"], &listed[0]["attempts"]), (&"pending".into(), &0.into()));
+    assert_eq!(listed[0]["policy"]["backoff_ms"], 3_600_000);
+    cluster.run(&["connection", "retry", &id]).fails(1, &["PRECONDITION_FAILED", "no owner"]);
+    let nobody = ["connection", "report", &id, "--up", "--session", "0.1"];
+    cluster.run(&nobody).fails(1, &["is pending"]);
+
+    let worker = register(&cluster, "w1");
+    let epoch = says(&worker, "assigned", "net/0")["epoch"].as_str().unwrap().to_owned();
+    let sessions = cluster.json(&["worker", "list"]);
+    let session = sessions[0]["session"].as_str().unwrap();
+    let shown = |state: &str| {
+        let shown = cluster.json(&["connection", "show", &id]).remove(0);
+        assert_eq!(
+            (&shown["state"], &shown["from_epoch"]),
+            (&state.into(), &epoch.as_str().into())
+        );
+        shown
+    };
+    shown("connecting");
+    let report = |seen: &[&str]| {
+        let args = [&["connection", "report", &id, "--session", session][..], seen].concat();
+        cluster.json(&args).remove(0)
+    };
+    assert_eq!(report(&["--up"])["changed"], 1);
+    assert_eq!(report(&["--up"])["changed"], 0);
+    let old = report(&["--broken", "old", "--from-epoch", "0.1", "--to-epoch", &epoch]);
+    assert_eq!((&old["changed"], &old["stale"]), (&0.into(), &1.into()));
+    shown("up");
+    assert_eq!(report(&["--broken", "reset by peer"])["changed"], 1);
+    assert_eq!(shown("broken")["error"], "reset by peer");
+    let broken = cluster.json(&["connection", "list", "--partition", "net/1", "--state", "broken"]);
+    assert_eq!(broken.len(), 1);
+    let ran = cluster.run(&["connection", "show", &id]);
+    let text = ran.text(0);
+    assert!(text.contains("last error: reset by peer") && text.contains("backoff_ms: 3600000"));
+    assert_eq!(cluster.json(&["connection", "retry", &id])[0]["changed"], true);
+    shown("connecting");
+    let missing = ["connection", "show", "net/8->net/9"];
+    cluster.run(&missing).fails(3, &["NOT_FOUND"]);
+    cluster.run(&["connection", "show", "net/8"]).fails(2, &["net/0->net/1"]);
+    let both = ["connection", "report", &id, "--up", "--broken", "x", "--session", session];
+    cluster.run(&both).fails(2, &["--broken"]);
+    let watch = ["watch", "--from", "1", "--kind", "connection_status", "--count", "4"];
+    let seen = cluster.json(&watch);
+    let changes = seen.iter().filter(|line| line["type"] == "changes");
+    let states = changes.flat_map(|line| line["changes"].as_array().unwrap());
+    let states: Vec<_> = states.map(|it| it["value"]["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["connecting", "up", "broken", "connecting"]);
+    drop(worker);
+}

@@ -56,7 +56,7 @@ impl Processes {
         let processes = self.by_id.into_values().map(|(process, _)| process).collect();
         let edge = |((from, to), rate)| ProcessEdge { from, to, rate };
         let connections = connections.into_iter().map(edge).collect();
-        Ok(NetworkSpec { processes, connections, policy })
+        Ok(NetworkSpec { processes, connections, policy, connection: Default::default() })
     }
 
     /// What all processes need together must be countable.

@@ -6,6 +6,16 @@
 //! strategy = "multilevel"       # absent: the coordinator's choice
 //! shares = [4, 2, 1, 1]         # one per partition, each at least 1; absent: all alike
 //!
+//! [connection]                  # optional, and so are all of its keys: the settings say what is absent
+//! attempts_max = 5              # retries in a row; then it has failed
+//! backoff_ms = 200              # the first back-off,
+//! backoff_factor_percent = 150  # what each is of the one before,
+//! backoff_ms_max = 5_000        # and the longest
+//! connect_timeout_ms = 3_000    # it must be up so soon
+//! request_timeout_ms = 10_000   # what is sent must be answered so soon
+//! messages_in_flight_max = 256  # under way, not acknowledged yet
+//! bytes_in_flight_max = 1_048_576
+//!
 //! [[processes]]                 # at least one
 //! id = "parse"                  # unique, a name
 //! component = "json-parser"     # what runs: 1 to 256 bytes
@@ -26,7 +36,7 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources,
+    ConnectionPolicy, Name, NetworkSpec, Parallelism, PartitionPolicy, Process, Resources,
     label::{LABEL_BYTES_MAX, LABELS_MAX},
     network::{COMPONENT_BYTES_MAX, PARALLELISM_MAX, RESOURCES_MAX},
 };
@@ -38,7 +48,7 @@ use super::{
 
 /// The network that a document describes.
 pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
-    root.only(&["policy", "processes", "connections"])?;
+    root.only(&["policy", "connection", "processes", "connections"])?;
     let list = root.required("processes")?;
     let mut processes = Processes::default();
     for field in list.items()? {
@@ -52,7 +62,32 @@ pub(super) fn network(root: &Field<'_, '_>) -> Result<NetworkSpec, Invalid> {
         Some(list) => connections(&list, &processes)?,
         None => BTreeMap::new(),
     };
-    processes.into_spec(connections, policy, &list)
+    let connection = match root.optional("connection")? {
+        Some(field) => connection(&field)?,
+        None => ConnectionPolicy::default(),
+    };
+    let spec = processes.into_spec(connections, policy, &list)?;
+    Ok(NetworkSpec { connection, ..spec })
+}
+
+fn connection(field: &Field<'_, '_>) -> Result<ConnectionPolicy, Invalid> {
+    let mut policy = ConnectionPolicy::default();
+    field.only(&policy.fields().map(|(name, _)| name))?;
+    for (name, _) in policy.fields() {
+        if let Some(field) = field.optional(name)? {
+            let (min, max) = ConnectionPolicy::bounds(name);
+            let value = field.integer(min, max)?;
+            policy.field_mut(name).into_iter().for_each(|it| *it = value);
+        }
+    }
+    if let Some(longest) = field.optional("backoff_ms_max")?
+        && policy.backoff_ms_max < policy.backoff_ms
+    {
+        let (first, given) = (policy.backoff_ms, policy.backoff_ms_max);
+        let rule = format!("must be at least backoff_ms, which is {first}, is {given}");
+        return Err(longest.invalid(rule));
+    }
+    Ok(policy)
 }
 
 fn policy(field: &Field<'_, '_>, processes: usize) -> Result<PartitionPolicy, Invalid> {

@@ -4,7 +4,9 @@
 
 use std::fmt::{self, Write as _};
 
-use quorate_core::{NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge};
+use quorate_core::{
+    ConnectionPolicy, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge,
+};
 
 /// Writes a network in Quorate's own format.
 #[must_use]
@@ -17,6 +19,7 @@ pub fn to_toml(spec: &NetworkSpec) -> String {
 
 fn write_network(out: &mut String, spec: &NetworkSpec) -> fmt::Result {
     write_policy(out, &spec.policy)?;
+    write_connection(out, &spec.connection)?;
     for process in &spec.processes {
         write_process(out, process)?;
     }
@@ -51,6 +54,17 @@ fn write_policy(out: &mut String, policy: &PartitionPolicy) -> fmt::Result {
     }
     if !policy.shares.is_empty() {
         writeln!(out, "shares = {:?}", policy.shares)?;
+    }
+    Ok(())
+}
+
+fn write_connection(out: &mut String, policy: &ConnectionPolicy) -> fmt::Result {
+    if policy.is_open() {
+        return Ok(());
+    }
+    begin(out, "[connection]");
+    for (name, value) in policy.fields().into_iter().filter(|(_, value)| *value > 0) {
+        writeln!(out, "{name} = {value}")?;
     }
     Ok(())
 }

@@ -178,6 +178,16 @@ impl Session {
         close(client, lease.id()).await
     }
 
+    /// Stops keeping it alive, as if its holder had died: nobody tells the cluster, which ends it
+    /// after its time to live, and with it everything that is bound to it. For its holder it has
+    /// ended at once. For tests of what happens then; whoever is done with it calls
+    /// [`Session::close`].
+    pub fn abandon(&self) {
+        let Held { client, lease, .. } = &*self.0;
+        lease.end(Lost::Closed);
+        client.keeper().forget(lease.id());
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.0.client
     }

@@ -107,6 +107,7 @@ fn line() -> NetworkSpec {
         processes: ["a", "b", "c", "d"].map(process).into(),
         connections: [("a", "b"), ("b", "c"), ("c", "d")].map(edge).into(),
         policy: PartitionPolicy { partitions: 2, ..PartitionPolicy::default() },
+        connection: Default::default(),
     }
 }
 

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use quorate_client::network_file::to_toml;
 use quorate_core::{
-    Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge, Resources,
+    ConnectionPolicy, Name, NetworkSpec, Parallelism, PartitionPolicy, Process, ProcessEdge,
+    Resources,
 };
 
 use crate::toml;
@@ -38,15 +39,31 @@ fn processes() -> impl Strategy<Value = Process> {
     )
 }
 
+/// What is given is within its bounds, and the longest back-off no shorter than the first.
+fn connections() -> impl Strategy<Value = ConnectionPolicy> {
+    prop::collection::vec(prop::option::of(any::<u64>()), 8).prop_map(|values| {
+        let mut policy = ConnectionPolicy::default();
+        for ((name, _), value) in policy.fields().into_iter().zip(values) {
+            let (min, max) = ConnectionPolicy::bounds(name);
+            *policy.field_mut(name).unwrap() =
+                value.map_or(0, |value| min + value % (max - min + 1));
+        }
+        if policy.backoff_ms_max > 0 {
+            policy.backoff_ms_max = policy.backoff_ms_max.max(policy.backoff_ms);
+        }
+        policy
+    })
+}
+
 fn specs() -> impl Strategy<Value = NetworkSpec> {
     let edges = prop::collection::vec(
         (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..1_u64 << 60),
         0..12,
     );
     let shares = prop::option::of(prop::collection::vec(1..=u32::MAX, 8));
-    let policy = (any::<u32>(), prop::option::of(names()), shares);
+    let policy = (any::<u32>(), prop::option::of(names()), shares, connections());
     (prop::collection::vec(processes(), 1..8), edges, policy).prop_map(
-        |(mut processes, edges, (partitions, strategy, shares))| {
+        |(mut processes, edges, (partitions, strategy, shares, connection))| {
             processes.sort_by(|a, b| a.id.cmp(&b.id));
             processes.dedup_by(|a, b| a.id == b.id);
             let id = |index: prop::sample::Index| index.get(&processes).id.clone();
@@ -68,7 +85,7 @@ fn specs() -> impl Strategy<Value = NetworkSpec> {
                 shares.truncate(if asked == 0 { processes.len() } else { asked });
                 policy.shares = shares;
             }
-            NetworkSpec { processes, connections, policy }
+            NetworkSpec { processes, connections, policy, connection }
         },
     )
 }

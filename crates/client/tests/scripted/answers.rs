@@ -67,8 +67,12 @@ async fn networks_and_partitions_are_typed() {
     ])
     .await;
     let client = client(&[one.endpoint()]);
-    let spec =
-        NetworkSpec { processes: vec![], connections: vec![], policy: PartitionPolicy::default() };
+    let spec = NetworkSpec {
+        processes: vec![],
+        connections: vec![],
+        policy: PartitionPolicy::default(),
+        connection: Default::default(),
+    };
     let applied = client.apply_network(&name("net"), spec).await.unwrap().value;
     assert_eq!((applied.outcome, applied.network.partitions), (ApplyOutcome::Created, 2));
     assert_eq!(applied.network.name, name("net"));

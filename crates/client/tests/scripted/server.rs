@@ -1,5 +1,7 @@
 //! A coordinator that does what a script says, and remembers what it was asked.
 
+mod partitions;
+
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future, stream};
@@ -397,70 +399,21 @@ impl network::NetworkService for Script {
         let header = Some(self.answer(Asked::Other, &request).await?);
         Ok(Response::new(v1::PlanNetworkResponse { header, ..Default::default() }))
     }
-}
 
-#[async_trait]
-impl partition::PartitionService for Script {
-    async fn list(
+    async fn scale(
         &self,
-        request: Request<v1::ListPartitionsRequest>,
-    ) -> Result<Response<v1::ListPartitionsResponse>, Status> {
+        request: Request<v1::ScaleNetworkRequest>,
+    ) -> Result<Response<v1::ScaleNetworkResponse>, Status> {
         let header = Some(self.answer(Asked::Other, &request).await?);
-        let partition = v1::Partition {
-            network: "net".into(),
-            index: 1,
-            state: v1::PartitionState::Unassigned.into(),
-            ..v1::Partition::default()
-        };
-        let record = v1::Record {
-            key: Some(v1::Key { kind: v1::Kind::Partition.into(), key: "net/1".into() }),
-            created: 3,
-            modified: 4,
-            version: 2,
-            value: Some(v1::record::Value::Partition(partition)),
-            ..v1::Record::default()
-        };
-        Ok(Response::new(v1::ListPartitionsResponse { header, partitions: vec![record] }))
+        Ok(Response::new(v1::ScaleNetworkResponse { header, ..Default::default() }))
     }
 
-    async fn r#move(
+    async fn plan_scale(
         &self,
-        request: Request<v1::MovePartitionsRequest>,
-    ) -> Result<Response<v1::MovePartitionsResponse>, Status> {
+        request: Request<v1::PlanScaleRequest>,
+    ) -> Result<Response<v1::PlanScaleResponse>, Status> {
         let header = Some(self.answer(Asked::Other, &request).await?);
-        Ok(Response::new(v1::MovePartitionsResponse { header, changed: 1 }))
-    }
-
-    async fn release(
-        &self,
-        request: Request<v1::ReleasePartitionRequest>,
-    ) -> Result<Response<v1::ReleasePartitionResponse>, Status> {
-        let header = Some(self.answer(Asked::Other, &request).await?);
-        Ok(Response::new(v1::ReleasePartitionResponse { header }))
-    }
-
-    async fn explain(
-        &self,
-        request: Request<v1::ExplainPartitionRequest>,
-    ) -> Result<Response<v1::ExplainPartitionResponse>, Status> {
-        let header = Some(self.answer(Asked::Other, &request).await?);
-        Ok(Response::new(v1::ExplainPartitionResponse { header, ..Default::default() }))
-    }
-
-    async fn plan_balance(
-        &self,
-        request: Request<v1::PlanBalanceRequest>,
-    ) -> Result<Response<v1::PlanBalanceResponse>, Status> {
-        let header = Some(self.answer(Asked::Other, &request).await?);
-        Ok(Response::new(v1::PlanBalanceResponse { header, plan: Some(empty_plan()) }))
-    }
-
-    async fn balance(
-        &self,
-        request: Request<v1::BalanceRequest>,
-    ) -> Result<Response<v1::BalanceResponse>, Status> {
-        let header = Some(self.answer(Asked::Other, &request).await?);
-        Ok(Response::new(v1::BalanceResponse { header, plan: Some(empty_plan()), changed: 0 }))
+        Ok(Response::new(v1::PlanScaleResponse { header, ..Default::default() }))
     }
 }
 
@@ -575,9 +528,4 @@ impl session::SessionService for Script {
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         Ok(Response::new(v1::ListSessionsResponse { header: Some(header(1)), sessions: vec![] }))
     }
-}
-
-fn empty_plan() -> v1::Plan {
-    let standing = || Some(v1::Standing::default());
-    v1::Plan { before: standing(), after: standing(), ..v1::Plan::default() }
 }

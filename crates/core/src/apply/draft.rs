@@ -125,6 +125,11 @@ impl<'a> Draft<'a> {
         found
     }
 
+    /// The changes so far, also of keys that were absent and are absent again.
+    pub(super) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
     /// The changes, in the order in which their keys were first written. A key that was absent and
     /// is absent again did not change.
     pub(super) fn into_changes(mut self) -> Vec<Change> {

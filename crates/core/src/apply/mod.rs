@@ -11,12 +11,16 @@
 //! no record takes no revision. Knows nothing of who sent the command.
 
 mod alert;
+mod allocation;
 mod apart;
+mod connection;
 mod draft;
 mod exactly_once;
 mod member;
 mod network;
 mod ownership;
+mod pool;
+mod scale;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -150,8 +154,22 @@ fn evaluate(
         Command::MovePartitions { moves, basis } => ownership::move_away(&mut draft, moves, basis)?,
         Command::AddMember { id, peer, client } => member::add(&mut draft, *id, peer, client)?,
         Command::RetireMember { id } => member::retire(&mut draft, *id),
+        Command::ReportConnections { session, reports } => {
+            connection::report(&mut draft, *session, reports)?
+        }
+        Command::ManageConnections { steps } => connection::manage(&mut draft, steps),
+        Command::RetryConnection { id } => connection::retry(&mut draft, id)?,
+        Command::PutPool { name, pool } => pool::put(&mut draft, name, pool)?,
+        Command::DeletePool { name } => pool::delete(&mut draft, name)?,
+        Command::RequestAllocation(command) => allocation::request(&mut draft, command)?,
+        Command::GrantAllocations { ids } => allocation::grant(&mut draft, ids),
+        Command::ReleaseAllocation { id, epoch } => allocation::release(&mut draft, id, *epoch)?,
+        Command::RevokeAllocations { revocations } => allocation::revoke(&mut draft, revocations),
+        Command::EndAllocations { ends } => allocation::end(&mut draft, ends),
+        Command::ScaleProcesses(command) => scale::scale(&mut draft, command)?,
         Command::SetAlerts { raise, clear } => alert::set(&mut draft, raise, clear)?,
     };
+    connection::follow(&mut draft);
     let changes = draft.into_changes();
     if !gives_up(command) {
         within_limits(&changes, state.settings())?;
@@ -165,7 +183,11 @@ fn evaluate(
 fn gives_up(command: &Command) -> bool {
     matches!(
         command,
-        Command::CloseSession { .. } | Command::ExpireSession { .. } | Command::LeaveWorker { .. }
+        Command::CloseSession { .. }
+            | Command::ExpireSession { .. }
+            | Command::LeaveWorker { .. }
+            | Command::ReleasePartition { .. }
+            | Command::ReleaseAllocation { .. }
     )
 }
 

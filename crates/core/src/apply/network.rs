@@ -1,25 +1,30 @@
 //! Networks: from a description and a plan to partitions and connections.
 //!
 //! Invariants: everything of a network changes at one revision; records whose value stays the same
-//! are not written; a kept partition keeps its owner, epoch and state; one that goes while somebody
-//! owns it stays as deleted until the ownership ends.
+//! are not written; a kept partition keeps its owner, epoch and state; a kept process runs as often as
+//! before, within its bounds; a partition that goes while somebody owns it stays as deleted until the
+//! ownership ends.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{draft::Draft, ownership};
 use crate::{
     command::ApplyNetwork,
+    connection::Connection,
     constraint,
     id::{Generation, Revision},
     key::{ConnectionId, Key, KeyRange, Kind, PartitionId},
     name::Name,
     network::demand,
     record::{
-        Connection, ConnectionState, Network, NetworkSpec, Partition, PartitionState,
-        PlacedProcess, Process, ProcessEdge, Record,
+        Network, NetworkSpec, Parallelism, Partition, PartitionState, PlacedProcess, Process,
+        ProcessEdge, Record,
     },
     rejection::{Reason, Rejection},
     reply::{ApplyOutcome, Reply},
+    resources::Resources,
+    setting::Settings,
+    size,
 };
 
 pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Reply, Rejection> {
@@ -44,8 +49,14 @@ pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Rep
         _ => (ApplyOutcome::Created, Generation(1)),
     };
     let partitions = partitions(draft, name, &spec, assignment);
-    let connections = connections(draft, name, &spec, assignment);
-    draft.put(&key, Record::Network(Arc::new(Network { spec, generation })));
+    let connections = connections(draft.settings(), name, &spec, assignment);
+    let network = Record::Network(Arc::new(Network { spec, generation }));
+    can_go(
+        draft.settings(),
+        name,
+        [&partitions, &connections, &[(key.clone(), network.clone())].into()],
+    )?;
+    draft.put(&key, network);
     replace(draft, &belonging(name, Kind::Partition), partitions);
     replace(draft, &belonging(name, Kind::Connection), connections);
     Ok(Reply::ApplyNetwork { outcome, generation })
@@ -123,6 +134,7 @@ fn partitions(
     assignment: &[u32],
 ) -> BTreeMap<Key, Record> {
     let total = demand(&spec.processes);
+    let runs = parallelism(draft, network);
     let mut members: BTreeMap<u32, Vec<&Process>> = BTreeMap::new();
     for (process, partition) in spec.processes.iter().zip(assignment) {
         members.entry(*partition).or_default().push(process);
@@ -140,11 +152,17 @@ fn partitions(
             }
             _ => (None, None, PartitionState::Unassigned, None),
         };
-        let demand = demand(members.iter().copied());
+        let placed = |p: &&Process| {
+            let Parallelism { min, max } = p.parallelism;
+            let parallelism = runs.get(&p.id).map_or(min, |now| (*now).clamp(min, max));
+            PlacedProcess { id: p.id.clone(), parallelism }
+        };
+        let processes: Vec<PlacedProcess> = members.iter().map(placed).collect();
+        let mut demand = Resources::default();
+        for (process, placed) in members.iter().zip(&processes) {
+            demand.add(&process.needs, placed.parallelism);
+        }
         let load_ppm = demand.dominant_share_ppm(&total);
-        let placed =
-            |p: &&Process| PlacedProcess { id: p.id.clone(), parallelism: p.parallelism.min };
-        let processes = members.iter().map(placed).collect();
         let requires = members.iter().flat_map(|process| process.requires.clone()).collect();
         let apart = members.iter().filter_map(|process| process.anti_affinity.clone()).collect();
         let partition =
@@ -154,9 +172,48 @@ fn partitions(
     members.into_iter().map(record).collect()
 }
 
-/// The connections between partitions: the edges that cross, by key.
+/// How many instances of each process of a network run now.
+fn parallelism(draft: &Draft<'_>, network: &Name) -> BTreeMap<Name, u32> {
+    let range = belonging(network, Kind::Partition);
+    let partitions = draft.range(&range);
+    let live = partitions.filter_map(|(_, record)| match &record.value {
+        Record::Partition(partition) if is_live(&record.value) => Some(partition.clone()),
+        _ => None,
+    });
+    live.flat_map(|partition| partition.processes.clone())
+        .map(|it| (it.id, it.parallelism))
+        .collect()
+}
+
+/// The network must be able to go again at one revision, with the status of all its connections.
+fn can_go(
+    settings: &Settings,
+    name: &Name,
+    records: [&BTreeMap<Key, Record>; 3],
+) -> Result<(), Rejection> {
+    let all = records.into_iter().flatten();
+    let (mut count, mut bytes) = (0, 0);
+    for (key, record) in all {
+        count += 1;
+        bytes += size::removal(key, record);
+        if key.kind == Kind::Connection {
+            count += 1;
+            bytes += size::ending_of_connection(name);
+        }
+    }
+    let limits = [
+        (count, "command_changes_max", settings.command_changes_max),
+        (bytes, "command_bytes_max", settings.command_bytes_max),
+    ];
+    match limits.into_iter().find(|(count, _, max)| count > max) {
+        Some((count, limit, max)) => Err(Rejection::limit("changes", limit, count, max)),
+        None => Ok(()),
+    }
+}
+
+/// The connections between partitions: the edges that cross, by key, with the rules in force now.
 fn connections(
-    draft: &Draft<'_>,
+    settings: &Settings,
     network: &Name,
     spec: &NetworkSpec,
     assignment: &[u32],
@@ -172,13 +229,10 @@ fn connections(
             crossing.entry((from, to)).or_default().push(edge.clone());
         }
     }
+    let policy = spec.connection_policy(settings);
     let record = |((from, to), edges)| {
         let key = Key::connection(&ConnectionId { network: network.clone(), from, to });
-        let state = match draft.get(&key).map(|record| &record.value) {
-            Some(Record::Connection(kept)) => kept.state,
-            _ => ConnectionState::Pending,
-        };
-        (key, Record::Connection(Arc::new(Connection { edges, state })))
+        (key, Record::Connection(Arc::new(Connection { edges, policy })))
     };
     crossing.into_iter().map(record).collect()
 }

@@ -9,9 +9,11 @@
 //! assigned, releasing -- its network has it no more --> deleted -- released, session ends --> gone
 //! ```
 //!
-//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no other
-//! partition of its groups and holds the session named, of a partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
-//! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an ownership.
+//! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no
+//! other partition of its groups, gives what all its partitions need, and holds the session named, of a
+//! partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an
+//! ownership.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +23,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    allocation,
     apart::Apart,
     draft::Draft,
     worker::{unknown, worker},
@@ -37,6 +40,7 @@ use crate::{
     reply::Reply,
     setting::Settings,
     size,
+    sums::Sums,
 };
 
 /// Grants partitions. What does not fit the state any more is left out.
@@ -45,6 +49,7 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
     let mut granted: BTreeMap<&Name, (u64, SessionId)> = BTreeMap::new();
     // What was asked back counts where it is until it is released.
     let mut apart = Apart::new(|it| it.owner.as_ref().map(|owner| &owner.worker));
+    let mut needed: BTreeMap<&Name, Sums> = BTreeMap::new();
     for Grant { partition: id, owner } in grants {
         let key = Key::partition(id);
         let Some(partition) = partition(draft, &key) else { continue };
@@ -52,6 +57,7 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
             worker.state == WorkerState::Active
                 && worker.session == Some(owner.session)
                 && lacks(&worker, &partition).is_none()
+                && has_capacity(draft, &mut needed, &owner.worker, &worker, &partition)
         });
         if !takes
             || partition.state != PartitionState::Unassigned
@@ -67,6 +73,7 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
             ..(*partition).clone()
         };
         apart.changed(id, &partition, &granted_to);
+        needed.entry(&owner.worker).or_default().add(&partition.demand);
         put(draft, &key, granted_to);
         granted.entry(&owner.worker).or_insert((0, owner.session)).0 += 1;
     }
@@ -77,6 +84,20 @@ pub(super) fn assign(draft: &mut Draft<'_>, grants: &[Grant]) -> Result<Reply, R
         changed += u32::try_from(added).unwrap_or(u32::MAX);
     }
     Ok(Reply::Changed { changed })
+}
+
+/// Whether a worker gives what it owns and one more partition need together. Of what it does not
+/// declare it gives without limit.
+fn has_capacity<'a>(
+    draft: &Draft<'_>,
+    needed: &mut BTreeMap<&'a Name, Sums>,
+    name: &'a Name,
+    worker: &Worker,
+    partition: &Partition,
+) -> bool {
+    let before = || draft.state().worker_use(name).cloned().unwrap_or_default();
+    let gives = |resource: &Name| Some(worker.capacity.get(resource)).filter(|gives| *gives > 0);
+    needed.entry(name).or_insert_with(before).exceeded(&partition.demand, gives).is_none()
 }
 
 fn has_room(field: &str, count: u64, settings: &Settings) -> Result<(), Rejection> {
@@ -171,7 +192,7 @@ pub(super) fn move_away(
 }
 
 /// Nothing that was planned on may have changed. Nothing was drafted yet.
-fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
+pub(super) fn not_stale(draft: &Draft<'_>, basis: &Basis) -> Result<(), Rejection> {
     let Some(key) = basis.changed(draft.state()) else { return Ok(()) };
     let message = format!("{key} has changed since this was planned");
     Err(Rejection { field: "basis".into(), ..Rejection::new(Reason::StalePlan, message) })
@@ -235,6 +256,8 @@ fn fit(draft: &Draft<'_>, targets: &BTreeSet<&Name>) -> Result<(), Rejection> {
         if let Some((target, one)) = target.and_then(|it| Some((it, to.get_mut(it)?))) {
             one.coming += 1;
             one.bytes += size::ending_of_partition(key, partition, target);
+            let id = key.as_partition();
+            one.bytes += id.map_or(0, |id| draft.state().bytes_of_connections(&id));
         }
     }
     to.into_iter().try_for_each(|(target, one)| has_room_for(draft, target, &one))
@@ -297,6 +320,9 @@ pub(super) fn ask_back(
 /// The ownership of a partition ends, whoever has it.
 pub(super) fn relinquish(draft: &mut Draft<'_>, key: &Key) {
     let Some(partition) = partition(draft, key) else { return };
+    if let Some(id) = id_of(key) {
+        allocation::ownership_ended(draft, &id);
+    }
     if partition.state == PartitionState::Deleted {
         draft.delete(key);
         return;
@@ -308,7 +334,8 @@ pub(super) fn relinquish(draft: &mut Draft<'_>, key: &Key) {
 /// A network no longer has this partition: it is gone at once, or with its ownership.
 pub(super) fn bury(draft: &mut Draft<'_>, key: &Key) {
     let Some(partition) = partition(draft, key) else { return };
-    if let Some(id) = std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse) {
+    if let Some(id) = id_of(key) {
+        allocation::partition_gone(draft, &id);
         draft.delete(&Key::load(&LoadId::Partition(id)));
     }
     if partition.owner.is_none() {
@@ -321,11 +348,15 @@ pub(super) fn bury(draft: &mut Draft<'_>, key: &Key) {
     }
 }
 
-fn put(draft: &mut Draft<'_>, key: &Key, partition: Partition) {
+fn id_of(key: &Key) -> Option<PartitionId> {
+    std::str::from_utf8(&key.bytes).ok().and_then(PartitionId::parse)
+}
+
+pub(super) fn put(draft: &mut Draft<'_>, key: &Key, partition: Partition) {
     draft.put(key, Record::Partition(Arc::new(partition)));
 }
 
-fn partition(draft: &Draft<'_>, key: &Key) -> Option<Arc<Partition>> {
+pub(super) fn partition(draft: &Draft<'_>, key: &Key) -> Option<Arc<Partition>> {
     match &draft.get(key)?.value {
         Record::Partition(partition) => Some(partition.clone()),
         _ => None,

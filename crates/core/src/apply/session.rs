@@ -3,13 +3,15 @@
 //! Invariants: everything that a session holds ends at the revision at which it ends; a session is
 //! expired only by the leader of the term in which the expiry was logged.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use super::{Stamp, draft::Draft, exactly_once::expired, ownership, validate, worker};
+use super::{
+    Stamp, allocation, connection, draft::Draft, exactly_once::expired, ownership, validate, worker,
+};
 use crate::{
     event::Change,
     id::{SessionId, Term},
-    key::{Key, Kind},
+    key::{ConnectionId, Key, Kind, PartitionId},
     record::{Record, Session, Versioned},
     rejection::{Reason, Rejection},
     reply::Reply,
@@ -64,6 +66,7 @@ pub(crate) fn end_all(state: &State) -> Vec<Change> {
     for (id, _) in state.sessions() {
         end(&mut draft, id);
     }
+    connection::follow(&mut draft);
     draft.into_changes()
 }
 
@@ -74,6 +77,7 @@ fn end(draft: &mut Draft<'_>, id: SessionId) {
             Kind::Entry => draft.delete(&key),
             Kind::Worker => worker::lost(draft, &key),
             Kind::Partition => ownership::relinquish(draft, &key),
+            Kind::Allocation => allocation::session_ended(draft, &key),
             _ => {}
         }
     }
@@ -83,18 +87,7 @@ fn end(draft: &mut Draft<'_>, id: SessionId) {
 /// A session ends at one revision, so what it may hold is bounded. What is bound to a session that
 /// is not there was refused before. What was within the limits of its time stays.
 pub(super) fn within_limits(state: &State, changes: &[Change]) -> Result<(), Rejection> {
-    let mut added: BTreeMap<SessionId, (i64, i64)> = BTreeMap::new();
-    let mut note = |key: &Key, record: Option<&Arc<Versioned<Record>>>, sign: i64| {
-        let Some(record) = record.map(|versioned| &versioned.value) else { return };
-        let Some(id) = record.session() else { return };
-        let (records, bytes) = added.entry(id).or_default();
-        *records += sign;
-        *bytes += sign * i64::try_from(size::ending(key, record)).unwrap_or(i64::MAX);
-    };
-    for Change { key, previous, current, .. } in changes {
-        note(key, previous.as_ref(), -1);
-        note(key, current.as_ref(), 1);
-    }
+    let added = added(state, changes);
     let settings = state.settings();
     for (id, (records, bytes)) in added {
         let held = state.bound_to(id).map_or(0, imbl::OrdSet::len) as u64;
@@ -115,4 +108,47 @@ pub(super) fn within_limits(state: &State, changes: &[Change]) -> Result<(), Rej
         }
     }
     Ok(())
+}
+
+/// How many records, and how many bytes of their end, the changes add to each session.
+fn added(state: &State, changes: &[Change]) -> BTreeMap<SessionId, (i64, i64)> {
+    let mut added: BTreeMap<SessionId, (i64, i64)> = BTreeMap::new();
+    // Connections come and go with partitions that change, and with those that do not.
+    let mut connections = connections_added(changes);
+    let mut note = |id: SessionId, records: i64, bytes: i64| {
+        let (all_records, all_bytes) = added.entry(id).or_default();
+        *all_records += records;
+        *all_bytes += bytes;
+    };
+    for Change { key, previous, current, .. } in changes {
+        let more = key.as_partition().and_then(|id| connections.remove(&id)).unwrap_or(0);
+        for (record, sign, more) in [(previous, -1, 0), (current, 1, more)] {
+            let Some(record) = record.as_deref().map(|it: &Versioned<Record>| &it.value) else {
+                continue;
+            };
+            if let Some(id) = record.session() {
+                let bytes = i64::try_from(state.bytes_of_ending(key, record)).unwrap_or(i64::MAX);
+                note(id, sign, sign * (bytes + more));
+            }
+        }
+    }
+    for (id, more) in connections {
+        let owner = state.partition(&id).and_then(|partition| partition.owner.as_ref());
+        owner.into_iter().for_each(|owner| note(owner.session, 0, more));
+    }
+    added
+}
+
+/// What the connections that come and go add to the end of each partition, in bytes.
+fn connections_added(changes: &[Change]) -> BTreeMap<PartitionId, i64> {
+    let mut added: BTreeMap<PartitionId, i64> = BTreeMap::new();
+    let kind = |change: &&Change| change.key.kind == Kind::Connection;
+    for Change { key, previous, current, .. } in changes.iter().filter(kind) {
+        let sign = i64::from(current.is_some()) - i64::from(previous.is_some());
+        for end in key.as_connection().iter().flat_map(ConnectionId::ends) {
+            let bytes = size::ending_of_connection(&end.network);
+            *added.entry(end).or_default() += sign * i64::try_from(bytes).unwrap_or(i64::MAX);
+        }
+    }
+    added
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{draft::Draft, exactly_once::expired, ownership, session, validate::ADDRESS_BYTES_MAX};
 use crate::{
     command::RegisterWorker,
-    id::SessionId,
+    id::{Revision, SessionId},
     key::{Key, LoadId},
     label,
     name::Name,
@@ -129,20 +129,34 @@ pub(super) fn lost(draft: &mut Draft<'_>, key: &Key) {
     }
 }
 
-/// Notes observed loads of what exists.
+/// Notes observed loads of what exists. The same load of a partition that has changed since is noted again:
+/// it is one of the partition as it is now.
 pub(super) fn report(draft: &mut Draft<'_>, loads: &[(LoadId, Load)]) -> Reply {
     let mut changed = 0;
     for (id, load) in loads {
-        let exists = match id {
-            LoadId::Worker(name) => draft.get(&Key::worker(name)).is_some(),
-            LoadId::Partition(id) => match draft.get(&Key::partition(id)).map(|it| &it.value) {
-                Some(Record::Partition(partition)) => partition.state != PartitionState::Deleted,
-                _ => false,
-            },
+        let since = match id {
+            LoadId::Worker(name) => draft.get(&Key::worker(name)).map(|_| Revision(0)),
+            LoadId::Partition(id) => {
+                draft.get(&Key::partition(id)).and_then(|it| match &it.value {
+                    Record::Partition(partition) if partition.state != PartitionState::Deleted => {
+                        Some(it.modified)
+                    }
+                    _ => None,
+                })
+            }
+            LoadId::Allocation(id) => {
+                draft.get(&Key::allocation(id)).and_then(|it| match &it.value {
+                    Record::Allocation(allocation) => allocation.grant().map(|_| Revision(0)),
+                    _ => None,
+                })
+            }
         };
-        let key = Key::load(id);
-        let record = Record::Load(*load);
-        if exists && draft.get(&key).is_none_or(|known| known.value != record) {
+        let (key, record) = (Key::load(id), Record::Load(*load));
+        let is_old = |since| {
+            let known = draft.get(&key);
+            known.is_none_or(|known| known.value != record || known.modified < since)
+        };
+        if since.is_some_and(is_old) {
             draft.put(&key, record);
             changed += 1;
         }

@@ -10,8 +10,12 @@
 //!   are;
 //! - sessions: what is bound to one exists with it, replies are within its window; `session.rs`
 //!   lists how;
-//! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how.
+//! - networks: descriptions, partitions, connections and owners fit together; `network.rs` lists how;
+//! - the status of connections follows from who owns their ends; `connection.rs` lists how;
+//! - pools: what is granted is within what there is; `allocation.rs` lists how.
 
+mod allocation;
+mod connection;
 mod network;
 mod session;
 #[cfg(test)]
@@ -59,7 +63,9 @@ impl State {
         check_records(self, &mut report);
         check_history(self, &mut report);
         network::check(self, &mut report);
+        connection::check(self, &mut report);
         session::check(self, &mut report);
+        allocation::check(self, &mut report);
         if report.violations.is_empty() { Ok(()) } else { Err(report.violations) }
     }
 }
@@ -118,18 +124,19 @@ fn is_canonical(key: &Key) -> bool {
     let text = std::str::from_utf8(&key.bytes);
     match key.kind {
         Kind::Entry => !key.bytes.is_empty(),
-        Kind::Worker | Kind::Network | Kind::Setting => {
+        Kind::Worker | Kind::Network | Kind::Setting | Kind::Pool => {
             text.is_ok_and(|text| Name::new(text).is_ok())
         }
         Kind::Partition => text.is_ok_and(|text| PartitionId::parse(text).is_some()),
         Kind::Session => key.as_session().is_some(),
+        Kind::Allocation => key.as_allocation().is_some(),
         Kind::Load => text.is_ok_and(|text| LoadId::parse(text).is_some()),
         Kind::Member => text
             .is_ok_and(|text| text.parse().is_ok_and(|id: u64| id > 0 && id.to_string() == text)),
         Kind::Alert => text.is_ok_and(|text| AlertId::parse(text).is_some()),
         // Kept apart.
         Kind::Window | Kind::Reply => false,
-        Kind::Connection => {
+        Kind::Connection | Kind::ConnectionStatus => {
             let id = text.ok().and_then(ConnectionId::parse);
             id.is_some_and(|id| id.from != id.to)
         }

@@ -120,8 +120,8 @@ fn check_partitions(name: &Name, spec: &NetworkSpec, parts: &Parts<'_>, report: 
     report.require(numbered, name, format_args!("its partitions are {wanted:?}"));
     let processes: BTreeMap<&Name, &Process> = spec.processes.iter().map(|p| (&p.id, p)).collect();
     let mut total = Resources::default();
-    parts.partitions.values().for_each(|partition| total.add(&partition.demand, 1));
-    let mut placed_total = 0;
+    spec.processes.iter().for_each(|it| total.add(&it.needs, it.parallelism.min));
+    let (mut placed_total, mut loads) = (0, Vec::new());
     for (index, partition) in &parts.partitions {
         let id = PartitionId { network: name.clone(), index: *index };
         let sorted = partition.processes.is_sorted_by(|a, b| a.id < b.id);
@@ -139,8 +139,11 @@ fn check_partitions(name: &Name, spec: &NetworkSpec, parts: &Parts<'_>, report: 
             process.inspect(|process| demand.add(&process.needs, placed.parallelism));
         }
         report.require(partition.demand == demand, &id, format_args!("its demand is {demand:?}"));
-        let load = demand.dominant_share_ppm(&total);
-        report.require(partition.load_ppm == load, &id, format_args!("its load is {load}"));
+        loads.push((id, partition.load_ppm, demand.dominant_share_ppm(&total)));
+    }
+    // What is wrong with processes is told first: all loads depend on all of them.
+    for (id, load_ppm, load) in loads {
+        report.require(load_ppm == load, &id, format_args!("its load is {load}"));
     }
     let unique = partition_of(parts).len();
     let exact = unique == processes.len() && placed_total == unique;

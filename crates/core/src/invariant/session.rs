@@ -1,7 +1,7 @@
 //! Rules of sessions:
 //!
 //! - what is bound to a session is bound to one that is alive; the index of what is bound is that of
-//!   the records with what its end counts for, and has every session;
+//!   the records with what its end counts for, connections of partitions included, and has every session;
 //! - a worker is down exactly when it has no session;
 //! - windows and replies belong to sessions that are alive; replies are after what is acknowledged,
 //!   and the window's bytes are theirs.
@@ -15,7 +15,7 @@ use crate::{
     hash,
     held::Held,
     id::{Serial, SessionId},
-    key::{Key, Kind},
+    key::{Key, Kind, PartitionId},
     record::{Record, Window, WorkerState},
     size,
     state::State,
@@ -24,6 +24,7 @@ use crate::{
 pub(super) fn check(state: &State, report: &mut Report) {
     let mut bound: BTreeMap<SessionId, Held> = BTreeMap::new();
     let mut workers = 0;
+    let connections = connections_of(state);
     for (key, versioned) in &state.records {
         workers += usize::from(key.kind == Kind::Worker);
         if let Some(id) = key.as_session() {
@@ -35,6 +36,10 @@ pub(super) fn check(state: &State, report: &mut Report) {
             let held = bound.entry(id).or_default();
             held.keys.insert(key.clone());
             held.bytes += size::ending(key, &versioned.value);
+            if let Some(id) = key.as_partition() {
+                let count = connections.get(&id).copied().unwrap_or(0);
+                held.bytes += count * size::ending_of_connection(&id.network);
+            }
         }
         if let Record::Worker(worker) = &versioned.value {
             let down = worker.state == WorkerState::Down;
@@ -50,6 +55,16 @@ pub(super) fn check(state: &State, report: &mut Report) {
         format_args!("{workers} workers are counted"),
     );
     check_requests(state, report);
+}
+
+/// How many connections each partition has.
+fn connections_of(state: &State) -> BTreeMap<PartitionId, u64> {
+    let mut counts = BTreeMap::new();
+    let keys = state.records.keys().filter(|key| key.kind == Kind::Connection);
+    for end in keys.filter_map(Key::as_connection).flat_map(|id| id.ends()) {
+        *counts.entry(end).or_default() += 1;
+    }
+    counts
 }
 
 fn check_requests(state: &State, report: &mut Report) {

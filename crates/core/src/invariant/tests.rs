@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ApplyNetwork, Change, ClusterId, Command, Epoch, Event, Generation, Identity, Key, Kind, Name,
-    NetworkSpec, Operation, Origin, Owner, Parallelism, Partition, PartitionPolicy, PartitionState,
-    Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session, SessionId, Stamp,
-    State, Transaction, Versioned, Worker, WorkerState, apply, hash, history,
+    NetworkSpec, Operation, Origin, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
+    PartitionState, Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session,
+    SessionId, Stamp, State, Transaction, Versioned, Worker, WorkerState, apply, hash, history,
 };
 
 pub(crate) fn name(text: &str) -> Name {
@@ -41,6 +41,7 @@ fn sound_with(change: impl FnOnce(&mut NetworkSpec)) -> State {
             processes: vec![process("a"), process("b"), process("c")],
             connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 1 }],
             policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+            connection: Default::default(),
         },
         assignment: vec![0, 1, 1],
         basis: None,
@@ -107,7 +108,7 @@ fn with_connection(text: &str, edges: &[(&str, &str)]) -> String {
     let edge = |(from, to): &(&str, &str)| ProcessEdge { from: name(from), to: name(to), rate: 1 };
     let connection = crate::Connection {
         edges: edges.iter().map(edge).collect(),
-        state: crate::ConnectionState::Pending,
+        policy: crate::ConnectionPolicy::default().resolved(&crate::Settings::default()),
     };
     write(&mut state, key(Kind::Connection, text), Some(Record::Connection(Arc::new(connection))));
     violation(&state)
@@ -365,4 +366,156 @@ fn the_report_is_bounded() {
         write(&mut state, key(Kind::Partition, &format!("x{at}")), Some(Record::Entry("".into())));
     }
     assert_eq!(state.check().unwrap_err().len(), 100);
+}
+
+/// Two connections between owned partitions, both ways.
+fn connected() -> State {
+    let mut state = sound_with(|spec| {
+        spec.connections.push(ProcessEdge { from: name("b"), to: name("a"), rate: 1 });
+    });
+    let session = SessionId { restore: RestoreEpoch(1), revision: state.revision().next() };
+    let owner = Owner { worker: name("w"), session };
+    let grant = |index| crate::Grant {
+        partition: crate::PartitionId { network: name("n"), index },
+        owner: owner.clone(),
+    };
+    let commands = [
+        Command::OpenSession { ttl_ms: 5_000, label: "".into() },
+        Command::RegisterWorker(crate::RegisterWorker {
+            name: name("w"),
+            session,
+            address: "w:1".into(),
+            capacity: Resources::default(),
+            labels: BTreeMap::new(),
+        }),
+        Command::AssignPartitions { grants: vec![grant(0), grant(1)] },
+    ];
+    for command in &commands {
+        assert!(apply(&mut state, Stamp::at(9), command).event.is_some());
+    }
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(state.records_of(Kind::ConnectionStatus).count(), 2);
+    state
+}
+
+#[test]
+fn statuses_follow_from_ownerships() {
+    let at = || key(Kind::ConnectionStatus, "n/0->n/1");
+    let with = |change: &dyn Fn(&mut crate::ConnectionStatus)| {
+        let mut state = connected();
+        let Record::ConnectionStatus(status) = &state.get(&at()).unwrap().value else { panic!() };
+        let mut status = status.as_ref().clone();
+        change(&mut status);
+        write(&mut state, at(), Some(Record::ConnectionStatus(Arc::new(status))));
+        violation(&state)
+    };
+    says(&with(&|it| it.from.epoch = Epoch::default()), "the status of its ends");
+    says(&with(&|it| it.to.session.revision = Revision(1)), "the status of its ends");
+    says(&with(&|it| it.since_ms = 10), "in the past");
+    says(&with(&|it| it.retry_at_ms = 1), "only what is broken is retried");
+    says(&with(&|it| it.error = "x".repeat(129).into()), "its error is bounded");
+    let mut state = connected();
+    write(&mut state, at(), None);
+    says(&violation(&state), "the status of its ends");
+    let mut state = connected();
+    let status = state.get(&at()).unwrap().value.clone();
+    write(&mut state, key(Kind::ConnectionStatus, "n/0->n/2"), Some(status));
+    says(&violation(&state), "a status without a connection");
+}
+
+#[test]
+fn rules_of_connections_and_their_index() {
+    let with = |change: &dyn Fn(&mut crate::Connection)| {
+        let mut state = connected();
+        let at = key(Kind::Connection, "n/0->n/1");
+        let Record::Connection(connection) = &state.get(&at).unwrap().value else { panic!() };
+        let mut connection = connection.as_ref().clone();
+        change(&mut connection);
+        write(&mut state, at, Some(Record::Connection(Arc::new(connection))));
+        violation(&state)
+    };
+    says(&with(&|it| it.policy.attempts_max = 0), "complete and valid");
+    says(&with(&|it| it.policy.connect_timeout_ms = 1), "complete and valid");
+    let mut state = sound_with(|spec| spec.connection.attempts_max = 3);
+    let at = key(Kind::Connection, "n/0->n/1");
+    let Record::Connection(connection) = &state.get(&at).unwrap().value else { panic!() };
+    let mut connection = connection.as_ref().clone();
+    connection.policy.attempts_max = 4;
+    write(&mut state, at, Some(Record::Connection(Arc::new(connection))));
+    says(&violation(&state), "those of its network");
+    let mut state = connected();
+    state.incoming.clear();
+    says(&violation(&state), "the index is recomputed");
+}
+
+/// A pool of four CPUs, of which one is granted to a session.
+fn with_grant() -> (State, Key, crate::Allocation) {
+    let mut state = sound();
+    let four = [(name("cpu"), 4)].into_iter().collect();
+    let tenants = [(name("a"), crate::Tenant::default())].into();
+    let pool = crate::Pool { capacity: four, tenants, policy: crate::PoolPolicy::default() };
+    let mut run = |command: &Command| {
+        apply(&mut state, Stamp::at(9), command).outcome.result.unwrap();
+        state.revision()
+    };
+    run(&Command::PutPool { name: name("p"), pool });
+    let opened = run(&Command::OpenSession { ttl_ms: 5_000, label: String::new() });
+    let session = SessionId { restore: RestoreEpoch(1), revision: opened };
+    let number = run(&Command::RequestAllocation(crate::RequestAllocation {
+        pool: name("p"),
+        tenant: name("a"),
+        amount: [(name("cpu"), 1)].into_iter().collect(),
+        priority: 0,
+        holder: crate::Holder::Session(session),
+        epoch: None,
+    }));
+    let id = crate::AllocationId { pool: name("p"), number: number.get() };
+    run(&Command::GrantAllocations { ids: vec![id.clone()] });
+    assert_eq!(state.check(), Ok(()));
+    let allocation = state.allocation(&id).unwrap().as_ref().clone();
+    (state, Key::allocation(&id), allocation)
+}
+
+fn with_allocation(change: impl FnOnce(&mut crate::Allocation)) -> String {
+    let (mut state, key, mut allocation) = with_grant();
+    change(&mut allocation);
+    write(&mut state, key, Some(Record::Allocation(Arc::new(allocation))));
+    violation(&state)
+}
+
+#[test]
+fn pools_and_allocations() {
+    let cpus = |count| [(name("cpu"), count)].into_iter().collect();
+    says(&with_allocation(|it| it.amount = cpus(5)), "5 cpu is granted to None, at most Some(4)");
+    says(&with_allocation(|it| it.amount = cpus(0)), "its amount is valid");
+    says(&with_allocation(|it| it.tenant = name("b")), "its pool has its tenant b");
+    let of = |index| PartitionId { network: name("n"), index };
+    let held_by = |id| with_allocation(|it| it.holder = crate::Holder::Partition(id));
+    says(&held_by(of(7)), "its partition n/7 exists");
+    says(&held_by(of(0)), "it is granted to the owner of n/0");
+    says(
+        &with_allocation(|it| {
+            if let crate::AllocationState::Granted(grant) = &mut it.state {
+                grant.epoch.revision = Revision(99);
+            }
+        }),
+        "its epoch 1.99 is no newer",
+    );
+    let other = SessionId { restore: RestoreEpoch(1), revision: Revision(1) };
+    says(&with_allocation(|it| it.holder = crate::Holder::Session(other)), "is alive");
+    let (state, at, allocation) = with_grant();
+    let with = |key: &Key, record| {
+        let mut state = state.clone();
+        write(&mut state, key.clone(), record);
+        violation(&state)
+    };
+    says(&with(&Key::pool(&name("p")), None), "its pool has its tenant");
+    let elsewhere = Key { bytes: "p/1".into(), ..at.clone() };
+    says(&with(&elsewhere, Some(Record::Allocation(Arc::new(allocation)))), "its number is");
+    let load = Key { kind: Kind::Load, bytes: "allocation:p/1".into() };
+    let used = Record::Load(crate::Load { load_ppm: 1 });
+    says(&with(&load, Some(used)), "of an allocation that is granted");
+    let mut forgotten = state.clone();
+    forgotten.in_use = crate::sums::InUse::default();
+    says(&violation(&forgotten), "what is in use is recomputed");
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Owns the list of what is told, with stable names, and how it follows from the changes. Not every
-//! change is told: entries, loads and connections speak for themselves on a change stream.
+//! change is told: entries, loads, pools and connections speak for themselves on a change stream.
 //!
 //! Invariant: notices follow from the changes of one revision alone, so that whoever reads it, now
 //! or later, from wherever, hears the same. Must not know how they are shown or counted.
@@ -215,6 +215,13 @@ fn of_change(seen: Seen<'_>, context: &Context) -> Option<Told> {
         Kind::Setting => record::setting(subject(), previous, current),
         Kind::Member => record::member(subject(), previous, current),
         Kind::Alert => record::alert(subject(), previous, current),
-        Kind::Entry | Kind::Connection | Kind::Load | Kind::Window | Kind::Reply => None,
+        Kind::Entry
+        | Kind::Pool
+        | Kind::Allocation
+        | Kind::Connection
+        | Kind::ConnectionStatus
+        | Kind::Load
+        | Kind::Window
+        | Kind::Reply => None,
     }
 }

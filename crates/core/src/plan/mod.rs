@@ -6,12 +6,16 @@
 mod basis;
 mod explanation;
 mod network;
+mod reshaping;
+mod scaling;
 
 use std::fmt;
 
 pub use basis::{Basis, Occupancy, counts_on};
 pub use explanation::{Alternative, Explanation, Verdict};
 pub use network::{GranularityLimited, LaidOut, Layout, NetworkPlan, ProcessMove, ProcessReason};
+pub use reshaping::{PartitionChange, Reshaping};
+pub use scaling::ProcessScaling;
 
 use crate::{key::PartitionId, name::Name};
 

@@ -11,10 +11,12 @@ fn belongs(key: &Key) -> Option<(Name, Vec<u32>)> {
     match key.kind {
         Kind::Network => Some((Name::new(text).ok()?, vec![])),
         Kind::Partition => PartitionId::parse(text).map(|id| (id.network, vec![id.index])),
-        Kind::Connection => ConnectionId::parse(text).map(|id| (id.network, vec![id.from, id.to])),
+        Kind::Connection | Kind::ConnectionStatus => {
+            ConnectionId::parse(text).map(|id| (id.network, vec![id.from, id.to]))
+        }
         Kind::Load => match LoadId::parse(text)? {
             LoadId::Partition(id) => Some((id.network, vec![id.index])),
-            LoadId::Worker(_) => None,
+            LoadId::Worker(_) | LoadId::Allocation(_) => None,
         },
         _ => None,
     }
@@ -82,6 +84,9 @@ fn a_name_is_no_prefix_of_another() {
     assert!(filter.matches_key(&connection("net/1->net/0")));
     assert!(filter.matches_key(&connection("net/0->net/1")));
     assert!(!filter.matches_key(&connection("net/0->net/11")));
+    let id = ConnectionId { network: Name::new("net").unwrap(), from: 0, to: 1 };
+    assert!(filter.matches_key(&Key::connection_status(&id)));
+    assert!(!filter.matches_key(&Key::connection_status(&ConnectionId { to: 11, ..id })));
     assert!(!filter.matches_key(&key("net/11")));
 }
 
@@ -107,6 +112,6 @@ fn kinds_have_names() {
     }
     assert!(Kind::ALL.is_sorted());
     assert_eq!(Kind::from_text("Entry"), None);
-    assert!(Kind::try_from(6).is_err());
+    assert!(Kind::try_from(14).is_err());
     assert_eq!(KeyRange::Prefix(Kind::Worker, bytes::Bytes::new()).kind(), Kind::Worker);
 }

@@ -9,14 +9,18 @@ use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    Alert, AlertId, ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection,
-    ConnectionState, Entry, Epoch, Event, Generation, Grant, Guard, KeptReply, Key, KeyRange, Kind,
-    Load, LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec, Operation,
-    OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId, PartitionPolicy,
-    PartitionState, PlacedProcess, Precondition, Process, ProcessEdge, Raised, Reason, Record,
-    RegisterWorker, Rejection, Reply, Request, Resources, RestoreEpoch, Revision, Serial, Session,
-    SessionId, Severity, Stamp, State, StateHash, Term, Test, Transaction, TransactionReply,
-    Versioned, Window, Worker, WorkerState, apply, apply_request, checkpoint::Summary, codec,
+    Alert, AlertId, Allocation, AllocationGrant, AllocationId, AllocationState, ApplyNetwork,
+    ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionEnd, ConnectionId,
+    ConnectionPolicy, ConnectionReport, ConnectionState, ConnectionStatus, ConnectionStep, Due,
+    EndReason, Entry, Epoch, Event, Generation, Grant, GrantEnd, Guard, Holder, KeptReply, Key,
+    KeyRange, Kind, Load, LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec,
+    Operation, OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId,
+    PartitionPolicy, PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption,
+    Process, ProcessEdge, Raised, Reason, Record, RegisterWorker, Rejection, Reply, Request,
+    RequestAllocation, Resources, RestoreEpoch, Revision, Revocation, Seen, Serial, Session,
+    SessionId, Severity, Stamp, State, StateHash, Tenant, Term, Test, Transaction,
+    TransactionReply, Versioned, Window, Worker, WorkerState, apply, apply_request,
+    checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -50,6 +54,7 @@ fn spec() -> NetworkSpec {
             strategy: name("round-robin"),
             shares: vec![1, 300],
         },
+        connection: ConnectionPolicy { backoff_factor_percent: 0, ..policy() },
     }
 }
 
@@ -84,7 +89,8 @@ fn records() -> Vec<(&'static str, Record)> {
         }))
     };
     let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
-    let connection = Connection { edges: spec().connections, state: ConnectionState::Pending };
+    let connection = Connection { edges: spec().connections, policy: policy() };
+    let status = |state| Record::ConnectionStatus(Arc::new(status(state)));
     let member = |state| {
         let (peer, client) = ("127.0.0.1:7204".into(), "127.0.0.1:7104".into());
         Record::Member(Arc::new(Member { peer, client, state }))
@@ -116,8 +122,130 @@ fn records() -> Vec<(&'static str, Record)> {
         ("member_removed", member(MemberState::Removed)),
         ("window", Record::Window(Window { acknowledged: Serial(7), bytes: 300 })),
         ("reply", Record::Reply(Arc::new(reply))),
+        ("connection_connecting", status(ConnectionState::Connecting)),
+        ("connection_up", status(ConnectionState::Up)),
+        ("connection_broken", status(ConnectionState::Broken)),
+        ("connection_failed", status(ConnectionState::Failed)),
         ("alert", Record::Alert(Arc::new(alert))),
     ]
+    .into_iter()
+    .chain(pool_records())
+    .collect()
+}
+
+fn pool() -> Pool {
+    let tenant = Tenant {
+        weight: 300,
+        guarantee: resources(),
+        limit: [(name("cpu_millis"), 2_000)].into(),
+        priority: 7,
+    };
+    Pool {
+        capacity: resources(),
+        tenants: [(name("a"), tenant), (name("b"), Tenant::default())].into(),
+        policy: PoolPolicy { grace_ms: 30_000, starving_after_ms: 1, idle_timeout_ms: 70_000 },
+    }
+}
+
+fn allocation_id() -> AllocationId {
+    AllocationId { pool: name("pool"), number: 300 }
+}
+
+fn preemption() -> Preemption {
+    Preemption { request: allocation_id(), tenant: name("b"), resource: name("cpu_millis") }
+}
+
+fn pool_records() -> Vec<(&'static str, Record)> {
+    let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
+    let grant = AllocationGrant { epoch, session: session(), at_ms: 1_700_000_000_000 };
+    let of_partition = Holder::Partition(PartitionId { network: name("net"), index: 1 });
+    let allocation = |holder, state| {
+        Record::Allocation(Arc::new(Allocation {
+            tenant: name("a"),
+            amount: resources(),
+            priority: 3,
+            holder,
+            waiting_since_ms: 1_700_000_000_000,
+            state,
+        }))
+    };
+    let until_ms = 1_700_000_030_000;
+    let revoking = AllocationState::Revoking { grant, until_ms, why: preemption() };
+    vec![
+        ("pool", Record::Pool(Arc::new(pool()))),
+        ("allocation", allocation(Holder::Session(session()), AllocationState::Waiting)),
+        ("allocation_granted", allocation(of_partition, AllocationState::Granted(grant))),
+        ("allocation_revoking", allocation(Holder::Session(session()), revoking)),
+    ]
+}
+
+fn pool_commands() -> Vec<Command> {
+    let (id, epoch) = (allocation_id(), Epoch { restore: RestoreEpoch(2), revision: Revision(12) });
+    let request = RequestAllocation {
+        pool: name("pool"),
+        tenant: name("a"),
+        amount: resources(),
+        priority: 3,
+        holder: Holder::Partition(PartitionId { network: name("net"), index: 1 }),
+        epoch: Some(epoch),
+    };
+    let end = |why| GrantEnd { id: id.clone(), epoch, why };
+    vec![
+        Command::PutPool { name: name("pool"), pool: pool() },
+        Command::DeletePool { name: name("pool") },
+        Command::RequestAllocation(request),
+        Command::GrantAllocations { ids: vec![id.clone()] },
+        Command::ReleaseAllocation { id: id.clone(), epoch: Some(epoch) },
+        Command::RevokeAllocations {
+            revocations: vec![Revocation { id: id.clone(), epoch, why: preemption() }],
+        },
+        Command::EndAllocations { ends: vec![end(EndReason::GraceOver), end(EndReason::Idle)] },
+        Command::ReportLoads {
+            loads: vec![(LoadId::Allocation(id.clone()), Load { load_ppm: 1 })],
+        },
+    ]
+}
+
+fn policy() -> ConnectionPolicy {
+    ConnectionPolicy {
+        attempts_max: 5,
+        backoff_factor_percent: 200,
+        backoff_ms: 500,
+        backoff_ms_max: 60_000,
+        bytes_in_flight_max: 1 << 23,
+        connect_timeout_ms: 10_000,
+        messages_in_flight_max: 1_000,
+        request_timeout_ms: 30_000,
+    }
+}
+
+fn epoch() -> Epoch {
+    Epoch { restore: RestoreEpoch(2), revision: Revision(12) }
+}
+
+fn status(state: ConnectionState) -> ConnectionStatus {
+    let end = ConnectionEnd { epoch: epoch(), session: session() };
+    ConnectionStatus {
+        from: end,
+        to: ConnectionEnd { epoch: Epoch { revision: Revision(13), ..end.epoch }, ..end },
+        state,
+        attempts: 3,
+        since_ms: 1_700_000_000_000,
+        retry_at_ms: 1_700_000_004_000,
+        error: "reset".into(),
+    }
+}
+
+fn connection_id() -> ConnectionId {
+    ConnectionId { network: name("net"), from: 0, to: 1 }
+}
+
+fn report(seen: Seen) -> ConnectionReport {
+    ConnectionReport { id: connection_id(), from_epoch: epoch(), to_epoch: epoch(), seen }
+}
+
+fn due(due: Due) -> ConnectionStep {
+    ConnectionStep { id: connection_id(), modified: Revision(300), due }
 }
 
 fn versioned(value: Record) -> Arc<Versioned<Record>> {
@@ -178,6 +306,7 @@ fn commands() -> Vec<Command> {
     ]
     .into_iter()
     .chain(session_commands())
+    .chain(pool_commands())
     .collect()
 }
 
@@ -218,6 +347,24 @@ fn session_commands() -> Vec<Command> {
         },
         Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() },
         Command::RetireMember { id: MemberId(4) },
+        Command::ReportConnections {
+            session: session(),
+            reports: vec![report(Seen::Up), report(Seen::Broken("reset".into()))],
+        },
+        Command::ManageConnections { steps: vec![due(Due::Retry), due(Due::TimeOut)] },
+        Command::RetryConnection { id: connection_id() },
+        Command::ScaleProcesses(quorate_core::ScaleProcesses {
+            network: name("n"),
+            changes: vec![quorate_core::ScaledProcess {
+                partition: 0,
+                process: name("p"),
+                parallelism: 3,
+            }],
+            basis: quorate_core::plan::Basis {
+                records: vec![(Key::partition(&partition()), Revision(300))],
+                targets: Vec::new(),
+            },
+        }),
         Command::SetAlerts {
             raise: vec![(
                 alert("w1"),
@@ -260,6 +407,9 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("open_session", Ok(Reply::OpenSession { id: session(), ttl_ms: 10_000 })),
         ("done", Ok(Reply::Done)),
         ("changed", Ok(Reply::Changed { changed: 3 })),
+        ("reported", Ok(Reply::ReportConnections { changed: 3, stale: 1 })),
+        ("capacity_exceeded", rejected(Reason::CapacityExceeded)),
+        ("request_allocation", Ok(Reply::RequestAllocation { id: allocation_id() })),
     ];
     results
         .into_iter()

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 use quorate_core::{
-    Applied, ApplyNetwork, Call, ClusterId, Command, Identity, Key, KeyRange, Kind, Name,
-    NetworkSpec, Operation, Origin, Parallelism, PartitionPolicy, Precondition, Process,
-    ProcessEdge, Record, Request, Resources, RestoreEpoch, Revision, Serial, Stamp, State, Test,
-    Transaction, apply_request, constraint, digest,
+    Applied, ApplyNetwork, Call, ClusterId, Command, ConnectionPolicy, Identity, Key, KeyRange,
+    Kind, Name, NetworkSpec, Operation, Origin, Parallelism, PartitionId, PartitionPolicy,
+    Precondition, Process, ProcessEdge, Record, Request, Resources, RestoreEpoch, Revision, Serial,
+    Stamp, State, Test, Transaction, apply_request, constraint, digest,
 };
 
-use crate::sessions::{self, SessionAct};
+use crate::{
+    pools::{self, PoolAct},
+    sessions::{self, SessionAct},
+};
 
 pub(crate) const IDENTITY: Identity =
     Identity { cluster_id: ClusterId(7), restore_epoch: RestoreEpoch(2) };
@@ -28,6 +31,8 @@ pub(crate) enum Action {
     },
     /// About sessions and what hangs on them; the second says which session.
     Session(SessionAct, u8),
+    /// About pools and allocations; the second says which session.
+    Pool(PoolAct, u8),
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +59,7 @@ impl Step {
             Action::Session(act, which) => {
                 sessions::command(state, act, sessions::nth(state, *which))
             }
+            Action::Pool(act, which) => pools::command(state, act, *which),
         };
         let call = self.call.map(|(which, serial, acknowledged)| Call {
             session: sessions::nth(state, which),
@@ -112,7 +118,40 @@ pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
         action,
         call,
     });
-    vec(step, 1..count)
+    (proptest::bool::weighted(0.4), vec(step, 1..count)).prop_map(|(settled, steps)| {
+        let first = if settled { prelude() } else { Vec::new() };
+        first.into_iter().chain(steps).collect()
+    })
+}
+
+/// A pool with two grants, and a worker that owns two partitions: what random commands seldom come to by themselves.
+fn prelude() -> Vec<Step> {
+    let name = |text: &str| Name::new(text).unwrap();
+    let process = |text| Process::new(name(text), "c");
+    let spec = NetworkSpec {
+        processes: vec![process("p0"), process("p1")],
+        connections: Vec::new(),
+        policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+        connection: quorate_core::ConnectionPolicy::default(),
+    };
+    let network = Action::Network { name: name("n"), spec, seeds: vec![1; 8], stale: false };
+    let ids = (0..2).map(|index| PartitionId { network: name("n"), index }).collect();
+    let session = |act| Action::Session(act, 0);
+    let ask = |tenant, partition| {
+        let amount = [(name(Resources::CPU_MILLIS), 3)].into_iter().collect();
+        Action::Pool(PoolAct::Request(name("p"), name(tenant), amount, partition), 0)
+    };
+    let actions = [
+        session(SessionAct::Open(5_000)),
+        session(SessionAct::Register(name("w1"))),
+        Action::Pool(PoolAct::Put(name("p"), pools::roomy()), 0),
+        network,
+        session(SessionAct::Assign(name("w1"), ids)),
+        ask("a", None),
+        ask("b", Some(0)),
+        Action::Pool(PoolAct::Grant(vec![0, 1]), 0),
+    ];
+    actions.into_iter().map(|action| Step { time_ms: 0, action, call: None }).collect()
 }
 
 /// Applies them all to an empty state.
@@ -133,6 +172,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
             let state = State::new(IDENTITY);
             sessions::command(&state, &act, sessions::nth(&state, which))
         }
+        Action::Pool(act, which) => pools::command(&State::new(IDENTITY), &act, which),
     })
 }
 
@@ -141,6 +181,7 @@ fn action() -> impl Strategy<Value = Action> {
         9 => transaction().prop_map(|t| Action::Command(Command::Transaction(t))),
         4 => network(),
         12 => (sessions::act(), 0..2_u8).prop_map(|(act, which)| Action::Session(act, which)),
+        10 => (pools::act(), 0..2_u8).prop_map(|(act, which)| Action::Pool(act, which)),
         1 => network_name().prop_map(|name| Action::Command(Command::DeleteNetwork { name })),
     ]
 }
@@ -204,6 +245,11 @@ fn put() -> impl Strategy<Value = (Key, Record)> {
         ("session_record_bytes_max", vec!["1024", "2048", "33554432"]),
         ("worker_partitions_max", vec!["1", "10000"]),
         ("workers_max", vec!["1", "10000"]),
+        ("connection_backoff_ms", vec!["1", "500"]),
+        ("reported_connections_max", vec!["1", "100"]),
+        ("allocations_max", vec!["1", "100000"]),
+        ("pools_max", vec!["1", "1000"]),
+        ("pool_tenants_max", vec!["1", "1000"]),
         ("unknown", vec!["1"]),
     ];
     let setting = select(settings).prop_flat_map(|(name, values)| {
@@ -284,7 +330,9 @@ fn spec() -> impl Strategy<Value = NetworkSpec> {
             let strategy = Name::new("any").unwrap();
             let shares = (1..=partitions).filter(|_| reversed).collect();
             let policy = PartitionPolicy { partitions, strategy, shares };
-            NetworkSpec { processes, connections, policy }
+            let attempts_max = u64::from(reversed);
+            let connection = ConnectionPolicy { attempts_max, ..ConnectionPolicy::default() };
+            NetworkSpec { processes, connections, policy, connection }
         })
 }
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use quorate_core::{
-    Applied, ApplyNetwork, Command, Entry, Grant, Key, Name, NetworkSpec, Operation, Owner,
-    PartitionId, PartitionPolicy, PartitionState, Process, Reason, Record, RegisterWorker,
-    Rejection, Reply, Resources, SessionId, Stamp, State, Term, Transaction, WorkerState, apply,
-    codec,
+    Applied, ApplyNetwork, Change, Command, Entry, Grant, Key, Kind, LoadId, Name, NetworkSpec,
+    Operation, Owner, PartitionId, PartitionPolicy, PartitionState, Process, ProcessEdge, Reason,
+    Record, RegisterWorker, Rejection, Reply, Resources, SessionId, Stamp, State, Term,
+    Transaction, WorkerState, apply, codec,
 };
 
 use crate::{
@@ -85,6 +85,7 @@ fn network(partitions: u32) -> Command {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
         policy: PartitionPolicy { partitions, strategy: name("any"), shares: Vec::new() },
+        connection: Default::default(),
     };
     let assignment = (0..partitions).collect();
     Command::ApplyNetwork(ApplyNetwork { name: name("n"), spec, assignment, basis: None })
@@ -300,6 +301,92 @@ fn workers_are_bounded_and_those_that_are_down_can_be_made_to_leave() {
     assert_eq!(state.workers(), 2);
 }
 
+/// A network of so many processes, each a partition of its own that sends to all others.
+fn meshed(partitions: u32) -> Command {
+    let Command::ApplyNetwork(mut command) = network(partitions) else { panic!("a network") };
+    let ids: Vec<Name> = command.spec.processes.iter().map(|it| it.id.clone()).collect();
+    let pairs = ids.iter().flat_map(|from| ids.iter().map(move |to| (from, to)));
+    let edge =
+        |(from, to): (&Name, &Name)| ProcessEdge { from: from.clone(), to: to.clone(), rate: 1 };
+    command.spec.connections = pairs.filter(|(from, to)| from != to).map(edge).collect();
+    Command::ApplyNetwork(command)
+}
+
+/// Connections end with the ownership of their ends: their room is taken when the partition is granted, in the owner's
+/// session alone.
+#[test]
+fn the_connections_of_a_partition_take_room_of_its_owners_session() {
+    let (mut state, session) = with_worker("w");
+    let other = open(&mut state);
+    done(&mut state, &register("other", other));
+    done(&mut state, &meshed(12));
+    let grant_of = |index, worker: &str, session| Grant {
+        partition: id(index),
+        owner: Owner { worker: name(worker), session },
+    };
+    let each = state.bytes_of_grant(&grant_of(0, "w", session));
+    assert!(each > 22 * 300, "22 connections are counted: {each}");
+    let before = state.bytes_bound_to(session);
+    done(&mut state, &grant("w", session, 0..3));
+    assert_eq!(state.bytes_bound_to(session), before + 3 * each);
+    done(&mut state, &set("session_record_bytes_max", before + 4 * each - 1));
+    let rule = format!("session_record_bytes_max = {}", before + 4 * each - 1);
+    assert_eq!(over(run(&mut state, &grant("w", session, 3..4))), limit("session", &rule));
+    // Others take no room of it, though they bring its connections to life.
+    done(&mut state, &grant("other", other, 3..6));
+    assert_eq!(over(run(&mut state, &move_to(3..4, "w"))), limit("target", &rule));
+    assert_eq!(state.bytes_bound_to(session), before + 3 * each);
+    assert_eq!(state.records_of(Kind::ConnectionStatus).count(), 6 * 5);
+
+    // No limit of commands stops what ends.
+    for setting in ["command_changes_max", "command_bytes_max"] {
+        let least = if setting == "command_bytes_max" { 1_024 } else { 1 };
+        done(&mut state, &set(setting, least));
+    }
+    let epoch = state.partition(&id(0)).unwrap().epoch.unwrap();
+    let released = run(&mut state, &Command::ReleasePartition { id: id(0), epoch });
+    assert_eq!(released.event.unwrap().changes.len(), 1 + 2 * 5);
+    assert_eq!(state.bytes_bound_to(session), before + 2 * each);
+    let event = run(&mut state, &Command::CloseSession { id: session }).event.unwrap();
+    assert_eq!(event.changes.len(), 1 + 1 + 2 + (5 * 4 - 3 * 2));
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(state.records_of(Kind::ConnectionStatus).count(), 3 * 2);
+}
+
+/// A network that takes more connections to its owned partitions takes more room of their owners.
+#[test]
+fn a_network_that_grows_takes_room_of_owners() {
+    let (mut state, session) = with_worker("w");
+    done(&mut state, &network(6));
+    done(&mut state, &grant("w", session, 0..6));
+    let bytes = state.bytes_bound_to(session);
+    done(&mut state, &set("session_record_bytes_max", bytes));
+    let Command::ApplyNetwork(mut grown) = meshed(6) else { panic!("a network") };
+    grown.basis = state.get(&Key::network(&name("n"))).map(|it| it.modified);
+    let rule = format!("session_record_bytes_max = {bytes}");
+    let refused = run(&mut state, &Command::ApplyNetwork(grown.clone()));
+    assert_eq!(over(refused), limit("session", &rule));
+    done(&mut state, &set("session_record_bytes_max", 1 << 25));
+    done(&mut state, &Command::ApplyNetwork(grown));
+    assert_eq!(state.records_of(Kind::ConnectionStatus).count(), 30);
+    assert!(state.bytes_bound_to(session) > bytes);
+}
+
+/// What could be applied can be deleted, with the status of all its connections.
+#[test]
+fn a_network_that_was_applied_can_go() {
+    let (mut state, session) = with_worker("w");
+    // One network, 6 partitions, 30 connections with a status each.
+    done(&mut state, &set("command_changes_max", 66));
+    let (field, rule) = over(run(&mut state, &meshed(6)));
+    assert_eq!((field.as_str(), rule.as_str()), ("changes", "command_changes_max = 66"));
+    done(&mut state, &set("command_changes_max", 67));
+    done(&mut state, &meshed(6));
+    done(&mut state, &grant("w", session, 0..6));
+    done(&mut state, &Command::DeleteNetwork { name: name("n") });
+    assert_eq!(state.records_of(Kind::ConnectionStatus).count(), 0);
+}
+
 /// What each session holds: records and bytes.
 fn held(state: &State) -> BTreeMap<SessionId, (u64, u64)> {
     let sessions = state.sessions();
@@ -315,14 +402,24 @@ proptest! {
         for step in &steps {
             step.run(&mut state);
         }
-        let sessions: Vec<_> = state.sessions().map(|(id, keys)| (id, keys.len())).collect();
+        // What is known of the use of an allocation goes with its grant.
+        let used = |key: &&Key| {
+            let id = key.as_allocation();
+            id.is_some_and(|id| state.get(&Key::load(&LoadId::Allocation(id))).is_some())
+        };
+        let sessions: Vec<_> = state
+            .sessions()
+            .map(|(id, keys)| (id, keys.len() + keys.iter().filter(used).count()))
+            .collect();
         for (id, count) in sessions {
             for end in [Command::CloseSession { id }, Command::ExpireSession { id, term: TERM }] {
                 let mut ended = state.clone();
                 let applied = run(&mut ended, &end);
                 prop_assert_eq!(applied.outcome.result, Ok(Reply::Done));
                 let event = applied.event.unwrap();
-                prop_assert_eq!(event.changes.len(), count + 1);
+                let status = |change: &&Change| change.key.kind == Kind::ConnectionStatus;
+                let statuses = event.changes.iter().filter(status).count();
+                prop_assert_eq!(event.changes.len(), count + statuses + 1);
                 // Its own record and its label are little more.
                 let bytes = codec::encode(&*event).len() as u64;
                 prop_assert!(bytes <= state.bytes_bound_to(id) + 512, "{} bytes", bytes);

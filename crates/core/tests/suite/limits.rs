@@ -36,6 +36,7 @@ fn network(processes: usize, partitions: u32) -> ApplyNetwork {
             processes: (0..processes).map(process).collect(),
             connections: edges.map(edge).collect(),
             policy: PartitionPolicy { partitions, strategy: name("blocks"), shares: Vec::new() },
+            connection: Default::default(),
         },
         assignment: (0..partitions).cycle().take(processes).collect(),
         basis: None,

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod allocations;
 mod checkpoint;
+mod connections;
 mod exactly_once;
 mod filter;
 mod formats;
@@ -10,6 +12,7 @@ mod generate;
 mod held;
 mod limits;
 mod notice;
+mod pools;
 mod properties;
 mod restore;
 mod script;

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use quorate_core::{
-    ApplyNetwork, Call, Command, Key, Record, Reply, Request, State, Versioned, apply_request,
-    codec,
+    Applied, ApplyNetwork, Call, Command, Key, Record, Reply, Request, State, Versioned,
+    apply_request, codec,
 };
 
 use crate::generate::{IDENTITY, run, steps};
@@ -127,6 +127,15 @@ proptest! {
     }
 }
 
+/// The states that connections came to.
+fn statuses(applied: &Applied) -> impl Iterator<Item = String> {
+    let changes = applied.event.iter().flat_map(|event| &event.changes);
+    changes.filter_map(|change| match &change.current.as_ref()?.value {
+        Record::ConnectionStatus(status) => Some(status.state.as_str().to_owned()),
+        _ => None,
+    })
+}
+
 /// The generators must reach what the properties are about.
 #[test]
 fn the_generated_commands_are_of_every_sort() {
@@ -134,8 +143,8 @@ fn the_generated_commands_are_of_every_sort() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..400 {
-        let steps = steps(40).new_tree(&mut runner).unwrap().current();
+    for _ in 0..600 {
+        let steps = steps(50).new_tree(&mut runner).unwrap().current();
         let mut state = State::new(IDENTITY);
         for step in &steps {
             let (logged, applied) = step.run(&mut state);
@@ -148,6 +157,10 @@ fn the_generated_commands_are_of_every_sort() {
                 _ => false,
             };
             *seen.entry(format!("constrained {constrained}")).or_default() += 1;
+            statuses(&applied).for_each(|state| *seen.entry(state).or_default() += 1);
+            let scales = matches!(logged.request.command, Command::ScaleProcesses(_));
+            let scaled = scales && applied.event.is_some();
+            *seen.entry(format!("scaled {scaled}")).or_default() += 1;
             let sort = match applied.outcome.result {
                 Err(rejection) => rejection.reason.to_string(),
                 Ok(Reply::Transaction(reply)) => format!("succeeded {}", reply.succeeded),
@@ -155,9 +168,16 @@ fn the_generated_commands_are_of_every_sort() {
                 Ok(Reply::DeleteNetwork { .. }) => "deleted".into(),
                 Ok(Reply::OpenSession { .. }) => "opened".into(),
                 Ok(Reply::Done) => "done".into(),
+                Ok(Reply::RequestAllocation { .. }) => "requested".into(),
                 Ok(Reply::Changed { changed }) => format!("changed {}", changed > 0),
+                Ok(Reply::ReportConnections { changed, .. }) => {
+                    format!("reported {}", changed > 0)
+                }
             };
             *seen.entry(sort).or_default() += 1;
+            for (sort, count) in crate::pools::states(&state) {
+                *seen.entry(sort).or_default() += count;
+            }
             let trimmed = state.history().oldest().0 > 1;
             *seen.entry(format!("trimmed {trimmed}")).or_default() += 1;
         }
@@ -176,12 +196,23 @@ fn the_generated_commands_are_of_every_sort() {
         "done",
         "changed true",
         "changed false",
+        "reported false",
+        "connecting",
         "SESSION_EXPIRED",
         "SERIAL_TOO_OLD",
         "STALE_EPOCH",
         "PRECONDITION_FAILED",
         "ALREADY_EXISTS",
         "STALE_PLAN",
+        "CAPACITY_EXCEEDED",
+        "requested",
+        "session waits",
+        "session has a grant",
+        "session is asked back",
+        "partition waits",
+        "partition has a grant",
+        "partition is asked back",
+        "scaled true",
         "trimmed true",
     ] {
         assert!(seen.get(sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    ClusterId, Identity, Key, Kind, Partition, PartitionState, Record, RestoreEpoch, State,
-    Versioned, Worker, WorkerState,
+    Allocation, AllocationState, ClusterId, Holder, Identity, Key, Kind, LoadId, Partition,
+    PartitionState, Record, RestoreEpoch, State, Versioned, Worker, WorkerState,
 };
 
 use crate::generate::{run, steps};
@@ -14,14 +14,28 @@ use crate::generate::{run, steps};
 const RESTORED: Identity = Identity { cluster_id: ClusterId(99), restore_epoch: RestoreEpoch(50) };
 
 /// What a restore leaves of a record, by the rules and not by the code.
-fn left_of(record: Versioned<Record>) -> Option<Versioned<Record>> {
+fn left_of(key: &Key, record: Versioned<Record>, time_ms: u64) -> Option<Versioned<Record>> {
+    let of = std::str::from_utf8(&key.bytes).ok().and_then(LoadId::parse);
     let value = match &record.value {
-        Record::Session(_) | Record::Member(_) => return None,
+        Record::Session(_) | Record::Member(_) | Record::ConnectionStatus(_) => return None,
+        Record::Load(_) if matches!(of, Some(LoadId::Allocation(_))) => return None,
         Record::Entry(entry) if entry.session.is_some() => return None,
         Record::Partition(partition) if partition.state == PartitionState::Deleted => return None,
         Record::Partition(partition) if partition.owner.is_some() => {
             let state = PartitionState::Unassigned;
             Record::Partition(Arc::new(Partition { owner: None, state, ..(**partition).clone() }))
+        }
+        Record::Allocation(allocation) if matches!(allocation.holder, Holder::Session(_)) => {
+            return None;
+        }
+        Record::Allocation(allocation) if allocation.grant().is_some() => {
+            let state = AllocationState::Waiting;
+            let waiting_since_ms = time_ms;
+            Record::Allocation(Arc::new(Allocation {
+                waiting_since_ms,
+                state,
+                ..(**allocation).clone()
+            }))
         }
         Record::Worker(worker) => {
             let state = WorkerState::Down;
@@ -53,7 +67,10 @@ proptest! {
         prop_assert_eq!(restored.history().oldest(), state.revision().next());
         prop_assert_eq!(restored.settings(), state.settings());
         let left = records(&state).into_iter();
-        let left = left.filter_map(|(key, record)| Some((key, left_of(record)?)));
+        let left = left.filter_map(|(key, record)| {
+            let record = left_of(&key, record, state.time_ms())?;
+            Some((key, record))
+        });
         prop_assert_eq!(left.collect::<Vec<_>>(), records(&restored));
         let internal = Key { kind: Kind::Window, bytes: Bytes::new() };
         prop_assert_eq!(restored.records_from(&internal).count(), 0);

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{option, prelude::*, sample::select};
+use proptest::{bool::weighted, option, prelude::*, sample::select};
 use quorate_core::{
-    AlertId, Command, Entry, Epoch, Grant, Guard, Key, Load, LoadId, MemberId, Name, Operation,
-    Owner, PartitionId, Raised, Record, RegisterWorker, Resources, RestoreEpoch, Revision,
-    SessionId, Severity, State, Term, Transaction,
+    AlertId, Command, ConnectionId, ConnectionReport, ConnectionState, ConnectionStep, Due, Entry,
+    Epoch, Grant, Guard, Key, Kind, Load, LoadId, MemberId, Name, Operation, Owner, PartitionId,
+    PartitionState, Raised, Record, RegisterWorker, Resources, RestoreEpoch, Revision,
+    ScaleProcesses, ScaledProcess, Seen, SessionId, Severity, State, Term, Transaction,
+    WorkerState, plan::Basis,
 };
 
 /// The term of all entries.
@@ -26,6 +28,8 @@ pub(crate) enum SessionAct {
     Report(Name, u64),
     /// To this worker, whoever's session it holds.
     Assign(Name, Vec<PartitionId>),
+    /// All that nobody owns, to workers that take partitions; what is missing for that comes first.
+    AssignAll,
     /// With the right epoch, or another one.
     Release(PartitionId, bool),
     Move(PartitionId, Option<Name>),
@@ -33,6 +37,13 @@ pub(crate) enum SessionAct {
     Bound(&'static str, usize, Option<PartitionId>),
     AddMember(u64),
     RetireMember(u64),
+    /// With the right epochs, or others; up, or broken.
+    ReportConnection(u8, bool, bool),
+    /// What its state asks for, or else; of the status that it has, or another one.
+    Manage(u8, bool, bool),
+    Retry(u8),
+    /// The process at this place of the partition at that place, to so many instances more than its least.
+    Scale(usize, usize, u32),
     /// Raises an alert about this worker, or clears it.
     Alert(Name, Option<u64>),
 }
@@ -63,7 +74,22 @@ pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
             .prop_map(|(key, bytes, guard)| SessionAct::Bound(key, bytes, guard)),
         1 => (0..3_u64).prop_map(SessionAct::AddMember),
         1 => (1..3_u64).prop_map(SessionAct::RetireMember),
+        12 => Just(SessionAct::AssignAll),
+        9 => connection_act(),
         1 => (worker(), option::of(0..2_u64)).prop_map(|(name, it)| SessionAct::Alert(name, it)),
+    ]
+}
+
+/// About a connection that has a status, if there is one.
+pub(crate) fn connection_act() -> impl Strategy<Value = SessionAct> {
+    prop_oneof![
+        3 => (0..9_u8, weighted(0.9), weighted(0.4))
+            .prop_map(|(which, right, up)| SessionAct::ReportConnection(which, right, up)),
+        6 => (0..9_u8, weighted(0.8), weighted(0.9))
+            .prop_map(|(which, natural, right)| SessionAct::Manage(which, natural, right)),
+        1 => (0..9_u8).prop_map(SessionAct::Retry),
+        5 => (0..9_usize, 0..9_usize, 0..3_u32)
+            .prop_map(|(which, at, more)| SessionAct::Scale(which, at, more)),
     ]
 }
 
@@ -71,6 +97,36 @@ pub(crate) fn act() -> impl Strategy<Value = SessionAct> {
 pub(crate) fn nth(state: &State, which: u8) -> SessionId {
     let absent = SessionId { restore: RestoreEpoch(0), revision: Revision(999_999) };
     state.sessions().nth(usize::from(which)).map_or(absent, |(id, _)| id)
+}
+
+/// One of the connections that have a status, or one that has none.
+fn nth_connection(state: &State, which: u8) -> ConnectionId {
+    let known = state.records_of(Kind::ConnectionStatus).filter_map(|(key, _)| key.as_connection());
+    let known: Vec<ConnectionId> = known.collect();
+    let absent = ConnectionId { network: Name::new("n").unwrap(), from: 0, to: 1 };
+    known.get(usize::from(which) % known.len().max(1)).cloned().unwrap_or(absent)
+}
+
+fn assign_all(state: &State) -> Command {
+    let owners = state.records_of(Kind::Worker).filter_map(|(key, record)| {
+        let Record::Worker(worker) = &record.value else { return None };
+        let name = Name::new(std::str::from_utf8(&key.bytes).unwrap()).unwrap();
+        let active = worker.state == WorkerState::Active;
+        worker.session.filter(|_| active).map(|session| Owner { worker: name, session })
+    });
+    let owners: Vec<Owner> = owners.collect();
+    if owners.is_empty() {
+        return match state.sessions().next() {
+            None => Command::OpenSession { ttl_ms: 1_000, label: "any".into() },
+            Some((session, _)) => {
+                command(state, &SessionAct::Register(Name::new("w4").unwrap()), session)
+            }
+        };
+    }
+    let partitions = state.records_of(Kind::Partition).filter_map(|(key, _)| key.as_partition());
+    let grants = partitions.zip(owners.into_iter().cycle());
+    let grants = grants.map(|(partition, owner)| Grant { partition, owner });
+    Command::AssignPartitions { grants: grants.collect() }
 }
 
 fn epoch_of(state: &State, id: &PartitionId) -> Epoch {
@@ -83,10 +139,10 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
         SessionAct::Close => Command::CloseSession { id: session },
         SessionAct::Expire { term } => Command::ExpireSession { id: session, term: Term(term) },
         SessionAct::Register(name) => Command::RegisterWorker(RegisterWorker {
+            capacity: capacity(&name),
             name,
             session,
             address: "w:1".into(),
-            capacity: Resources::default(),
             labels: BTreeMap::new(),
         }),
         SessionAct::Drain(name, drain) => Command::DrainWorker { name, drain },
@@ -105,6 +161,7 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             let grant = |partition| Grant { partition, owner: owner.clone() };
             Command::AssignPartitions { grants: ids.into_iter().map(grant).collect() }
         }
+        SessionAct::AssignAll => assign_all(state),
         SessionAct::Release(id, right) => {
             let epoch = if right { epoch_of(state, &id) } else { Epoch::default() };
             Command::ReleasePartition { id, epoch }
@@ -128,6 +185,10 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             Command::AddMember { id: MemberId(id), peer: "p:1".into(), client: "c:1".into() }
         }
         SessionAct::RetireMember(id) => Command::RetireMember { id: MemberId(id) },
+        SessionAct::ReportConnection(which, right, up) => report(state, which, right, up, session),
+        SessionAct::Manage(which, natural, right) => manage(state, which, natural, right),
+        SessionAct::Retry(which) => Command::RetryConnection { id: nth_connection(state, which) },
+        SessionAct::Scale(which, at, more) => scale(state, which, at, more),
         SessionAct::Alert(name, value) => {
             let check = Name::new("worker_load").unwrap();
             let id = AlertId { check, subject: name.to_string() };
@@ -143,4 +204,59 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
             }
         }
     }
+}
+
+fn report(state: &State, which: u8, right: bool, up: bool, session: SessionId) -> Command {
+    let id = nth_connection(state, which);
+    let status = state.connection_status(&id).filter(|_| right);
+    let session = status.map_or(session, |status| status.to.session);
+    let [from_epoch, to_epoch] =
+        status.map_or([Epoch::default(); 2], |status| [status.from.epoch, status.to.epoch]);
+    let seen = if up { Seen::Up } else { Seen::Broken("reset".into()) };
+    let reports = vec![ConnectionReport { id, from_epoch, to_epoch, seen }];
+    Command::ReportConnections { session, reports }
+}
+
+fn manage(state: &State, which: u8, natural: bool, right: bool) -> Command {
+    let id = nth_connection(state, which);
+    let broken = state.connection_status(&id).map(|it| it.state) == Some(ConnectionState::Broken);
+    let due = if broken == natural { Due::Retry } else { Due::TimeOut };
+    let known = state.get(&Key::connection_status(&id)).filter(|_| right);
+    let modified = known.map_or(Revision(0), |known| known.modified);
+    Command::ManageConnections { steps: vec![ConnectionStep { id, modified, due }] }
+}
+
+/// One of the partitions that there are, mostly within the bounds of the process.
+fn scale(state: &State, which: usize, at: usize, more: u32) -> Command {
+    let live = state.records_of(Kind::Partition).filter_map(|(key, record)| {
+        let Record::Partition(partition) = &record.value else { return None };
+        let id = PartitionId::parse(std::str::from_utf8(&key.bytes).ok()?)?;
+        (partition.state != PartitionState::Deleted).then_some((id, partition))
+    });
+    let live: Vec<_> = live.collect();
+    let network = Name::new("n").unwrap();
+    let (id, process) = match live.get(which % live.len().max(1)) {
+        Some((id, partition)) => {
+            let placed = &partition.processes[at % partition.processes.len()];
+            (id.clone(), placed.id.clone())
+        }
+        None => (PartitionId { network: network.clone(), index: 0 }, network),
+    };
+    let least = match state.get(&Key::network(&id.network)).map(|record| &record.value) {
+        Some(Record::Network(network)) => {
+            let found = network.spec.processes.iter().find(|it| it.id == process);
+            found.map_or(1, |it| it.parallelism.min)
+        }
+        _ => 1,
+    };
+    let basis = Basis::of(state, [Key::partition(&id), Key::network(&id.network)]);
+    let parallelism = least + more;
+    let changes = vec![ScaledProcess { partition: id.index, process, parallelism }];
+    Command::ScaleProcesses(ScaleProcesses { network: id.network, changes, basis })
+}
+
+/// One of the workers has little.
+fn capacity(worker: &Name) -> Resources {
+    let cpu = Name::new(Resources::CPU_MILLIS).unwrap();
+    [(cpu, if worker.as_str() == "w3" { 2 } else { 9 })].into_iter().collect()
 }

@@ -12,7 +12,13 @@
 mod activity;
 mod assigner;
 pub(crate) mod balancer;
+mod connections;
+mod distributor;
+mod janitor;
 mod ledger;
+mod partitioner;
+pub(crate) mod scaler;
+mod steward;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +27,10 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
-    activity::{Activity, Balancer},
+    activity::{Activity, Acts, Balancer, Controller, Distribution},
     balancer::{Held, Why},
+    connections::{Connections, ConnectionsHeld},
+    steward::Idle,
 };
 use crate::{clock::Clock, coordinator::Coordinator};
 
@@ -35,5 +43,12 @@ pub(crate) fn start(
 ) {
     tasks.spawn(assigner::run(coordinator.clone(), stop.clone()));
     let activity = coordinator.activity().clone();
-    tasks.spawn(balancer::run(coordinator.clone(), clock, activity, stop.clone()));
+    let (connections, distributed) = (activity.connections.clone(), activity.clone());
+    tasks.spawn(balancer::run(coordinator.clone(), clock.clone(), activity, stop.clone()));
+    tasks.spawn(connections::run(coordinator.clone(), connections, stop.clone()));
+    tasks.spawn(distributor::run(coordinator.clone(), clock.clone(), distributed, stop.clone()));
+    let (here, time) = (coordinator, &clock);
+    tasks.spawn(steward::run::<scaler::Scaler>(here.clone(), time.clone(), stop.clone()));
+    tasks.spawn(steward::run::<partitioner::Partitioner>(here.clone(), time.clone(), stop.clone()));
+    tasks.spawn(steward::run::<janitor::Janitor>(here.clone(), time.clone(), stop.clone()));
 }

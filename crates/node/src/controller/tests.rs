@@ -60,6 +60,7 @@ fn network(state: &State, partitions: u32) -> Command {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
         policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
+        connection: Default::default(),
     };
     let basis = state.get(&quorate_core::Key::network(&name("net"))).map(|it| it.modified);
     let assignment = (0..partitions).collect();

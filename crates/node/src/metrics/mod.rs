@@ -11,6 +11,7 @@ mod controllers;
 mod family;
 mod health;
 mod leaders;
+mod pools;
 mod rpc;
 mod sessions;
 mod state;

@@ -15,7 +15,7 @@ const BUCKETS: [f64; 14] =
 
 /// The methods that are counted by name; any other is counted as `other`, so that callers cannot
 /// make up labels.
-const METHODS: [&str; 29] = [
+const METHODS: [&str; 38] = [
     "/quorate.v1.StoreService/Range",
     "/quorate.v1.StoreService/Put",
     "/quorate.v1.StoreService/Delete",
@@ -33,11 +33,20 @@ const METHODS: [&str; 29] = [
     "/quorate.v1.PartitionService/Move",
     "/quorate.v1.PartitionService/Release",
     "/quorate.v1.ConnectionService/List",
+    "/quorate.v1.ConnectionService/Get",
+    "/quorate.v1.ConnectionService/Report",
+    "/quorate.v1.ConnectionService/Retry",
     "/quorate.v1.WorkerService/Register",
     "/quorate.v1.WorkerService/Report",
     "/quorate.v1.WorkerService/Drain",
     "/quorate.v1.WorkerService/Leave",
     "/quorate.v1.WorkerService/List",
+    "/quorate.v1.ResourceService/PutPool",
+    "/quorate.v1.ResourceService/DeletePool",
+    "/quorate.v1.ResourceService/ListPools",
+    "/quorate.v1.ResourceService/Request",
+    "/quorate.v1.ResourceService/Release",
+    "/quorate.v1.ResourceService/ListAllocations",
     "/quorate.v1.ClusterService/Status",
     "/quorate.v1.ClusterService/Members",
     "/quorate.v1.ClusterService/TransferLeader",

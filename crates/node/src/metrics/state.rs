@@ -15,14 +15,15 @@ use prometheus::{
     proto::MetricFamily,
 };
 use quorate_core::{
-    ConnectionId, ConnectionState, Kind, PartitionId, PartitionState, Record, Resources, Revision,
-    State, WorkerState,
+    ConnectionState, Kind, PartitionId, PartitionState, Record, Resources, Revision, State,
+    WorkerState,
 };
 
 use super::{
     controllers,
     family::{counter, desc, float, gauge, gauge_sample, gauges},
     health,
+    pools::Pools,
 };
 use crate::coordinator::{Coordinator, Role, Status};
 
@@ -77,7 +78,11 @@ impl Collector for StateCollector {
             "Batches of keep-alives that this coordinator, leading, answered.",
             self.coordinator.keep_alive_batches(),
         ));
-        families.extend(controllers::families(&self.coordinator.activity().balancer()));
+        let activity = self.coordinator.activity();
+        families.extend(controllers::families(&activity.balancer()));
+        families.extend(controllers::connections(&activity.connections()));
+        families.extend(controllers::distributor(&activity.distribution()));
+        families.extend(controllers::others(activity));
         families.extend(health::families(&self.coordinator.health_seen().told()));
         families.push(health::alerts(&view.state));
         families.extend(self.seen.lock().tally(&view.state).families());
@@ -188,6 +193,7 @@ struct Tally {
     workers: [u64; 4],
     demand: Resources,
     capacity: Resources,
+    pools: Pools,
 }
 
 #[derive(Debug, Default)]
@@ -197,12 +203,13 @@ struct PerNetwork {
     states: [u64; 4],
     load_ppm_sum: u64,
     load_ppm_max: u64,
-    pending: u64,
+    /// Those that are pending, then as in [`ConnectionState::ALL`].
+    connections: [u64; 5],
 }
 
 impl Tally {
     fn of(state: &State) -> Self {
-        let mut tally = Self::default();
+        let mut tally = Self { pools: Pools::of(state), ..Self::default() };
         let all = |kind| quorate_core::KeyRange::Prefix(kind, bytes::Bytes::new());
         for (key, _) in state.range(&all(Kind::Network)) {
             if tally.networks.len() < NETWORKS_MAX {
@@ -223,11 +230,20 @@ impl Tally {
             }
         }
         for (key, record) in state.range(&all(Kind::Connection)) {
-            if let Record::Connection(connection) = &record.value
-                && let Some(id) = text(&key.bytes).and_then(ConnectionId::parse)
+            if let Record::Connection(_) = &record.value
+                && let Some(id) = key.as_connection()
             {
-                match connection.state {
-                    ConnectionState::Pending => tally.network(id.network.as_str()).pending += 1,
+                tally.network(id.network.as_str()).connections[0] += 1;
+            }
+        }
+        for (key, record) in state.range(&all(Kind::ConnectionStatus)) {
+            if let Record::ConnectionStatus(status) = &record.value
+                && let Some(id) = key.as_connection()
+            {
+                let counts = &mut tally.network(id.network.as_str()).connections;
+                counts[0] = counts[0].saturating_sub(1);
+                for (known, count) in ConnectionState::ALL.iter().zip(&mut counts[1..]) {
+                    *count += u64::from(*known == status.state);
                 }
             }
         }
@@ -270,10 +286,12 @@ impl Tally {
             vec![sample("max", network.load_ppm_max), sample("mean", mean)]
         });
         let connections = each(&|name, network| {
-            let labels = [("network", name), ("state", "pending")];
-            vec![gauge_sample(&labels, float(network.pending))]
+            let states = ["pending"].into_iter().chain(ConnectionState::ALL.map(|it| it.as_str()));
+            let sample =
+                |(state, count)| gauge_sample(&[("network", name), ("state", state)], float(count));
+            states.zip(network.connections).map(sample).collect()
         });
-        let amounts = |resources: &Resources| {
+        let amounts = |resources: &Resources| -> Vec<_> {
             let sample = |(name, amount): (&quorate_core::Name, u64)| {
                 gauge_sample(&[("resource", name.as_str())], float(amount))
             };
@@ -290,13 +308,20 @@ impl Tally {
             gauges("quorate_connection_status", "Connections, by network and state.", connections),
             gauges(
                 "quorate_resource_usage",
-                "What all partitions need, by resource, in the resource's unit.",
-                amounts(&self.demand),
+                "What all partitions need (no pool) or what is granted of a pool, by resource, in the \
+                 resource's unit.",
+                [amounts(&self.demand), self.pools.usage()].concat(),
             ),
             gauges(
                 "quorate_resource_capacity",
-                "What all workers that are not down can give, by resource, in the resource's unit.",
-                amounts(&self.capacity),
+                "What all workers that are not down can give (no pool) or what a pool has, by \
+                 resource, in the resource's unit.",
+                [amounts(&self.capacity), self.pools.capacity()].concat(),
+            ),
+            gauges(
+                "quorate_allocations",
+                "Allocations, by pool and state.",
+                self.pools.allocations(),
             ),
         ]
     }

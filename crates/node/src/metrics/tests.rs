@@ -33,6 +33,7 @@ fn network(state: &mut State, network: &str) {
                 strategy: name("round-robin"),
                 shares: Vec::new(),
             },
+            connection: Default::default(),
         },
         assignment: vec![0, 1, 0],
         basis: None,

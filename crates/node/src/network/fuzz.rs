@@ -1,7 +1,8 @@
 //! Networks that were damaged as bytes: refused, or planned by every strategy, or told why not.
 
 use quorate_core::{
-    Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources, Settings, codec,
+    ConnectionPolicy, Name, NetworkSpec, PartitionPolicy, Process, ProcessEdge, Resources,
+    Settings, codec,
 };
 use quorate_fuzz::Target;
 use quorate_plan::{NetworkView, PartitionRequest, Seed, Strategies, partition};
@@ -27,6 +28,7 @@ fn sample(processes: u32, partitions: u32) -> Vec<u8> {
             strategy: name("multilevel"),
             shares: (0..partitions).map(|at| at % 3 + 1).collect(),
         },
+        connection: ConnectionPolicy { attempts_max: 5, backoff_ms: 20, ..Default::default() },
     };
     spec.processes[0].affinity = Some(name("g"));
     spec.processes[2].affinity = Some(name("g"));

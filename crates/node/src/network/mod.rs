@@ -17,6 +17,7 @@
 mod apply;
 mod dry_run;
 mod planned;
+mod reshape;
 mod summary;
 
 #[cfg(test)]
@@ -27,4 +28,5 @@ mod tests;
 pub use apply::{AppliedNetwork, ApplyError, Wanted, apply_network};
 pub use dry_run::{DryRun, dry_run};
 pub use planned::{PARTITIONS_DEFAULT, Planned, choose_policy, plan_apply};
+pub use reshape::{PlannedReshape, Reshape, plan_reshape, reshaped_at};
 pub use summary::{summaries, summary};

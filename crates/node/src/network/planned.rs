@@ -21,6 +21,7 @@ pub const PARTITIONS_DEFAULT: u32 = 4;
 
 /// What applying a network takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made at a time, and taken apart at once")]
 pub enum Planned {
     /// Nothing: it is stored as it should be.
     Unchanged(NetworkNumbers),
@@ -91,7 +92,7 @@ pub(super) fn stored<'a>(state: &'a State, name: &Name) -> Option<(Revision, &'a
 }
 
 /// Where each process of the specification is now.
-fn places(state: &State, name: &Name, spec: &NetworkSpec) -> Vec<Option<u32>> {
+pub(super) fn places(state: &State, name: &Name, spec: &NetworkSpec) -> Vec<Option<u32>> {
     let mut places = vec![None; spec.processes.len()];
     let range = KeyRange::Prefix(Kind::Partition, format!("{name}/").into());
     for (key, record) in state.range(&range) {
@@ -111,7 +112,7 @@ fn places(state: &State, name: &Name, spec: &NetworkSpec) -> Vec<Option<u32>> {
     places
 }
 
-fn plan(
+pub(super) fn plan(
     strategies: &Strategies,
     spec: &NetworkSpec,
     current: Option<&[Option<u32>]>,
@@ -125,7 +126,7 @@ fn plan(
     partition(strategy, &PartitionRequest { view: &view, partitions, shares, seed, current })
 }
 
-fn rejection(error: PlanError) -> Rejection {
+pub(super) fn rejection(error: PlanError) -> Rejection {
     match error {
         PlanError::UnknownStrategy(_) => Rejection::invalid("policy.strategy", error.to_string()),
         PlanError::NoPartitions

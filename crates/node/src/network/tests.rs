@@ -39,6 +39,7 @@ fn chain(length: usize, policy: PartitionPolicy) -> NetworkSpec {
         processes: (0..length).map(process).collect(),
         connections: (1..length).map(edge).collect(),
         policy,
+        connection: Default::default(),
     }
 }
 

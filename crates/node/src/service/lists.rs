@@ -1,8 +1,7 @@
-//! `PartitionService` and `ConnectionService`: lists of what belongs to networks.
+//! `PartitionService`: what belongs to networks, and where it is.
 
 use quorate_core::{
-    Command, ConnectionId, Key, KeyRange, Kind, PartitionId, Reply, State,
-    rejection::Reason::StalePlan,
+    Command, Key, KeyRange, Kind, PartitionId, Reply, State, rejection::Reason::StalePlan,
 };
 use quorate_proto::{
     ConvertError, ErrorDetails,
@@ -11,10 +10,7 @@ use quorate_proto::{
         record::record,
         write::{partition_id, required_epoch},
     },
-    v1::{
-        self, connection_service_server::ConnectionService,
-        partition_service_server::PartitionService,
-    },
+    v1::{self, partition_service_server::PartitionService},
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -22,6 +18,7 @@ use super::{
     header,
     plans::Question,
     read::Reader,
+    reshapes::{merge, split},
     write::{Sender, Writer, wrong_reply},
 };
 use crate::{controller::balancer, planner::PLANS_MAX};
@@ -154,29 +151,54 @@ impl PartitionService for Partitions {
         let (header, plan) = (Some(header.into()), Some((&plan).into()));
         Ok(Response::new(v1::BalanceResponse { header, plan, changed }))
     }
-}
 
-/// `ConnectionService`.
-pub(super) struct Connections {
-    pub(super) reader: Reader,
-}
-
-#[async_trait]
-impl ConnectionService for Connections {
-    async fn list(
+    async fn split(
         &self,
-        request: Request<v1::ListConnectionsRequest>,
-    ) -> Result<Response<v1::ListConnectionsResponse>, Status> {
+        request: Request<v1::SplitPartitionRequest>,
+    ) -> Result<Response<v1::SplitPartitionResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let reshape = split(&request.partition, request.into)?;
+        let (header, reshaping) = self.reshape(reshape, request.context, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::SplitPartitionResponse { header, reshaping }))
+    }
+
+    async fn plan_split(
+        &self,
+        request: Request<v1::PlanSplitRequest>,
+    ) -> Result<Response<v1::PlanSplitResponse>, Status> {
         let (request, deadline) = self.reader.open(request);
-        let range = range(Kind::Connection, &request.network)?;
-        let (view, header) = self.reader.view(request.read, deadline).await?;
-        let connections = sorted(&view.state, &range, ConnectionId::parse);
-        Ok(Response::new(v1::ListConnectionsResponse { header: Some(header.into()), connections }))
+        let reshape = split(&request.partition, request.into)?;
+        let (header, reshaping) = self.plan_reshape(reshape, request.read, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::PlanSplitResponse { header, reshaping }))
+    }
+
+    async fn merge(
+        &self,
+        request: Request<v1::MergePartitionsRequest>,
+    ) -> Result<Response<v1::MergePartitionsResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let reshape = merge(&request.partitions)?;
+        let (header, reshaping) = self.reshape(reshape, request.context, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::MergePartitionsResponse { header, reshaping }))
+    }
+
+    async fn plan_merge(
+        &self,
+        request: Request<v1::PlanMergeRequest>,
+    ) -> Result<Response<v1::PlanMergeResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let reshape = merge(&request.partitions)?;
+        let (header, reshaping) = self.plan_reshape(reshape, request.read, deadline).await?;
+        let (header, reshaping) = (Some(header.into()), Some((&reshaping).into()));
+        Ok(Response::new(v1::PlanMergeResponse { header, reshaping }))
     }
 }
 
 /// The records of a kind that belong to a network; an empty name: to any.
-fn range(kind: Kind, network: &str) -> Result<KeyRange, ConvertError> {
+pub(super) fn range(kind: Kind, network: &str) -> Result<KeyRange, ConvertError> {
     if network.is_empty() {
         return Ok(KeyRange::Prefix(kind, bytes::Bytes::new()));
     }

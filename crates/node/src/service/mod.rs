@@ -13,13 +13,17 @@ pub(crate) mod header;
 pub(crate) mod page;
 
 mod cluster;
+mod connection_map;
 mod health;
 mod layer;
 mod lists;
 mod network;
 mod plans;
 mod read;
+mod reshapes;
+mod resources;
 mod routes;
+mod scales;
 mod sessions;
 mod snapshot;
 mod store;

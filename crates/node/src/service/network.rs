@@ -126,6 +126,31 @@ impl NetworkService for Networks {
             placement: Some((&plan.placement).into()),
         }))
     }
+
+    async fn scale(
+        &self,
+        request: Request<v1::ScaleNetworkRequest>,
+    ) -> Result<Response<v1::ScaleNetworkResponse>, Status> {
+        let (request, deadline) = self.writer.open(request);
+        let name = convert::name(&request.name, "name")?;
+        let sender = Sender::new(request.context, &("scale", &name), deadline)?;
+        let (header, planned, changed) = self.scale_now(&name, &sender).await?;
+        let decisions = planned.decisions.iter().map(Into::into).collect();
+        let header = Some(header.into());
+        Ok(Response::new(v1::ScaleNetworkResponse { header, decisions, changed }))
+    }
+
+    async fn plan_scale(
+        &self,
+        request: Request<v1::PlanScaleRequest>,
+    ) -> Result<Response<v1::PlanScaleResponse>, Status> {
+        let (request, deadline) = self.reader.open(request);
+        let name = convert::name(&request.name, "name")?;
+        let (view, header) = self.reader.view(request.read, deadline).await?;
+        let planned = self.plan_scale_now(view, &name, deadline).await?;
+        let decisions = planned.decisions.iter().map(Into::into).collect();
+        Ok(Response::new(v1::PlanScaleResponse { header: Some(header.into()), decisions }))
+    }
 }
 
 /// So many workers may be supposed.

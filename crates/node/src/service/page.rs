@@ -88,6 +88,9 @@ pub(crate) fn weight(record: &Record) -> usize {
         Record::Connection(connection) => EACH * connection.edges.len(),
         Record::Session(session) => session.label.len(),
         Record::Member(member) => member.peer.len() + member.client.len(),
+        Record::ConnectionStatus(status) => EACH + status.error.len(),
+        Record::Pool(pool) => EACH * (pool.tenants.len() + pool.capacity.len()),
+        Record::Allocation(allocation) => EACH * (3 + allocation.amount.len()),
         Record::Alert(alert) => alert.message.len(),
         Record::Load(_) | Record::Window(_) | Record::Reply(_) => 0,
     }

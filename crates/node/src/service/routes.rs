@@ -7,6 +7,7 @@ use quorate_proto::{
         connection_service_server::{self, ConnectionServiceServer},
         network_service_server::{self, NetworkServiceServer},
         partition_service_server::{self, PartitionServiceServer},
+        resource_service_server::{self, ResourceServiceServer},
         session_service_server::{self, SessionServiceServer},
         snapshot_service_server::{self, SnapshotServiceServer},
         store_service_server::{self, StoreServiceServer},
@@ -17,18 +18,9 @@ use quorate_proto::{
 use tonic::service::Routes;
 
 use super::{
-    Context,
-    cluster::Cluster,
-    health,
-    layer::CountLayer,
-    lists::{Connections, Partitions},
-    network::Networks,
-    read::Reader,
-    sessions::Sessions,
-    snapshot::Snapshots,
-    store::Store,
-    workers::Workers,
-    write::Writer,
+    Context, cluster::Cluster, connection_map::Connections, health, layer::CountLayer,
+    lists::Partitions, network::Networks, read::Reader, resources::Pools, sessions::Sessions,
+    snapshot::Snapshots, store::Store, workers::Workers, write::Writer,
 };
 use crate::{
     loads::Loads,
@@ -36,7 +28,7 @@ use crate::{
 };
 
 /// The services whose health is told, each by its name; the empty name is the whole server.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "",
     store_service_server::SERVICE_NAME,
     watch_service_server::SERVICE_NAME,
@@ -47,6 +39,7 @@ const SERVICES: [&str; 10] = [
     cluster_service_server::SERVICE_NAME,
     snapshot_service_server::SERVICE_NAME,
     worker_service_server::SERVICE_NAME,
+    resource_service_server::SERVICE_NAME,
 ];
 
 /// The services for clients, with health and reflection, for a tonic server. Starts the tasks that
@@ -84,12 +77,17 @@ pub fn client_routes(context: &Context) -> Routes {
         metrics: metrics.sessions.clone(),
         shutdown: shutdown.clone(),
     };
+    let pools = Pools {
+        reader: reader.clone(),
+        writer: writer.clone(),
+        response_bytes_max: limits.response_bytes_max,
+    };
     let networks = Networks { reader: reader.clone(), writer: writer.clone() };
     let loads = Loads::start(coordinator.clone(), tasks, shutdown.clone());
     let workers = Workers { reader: reader.clone(), writer: writer.clone(), loads };
-    let partitions = Partitions { reader: reader.clone(), writer };
+    let partitions = Partitions { reader: reader.clone(), writer: writer.clone() };
     let snapshots = Snapshots::new(context, reader.clone());
-    let connections = Connections { reader };
+    let connections = Connections { reader, writer };
 
     let routes = Routes::new(StoreServiceServer::new(store).max_decoding_message_size(bytes_max))
         .add_service(WatchServer::new(watches))
@@ -98,6 +96,7 @@ pub fn client_routes(context: &Context) -> Routes {
         .add_service(PartitionServiceServer::new(partitions).max_decoding_message_size(bytes_max))
         .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(bytes_max))
         .add_service(ConnectionServiceServer::new(connections).max_decoding_message_size(bytes_max))
+        .add_service(ResourceServiceServer::new(pools).max_decoding_message_size(bytes_max))
         .add_service(ClusterServiceServer::new(cluster).max_decoding_message_size(bytes_max))
         .add_service(SnapshotServiceServer::new(snapshots).max_decoding_message_size(bytes_max));
     let routes = add_reflection(add_health(routes, context));

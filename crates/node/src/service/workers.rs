@@ -80,7 +80,7 @@ impl WorkerService for Workers {
             header: Some(header.into()),
             taken: u32::try_from(taken.len()).unwrap_or(u32::MAX),
         };
-        self.loads.report(session, taken);
+        self.loads.report(session, view.state.revision(), taken);
         Ok(Response::new(response))
     }
 
@@ -147,7 +147,8 @@ impl Workers {
 fn read_loads(loads: &[v1::ObservedLoad]) -> Result<Vec<(LoadId, Load)>, ConvertError> {
     let read = |(at, load): (usize, &v1::ObservedLoad)| {
         let id = LoadId::parse(&load.of).ok_or_else(|| {
-            let rule = "must be a worker's name or a partition's id such as net/0";
+            let rule =
+                "must be a worker's name, a partition's id such as net/0, or allocation:pool/17";
             ConvertError::new(format!("loads[{at}].of"), rule)
         })?;
         Ok((id, Load { load_ppm: load.load_ppm }))

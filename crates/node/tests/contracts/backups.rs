@@ -79,6 +79,7 @@ async fn hold(coordinator: &Coordinator) -> Held {
         processes: vec![process],
         connections: Vec::new(),
         policy: PartitionPolicy { partitions: 1, strategy: name("any"), shares: Vec::new() },
+        connection: Default::default(),
     };
     let network = ApplyNetwork { name: name("net"), spec, assignment: vec![0], basis: None };
     commit(coordinator, Command::ApplyNetwork(network)).await;

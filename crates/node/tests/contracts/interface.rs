@@ -130,6 +130,7 @@ async fn a_network_is_applied_seen_everywhere_and_deleted() {
         processes: ["a", "b", "c"].map(process).to_vec(),
         connections: vec![edge("a", "b"), edge("b", "c")],
         policy: Some(v1::PartitionPolicy { partitions: 2, ..Default::default() }),
+        connection: None,
     };
     let request = v1::ApplyNetworkRequest {
         name: "net".into(),
@@ -179,6 +180,7 @@ async fn partitions_are_listed_by_number() {
         processes,
         connections: Vec::new(),
         policy: Some(v1::PartitionPolicy { partitions: 12, ..Default::default() }),
+        connection: None,
     };
     let request = v1::ApplyNetworkRequest {
         name: "net".into(),

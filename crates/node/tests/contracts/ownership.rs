@@ -106,6 +106,7 @@ pub(crate) async fn network(coordinator: &Coordinator, partitions: u32) {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
         policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
+        connection: Default::default(),
     };
     let assignment = (0..partitions).collect();
     let command = ApplyNetwork { name: name("net"), spec, assignment, basis: None };

@@ -76,6 +76,7 @@ pub(crate) fn spec(stations: &[Station]) -> Result<NetworkSpec, InvalidName> {
         processes: stations.iter().map(process).collect::<Result<_, _>>()?,
         connections: edges.map(edge).collect::<Result<_, _>>()?,
         policy: PartitionPolicy::default(),
+        connection: Default::default(),
     })
 }
 

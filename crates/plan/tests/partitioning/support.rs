@@ -28,7 +28,12 @@ pub(crate) fn network(
     processes.sort_by(|a, b| a.id.cmp(&b.id));
     connections.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
     connections.dedup_by(|a, b| (&a.from, &a.to) == (&b.from, &b.to));
-    NetworkSpec { processes, connections, policy: PartitionPolicy::default() }
+    NetworkSpec {
+        processes,
+        connections,
+        policy: PartitionPolicy::default(),
+        connection: Default::default(),
+    }
 }
 
 /// `n` processes that need 1 each, numbered in order of their ids, with these edges of rate 1.

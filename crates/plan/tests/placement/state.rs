@@ -48,7 +48,8 @@ fn network(state: &mut State, text: &str, needs: &[u64]) {
     let partitions = u32::try_from(needs.len()).unwrap();
     let policy = PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() };
     let processes = needs.iter().enumerate().map(process).collect();
-    let spec = NetworkSpec { processes, connections: Vec::new(), policy };
+    let spec =
+        NetworkSpec { processes, connections: Vec::new(), policy, connection: Default::default() };
     let basis = state.get(&Key::network(&name(text))).map(|record| record.modified);
     let apply =
         ApplyNetwork { name: name(text), spec, assignment: (0..partitions).collect(), basis };

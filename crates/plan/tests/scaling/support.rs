@@ -27,7 +27,12 @@ pub(crate) fn network(text: &str) -> NetworkSpec {
     }
     processes.sort_by(|a, b| a.id.cmp(&b.id));
     connections.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
-    NetworkSpec { processes, connections, policy: PartitionPolicy::default() }
+    NetworkSpec {
+        processes,
+        connections,
+        policy: PartitionPolicy::default(),
+        connection: Default::default(),
+    }
 }
 
 /// One round, on its own.

@@ -20,6 +20,9 @@ impl From<Kind> for v1::Kind {
             Kind::Session => Self::Session,
             Kind::Load => Self::Load,
             Kind::Member => Self::Member,
+            Kind::ConnectionStatus => Self::ConnectionStatus,
+            Kind::Pool => Self::Pool,
+            Kind::Allocation => Self::Allocation,
             Kind::Alert => Self::Alert,
             Kind::Window | Kind::Reply => Self::Unspecified,
         }
@@ -40,6 +43,9 @@ pub(crate) fn kind(number: i32) -> Result<Option<Kind>, ConvertError> {
         v1::Kind::Session => Some(Kind::Session),
         v1::Kind::Load => Some(Kind::Load),
         v1::Kind::Member => Some(Kind::Member),
+        v1::Kind::ConnectionStatus => Some(Kind::ConnectionStatus),
+        v1::Kind::Pool => Some(Kind::Pool),
+        v1::Kind::Allocation => Some(Kind::Allocation),
         v1::Kind::Alert => Some(Kind::Alert),
     })
 }

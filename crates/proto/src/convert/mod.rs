@@ -8,11 +8,15 @@
 //! gives the value back.
 
 mod alert;
+pub mod connection;
 pub mod header;
 pub mod key;
 pub mod network;
 pub mod plan;
+pub mod pool;
 pub mod record;
+pub mod reshaping;
+pub mod scaling;
 pub mod transaction;
 pub mod watch;
 pub mod write;

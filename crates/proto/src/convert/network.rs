@@ -20,6 +20,7 @@ impl From<&NetworkSpec> for v1::NetworkSpec {
             processes: spec.processes.iter().map(v1::Process::from).collect(),
             connections: spec.connections.iter().map(v1::ProcessEdge::from).collect(),
             policy: Some((&spec.policy).into()),
+            connection: (!spec.connection.is_open()).then(|| spec.connection.into()),
         }
     }
 }
@@ -35,6 +36,7 @@ impl TryFrom<v1::NetworkSpec> for NetworkSpec {
                 .policy
                 .map_or_else(|| Ok(PartitionPolicy::default()), TryInto::try_into)
                 .within("policy")?,
+            connection: spec.connection.map(Into::into).unwrap_or_default(),
         })
     }
 }

@@ -1,18 +1,19 @@
 //! Records and what is in them.
 //!
-//! A partition's and a connection's message repeat what their key says; the key decides, and a
+//! A partition's message, a connection's and its status's repeat what their key says; the key decides, and a
 //! message that contradicts it is refused.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use quorate_core::{
-    Connection, ConnectionId, ConnectionState, Entry, Generation, Key, KeyedRecord, Kind, Load,
-    Member, MemberState, Name, Network, Owner, Partition, PartitionId, PartitionState,
-    PlacedProcess, Record, Resources, Revision, Session, Versioned, Worker, WorkerState,
+    Entry, Generation, Key, KeyedRecord, Kind, Load, Member, MemberState, Name, Network, Owner,
+    Partition, PartitionId, PartitionState, PlacedProcess, Record, Resources, Revision, Session,
+    Versioned, Worker, WorkerState,
 };
 
 use super::{
-    ConvertError, Within, each, key::required_key, name, name_or_empty, optional_name, required,
+    ConvertError, Within, connection, each, key::required_key, name, name_or_empty, optional_name,
+    pool, required,
 };
 use crate::v1;
 
@@ -118,8 +119,15 @@ fn value(key: &Key, record: &Record) -> v1::record::Value {
         Record::Worker(worker) => Value::Worker(worker_message(worker)),
         Record::Network(network) => Value::Network(network.as_ref().into()),
         Record::Partition(partition) => Value::Partition(partition_message(key, partition)),
-        Record::Connection(connection) => Value::Connection(connection_message(key, connection)),
+        Record::Connection(connection) => Value::Connection(connection::message(key, connection)),
         Record::Setting(text) => Value::Setting(text.as_ref().to_owned()),
+        Record::ConnectionStatus(status) => {
+            Value::ConnectionStatus(connection::status_message(key, status))
+        }
+        Record::Pool(pool) => Value::Pool(pool.as_ref().into()),
+        Record::Allocation(allocation) => {
+            Value::Allocation(pool::allocation_message(key, allocation))
+        }
     }
 }
 
@@ -147,9 +155,17 @@ fn read_value(
             Record::Partition(Arc::new(read_partition(key, partition).within("partition")?))
         }
         Value::Connection(connection) => {
-            Record::Connection(Arc::new(read_connection(key, connection).within("connection")?))
+            Record::Connection(Arc::new(connection::read(key, &connection).within("connection")?))
         }
         Value::Setting(text) => Record::Setting(text.into()),
+        Value::ConnectionStatus(status) => {
+            let status = connection::read_status(key, status).within("connection_status")?;
+            Record::ConnectionStatus(Arc::new(status))
+        }
+        Value::Pool(pool) => Record::Pool(Arc::new(pool.try_into().within("pool")?)),
+        Value::Allocation(allocation) => Record::Allocation(Arc::new(
+            pool::read_allocation(key, allocation).within("allocation")?,
+        )),
     };
     if record.kind() == key.kind {
         Ok(record)
@@ -251,13 +267,6 @@ fn partition_id(key: &Key) -> Option<PartitionId> {
     PartitionId::parse(std::str::from_utf8(&key.bytes).ok()?)
 }
 
-fn connection_id(key: &Key) -> Option<ConnectionId> {
-    if key.kind != Kind::Connection {
-        return None;
-    }
-    ConnectionId::parse(std::str::from_utf8(&key.bytes).ok()?)
-}
-
 fn partition_message(key: &Key, partition: &Partition) -> v1::Partition {
     let id = partition_id(key);
     let state = match partition.state {
@@ -322,34 +331,4 @@ fn read_partition(key: &Key, message: v1::Partition) -> Result<Partition, Conver
         requires: message.requires,
         apart: each(message.apart, "apart", |group| name(&group, ""))?.into_iter().collect(),
     })
-}
-
-fn connection_message(key: &Key, connection: &Connection) -> v1::Connection {
-    let id = connection_id(key);
-    let state = match connection.state {
-        ConnectionState::Pending => v1::ConnectionState::Pending,
-    };
-    v1::Connection {
-        network: id.as_ref().map(|id| id.network.as_str().to_owned()).unwrap_or_default(),
-        from: id.as_ref().map(|id| id.from).unwrap_or_default(),
-        to: id.map(|id| id.to).unwrap_or_default(),
-        edges: connection.edges.iter().map(v1::ProcessEdge::from).collect(),
-        state: state.into(),
-    }
-}
-
-fn read_connection(key: &Key, message: v1::Connection) -> Result<Connection, ConvertError> {
-    let id = connection_id(key)
-        .ok_or_else(|| ConvertError::new("", "the key is no connection id such as net/0->net/1"))?;
-    if (message.network.as_str(), message.from, message.to) != (id.network.as_str(), id.from, id.to)
-    {
-        return Err(ConvertError::new("network", format!("not that of the key {id}")));
-    }
-    let state = match v1::ConnectionState::try_from(message.state) {
-        Ok(v1::ConnectionState::Pending) => ConnectionState::Pending,
-        Ok(v1::ConnectionState::Unspecified) | Err(_) => {
-            return Err(ConvertError::new("state", format!("unknown value {}", message.state)));
-        }
-    };
-    Ok(Connection { edges: each(message.edges, "edges", TryInto::try_into)?, state })
 }

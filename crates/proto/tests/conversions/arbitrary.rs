@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use quorate_core::{
-    Alert, AlertId, ApplyOutcome, Change, ClusterId, Connection, ConnectionId, ConnectionState,
-    Entry, Epoch, Filter, Generation, Guard, Key, KeyRange, KeyedRecord, Kind, Load, LoadId,
-    LogIndex, Member, MemberId, MemberState, Name, Network, NetworkSpec, Operation, OperationReply,
-    Owner, Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, PlacedProcess,
-    Precondition, Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Session,
-    SessionId, Severity, Term, Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
+    Alert, AlertId, Allocation, AllocationGrant, AllocationId, AllocationState, ApplyOutcome,
+    Change, ClusterId, Connection, ConnectionEnd, ConnectionId, ConnectionPolicy, ConnectionReport,
+    ConnectionState, ConnectionStatus, Entry, Epoch, Filter, Generation, Guard, Holder, Key,
+    KeyRange, KeyedRecord, Kind, Load, LoadId, LogIndex, Member, MemberId, MemberState, Name,
+    Network, NetworkSpec, Operation, OperationReply, Owner, Parallelism, Partition, PartitionId,
+    PartitionPolicy, PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption,
+    Process, ProcessEdge, Record, Resources, RestoreEpoch, Revision, Seen, Session, SessionId,
+    Severity, Tenant, Term, Test, Transaction, TransactionReply, Versioned, Worker, WorkerState,
 };
 use quorate_proto::convert::{Consistency, Header, NetworkNumbers, ResumeToken, Start, WatchSpec};
 
@@ -121,8 +123,14 @@ fn policy() -> impl Strategy<Value = PartitionPolicy> {
 }
 
 pub(crate) fn spec() -> impl Strategy<Value = NetworkSpec> {
-    (vec(process(), 0..4), vec(edge(), 0..4), policy())
-        .prop_map(|(processes, connections, policy)| NetworkSpec { processes, connections, policy })
+    (vec(process(), 0..4), vec(edge(), 0..4), policy(), connection_policy()).prop_map(
+        |(processes, connections, policy, connection)| NetworkSpec {
+            processes,
+            connections,
+            policy,
+            connection,
+        },
+    )
 }
 
 fn partition() -> impl Strategy<Value = Partition> {
@@ -182,7 +190,64 @@ fn guard() -> impl Strategy<Value = Guard> {
 }
 
 fn connection() -> impl Strategy<Value = Connection> {
-    vec(edge(), 0..4).prop_map(|edges| Connection { edges, state: ConnectionState::Pending })
+    (vec(edge(), 0..4), connection_policy())
+        .prop_map(|(edges, policy)| Connection { edges, policy })
+}
+
+pub(crate) fn connection_record() -> impl Strategy<Value = Arc<Versioned<Record>>> {
+    (connection(), revision(), any::<u64>()).prop_map(|(connection, at, version)| {
+        let value = Record::Connection(Arc::new(connection));
+        Arc::new(Versioned { created: at, modified: at, version, value })
+    })
+}
+
+fn connection_policy() -> impl Strategy<Value = ConnectionPolicy> {
+    vec(any::<u64>(), 8).prop_map(|values| {
+        let mut policy = ConnectionPolicy::default();
+        for ((name, _), value) in policy.fields().into_iter().zip(values) {
+            *policy.field_mut(name).expect("a field of its own") = value;
+        }
+        policy
+    })
+}
+
+pub(crate) fn connection_status() -> impl Strategy<Value = ConnectionStatus> {
+    let end = || {
+        (any::<u64>(), revision(), session()).prop_map(|(restore, revision, session)| {
+            let epoch = Epoch { restore: RestoreEpoch(restore), revision };
+            ConnectionEnd { epoch, session }
+        })
+    };
+    let state = select(ConnectionState::ALL.to_vec());
+    (end(), end(), state, any::<u32>(), any::<[u64; 2]>(), ".{0,12}").prop_map(
+        |(from, to, state, attempts, [since_ms, retry_at_ms], error)| ConnectionStatus {
+            from,
+            to,
+            state,
+            attempts,
+            since_ms,
+            retry_at_ms,
+            error: error.into(),
+        },
+    )
+}
+
+pub(crate) fn connection_report() -> impl Strategy<Value = ConnectionReport> {
+    let seen = prop_oneof![Just(Seen::Up), ".{0,12}".prop_map(Seen::Broken)];
+    (connection_id(), connection_status(), seen).prop_map(|(id, status, seen)| ConnectionReport {
+        id,
+        from_epoch: status.from.epoch,
+        to_epoch: status.to.epoch,
+        seen,
+    })
+}
+
+pub(crate) fn connection_id() -> impl Strategy<Value = ConnectionId> {
+    (name(), any::<u32>(), any::<u32>()).prop_map(|(network, from, to)| ConnectionId {
+        network,
+        from,
+        to,
+    })
 }
 
 fn value() -> impl Strategy<Value = (Key, Record)> {
@@ -190,8 +255,6 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
         .prop_map(|(spec, generation)| Network { spec, generation: Generation(generation) });
     let partition_id =
         (name(), any::<u32>()).prop_map(|(network, index)| PartitionId { network, index });
-    let connection_id = (name(), any::<u32>(), any::<u32>())
-        .prop_map(|(network, from, to)| ConnectionId { network, from, to });
     prop_oneof![
         (bytes(), bytes(), option::of(session())).prop_map(|(key, value, session)| {
             (Key::entry(key), Record::Entry(Entry { value, session }))
@@ -200,8 +263,11 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
         (name(), network).prop_map(|(id, it)| (Key::network(&id), Record::Network(Arc::new(it)))),
         (partition_id, partition())
             .prop_map(|(id, it)| (Key::partition(&id), Record::Partition(Arc::new(it)))),
-        (connection_id, connection())
+        (connection_id(), connection())
             .prop_map(|(id, it)| (Key::connection(&id), Record::Connection(Arc::new(it)))),
+        (connection_id(), connection_status()).prop_map(|(id, it)| {
+            (Key::connection_status(&id), Record::ConnectionStatus(Arc::new(it)))
+        }),
         (name(), ".{0,12}")
             .prop_map(|(id, text)| (Key::setting(&id), Record::Setting(text.into()))),
         (session(), any::<u64>(), ".{0,12}").prop_map(|(id, ttl_ms, label)| {
@@ -210,6 +276,9 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
         (name(), any::<u64>()).prop_map(|(id, load_ppm)| {
             (Key::load(&LoadId::Worker(id)), Record::Load(Load { load_ppm }))
         }),
+        (name(), pool()).prop_map(|(id, it)| (Key::pool(&id), Record::Pool(Arc::new(it)))),
+        (allocation_id(), allocation())
+            .prop_map(|(id, it)| (Key::allocation(&id), Record::Allocation(Arc::new(it)))),
         (1..u64::MAX, ".{0,12}", ".{0,12}", any::<bool>()).prop_map(
             |(id, peer, client, active)| {
                 let state = if active { MemberState::Active } else { MemberState::Removed };
@@ -225,6 +294,59 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
             }
         ),
     ]
+}
+
+fn allocation_id() -> impl Strategy<Value = AllocationId> {
+    (name(), any::<u64>()).prop_map(|(pool, number)| AllocationId { pool, number })
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let limit = proptest::collection::btree_map(name(), any::<u64>(), 0..3);
+    let tenant = (1..u64::MAX, resources(), limit, any::<u32>()).prop_map(
+        |(weight, guarantee, limit, priority)| Tenant { weight, guarantee, limit, priority },
+    );
+    let policy = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(grace_ms, starving_after_ms, idle_timeout_ms)| PoolPolicy {
+            grace_ms,
+            starving_after_ms,
+            idle_timeout_ms,
+        },
+    );
+    (resources(), proptest::collection::btree_map(name(), tenant, 0..3), policy)
+        .prop_map(|(capacity, tenants, policy)| Pool { capacity, tenants, policy })
+}
+
+fn allocation() -> impl Strategy<Value = Allocation> {
+    let holder = prop_oneof![
+        session().prop_map(Holder::Session),
+        (name(), any::<u32>())
+            .prop_map(|(network, index)| Holder::Partition(PartitionId { network, index })),
+    ];
+    let grant = (any::<u64>(), revision(), session(), any::<u64>()).prop_map(
+        |(restore, revision, session, at_ms)| AllocationGrant {
+            epoch: Epoch { restore: RestoreEpoch(restore), revision },
+            session,
+            at_ms,
+        },
+    );
+    let why = (allocation_id(), name(), name())
+        .prop_map(|(request, tenant, resource)| Preemption { request, tenant, resource });
+    let state =
+        (0..3_u8, grant, any::<u64>(), why).prop_map(|(at, grant, until_ms, why)| match at {
+            0 => AllocationState::Waiting,
+            1 => AllocationState::Granted(grant),
+            _ => AllocationState::Revoking { grant, until_ms, why },
+        });
+    (name(), resources(), any::<u32>(), holder, any::<u64>(), state).prop_map(
+        |(tenant, amount, priority, holder, waiting_since_ms, state)| Allocation {
+            tenant,
+            amount,
+            priority,
+            holder,
+            waiting_since_ms,
+            state,
+        },
+    )
 }
 
 pub(crate) fn keyed_record() -> impl Strategy<Value = KeyedRecord> {

@@ -5,7 +5,7 @@ use proptest::{
     test_runner::TestRunner,
 };
 use prost::Message;
-use quorate_core::{Name, NetworkSpec, Transaction};
+use quorate_core::{ConnectionReport, Name, NetworkSpec, Transaction};
 use quorate_fuzz::Target;
 use quorate_proto::{
     ConvertError,
@@ -72,6 +72,13 @@ fn networks() {
 fn watches() {
     let samples = samples(arbitrary::watch_spec(), v1::WatchRequest::from);
     run("watches", samples, WatchSpec::try_from, v1::WatchRequest::from);
+}
+
+#[test]
+fn connection_reports() {
+    let write = |report: ConnectionReport| v1::ConnectionReport::from(&report);
+    let samples = samples(arbitrary::connection_report(), write);
+    run("connection reports", samples, ConnectionReport::try_from, write);
 }
 
 #[test]

@@ -147,6 +147,31 @@ fn networks_name_their_place() {
 }
 
 #[test]
+fn connections_name_their_fields() {
+    let epoch = Some(v1::Epoch { restore: 1, revision: 2 });
+    let good = || v1::ConnectionReport {
+        connection: "net/0->net/1".into(),
+        from_epoch: epoch,
+        to_epoch: epoch,
+        seen: Some(v1::connection_report::Seen::Up(true)),
+    };
+    let field = |report: v1::ConnectionReport| {
+        quorate_proto::convert::connection::reports(vec![good(), report]).unwrap_err().field
+    };
+    assert_eq!(field(v1::ConnectionReport { seen: None, ..good() }), "reports[1]");
+    let down = Some(v1::connection_report::Seen::Up(false));
+    assert_eq!(field(v1::ConnectionReport { seen: down, ..good() }), "reports[1].up");
+    assert_eq!(field(v1::ConnectionReport { to_epoch: None, ..good() }), "reports[1].to_epoch");
+    for connection in ["net/0", "net/0->other/1", "net/00->net/1", ""] {
+        let connection = connection.into();
+        assert_eq!(field(v1::ConnectionReport { connection, ..good() }), "reports[1].connection");
+    }
+    for number in [0, 9] {
+        assert!(quorate_proto::convert::connection::state(number).is_err());
+    }
+}
+
+#[test]
 fn watches_name_their_fields() {
     let filter = |filter| v1::WatchRequest { filter: Some(filter), ..v1::WatchRequest::default() };
     let default = v1::WatchFilter::default;

@@ -25,6 +25,21 @@ fn sent<M: Message + Default>(message: &M) -> M {
 
 proptest! {
     #[test]
+    fn connections_with_their_status(
+        id in arbitrary::connection_id(),
+        status in proptest::option::of(arbitrary::connection_status()),
+        record in arbitrary::connection_record(),
+        report in arbitrary::connection_report(),
+    ) {
+        use quorate_proto::convert::connection::{read_with_status, with_status};
+        let key = Key::connection(&id);
+        let message = with_status(&key, &record, status.as_ref());
+        prop_assert_eq!(read_with_status(message).unwrap(), ((key, record), status));
+        let message = v1::ConnectionReport::from(&report);
+        prop_assert_eq!(quorate_core::ConnectionReport::try_from(message), Ok(report));
+    }
+
+    #[test]
     fn keys_and_ranges(key in arbitrary::key(), range in arbitrary::range()) {
         prop_assert_eq!(Key::try_from(sent(&v1::Key::from(key.clone()))).unwrap(), key);
         prop_assert_eq!(

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use openraft::EntryPayload;
 use quorate_core::{
-    Batch, ClusterId, Command, Identity, Key, MemberId, Operation, Record, RestoreEpoch, Revision,
-    SessionId, Stamp, State, Transaction, apply_request, codec,
+    Batch, ClusterId, Command, ConnectionId, ConnectionReport, ConnectionStep, Due, Epoch,
+    Identity, Key, MemberId, Operation, Record, RestoreEpoch, Revision, Seen, SessionId, Stamp,
+    State, Transaction, apply_request, codec,
 };
 use quorate_fuzz::Target;
 
@@ -29,7 +30,16 @@ fn batch() -> Batch {
     let close =
         Command::CloseSession { id: SessionId { restore: RestoreEpoch(0), revision: Revision(2) } };
     let add = Command::AddMember { id: MemberId(4), peer: "p:1".into(), client: "c:1".into() };
-    let commands = [Command::Transaction(transaction), open, close, add];
+    let end = SessionId { restore: RestoreEpoch(0), revision: Revision(2) };
+    let epoch = Epoch { restore: RestoreEpoch(0), revision: Revision(3) };
+    let id = ConnectionId::parse("net/0->net/1").expect("a connection's id");
+    let seen = Seen::Broken("reset".into());
+    let seen = ConnectionReport { id: id.clone(), from_epoch: epoch, to_epoch: epoch, seen };
+    let report = Command::ReportConnections { session: end, reports: vec![seen] };
+    let step = ConnectionStep { id: id.clone(), modified: Revision(3), due: Due::Retry };
+    let manage = Command::ManageConnections { steps: vec![step] };
+    let retry = Command::RetryConnection { id };
+    let commands = [Command::Transaction(transaction), open, close, add, report, manage, retry];
     Batch { time_ms: 1_700_000_000_000, requests: commands.map(Into::into).into() }
 }
 

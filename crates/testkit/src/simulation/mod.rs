@@ -178,7 +178,12 @@ fn network() -> Result<ApplyNetwork, String> {
         PartitionPolicy { partitions: PARTITIONS, strategy: name("by-hand")?, shares: Vec::new() };
     Ok(ApplyNetwork {
         name: name("net")?,
-        spec: NetworkSpec { processes: processes?, connections: connections?, policy },
+        spec: NetworkSpec {
+            processes: processes?,
+            connections: connections?,
+            policy,
+            connection: Default::default(),
+        },
         assignment: (0..PARTITIONS).collect(),
         basis: None,
     })

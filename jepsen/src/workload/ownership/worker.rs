@@ -9,7 +9,8 @@ use quorate_client::{
     Client as Library, Reason, Session, Start, WatchEvent, WatchOptions, WorkerProfile,
 };
 use quorate_core::{
-    Epoch, Filter, Key, Kind, MemberId, Name, Partition, PartitionId, PartitionState, Record,
+    ConnectionReport, Epoch, Filter, Key, Kind, MemberId, Name, Partition, PartitionId,
+    PartitionState, Record, Seen,
 };
 use quorate_proto::v1::{
     Guard, Operation, PartitionGuard, PutOperation, TransactionRequest, guard, operation,
@@ -37,6 +38,9 @@ const ACT_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a worker lives before it is struck, milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 2_000..7_000;
+
+/// In so many looks it reports connections.
+const REPORTED_IN: u32 = 10;
 
 /// How long it waits when nothing goes.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -211,6 +215,32 @@ impl Life<'_> {
             if let Some((id, epoch)) = one {
                 self.write(&id, epoch).await;
             }
+        }
+        if self.worker.rng.random_range(0..REPORTED_IN) == 0 {
+            self.report().await;
+        }
+    }
+
+    /// Says of connections of its partitions that they are up, or broken. Only those of the grants that it
+    /// has are heard.
+    async fn report(&mut self) {
+        let Ok(found) = self.client.list_connections(None).local().await else { return };
+        let session = self.session.id();
+        let mut reports = Vec::new();
+        for connection in found.value {
+            let Some(status) = connection.status else { continue };
+            if status.from.session == session || status.to.session == session {
+                let seen = match self.worker.rng.random_range(0..4) {
+                    0 => Seen::Broken("as chance will have it".to_owned()),
+                    _ => Seen::Up,
+                };
+                let (from_epoch, to_epoch) = (status.from.epoch, status.to.epoch);
+                reports.push(ConnectionReport { id: connection.id, from_epoch, to_epoch, seen });
+            }
+        }
+        if !reports.is_empty() {
+            // Whatever comes of it is in the change stream.
+            let _ = self.client.report_connections(session, reports).await;
         }
     }
 

@@ -6,14 +6,20 @@ use anyhow::Result;
 use quorate_core::Name;
 use serde::Serialize;
 
-use super::{Context, plan};
-use crate::{args::WorkerCommand, output::workers::WorkerRow};
+use super::{Context, follow, plan};
+use crate::{
+    args::{Follow, WorkerCommand},
+    output::workers::WorkerRow,
+};
 
 /// Runs a command on workers.
 pub(super) async fn run(context: &Context, command: WorkerCommand) -> Result<()> {
     match command {
         WorkerCommand::Register(args) => hold::run(context, args).await,
-        WorkerCommand::List => list(context).await,
+        WorkerCommand::List(Follow { watch: true }) => {
+            follow::follow(context, follow::Workers::default()).await
+        }
+        WorkerCommand::List(_) => list(context).await,
         WorkerCommand::Drain { name } => drain(context, &name, true).await,
         WorkerCommand::Undrain { name } => drain(context, &name, false).await,
         WorkerCommand::WhatIfLost { name } => plan::what_if_lost(context, &name).await,

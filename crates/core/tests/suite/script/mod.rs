@@ -14,6 +14,15 @@
 //! then put entry/b x*3 prev           x*3 is xxx; prev returns the record as it was
 //! else get entry/* limit=2            selectors: entry/a, entry/a*, entry/[a,b)
 //!
+//! open 5000                           a session; it goes by its revision, as an epoch does
+//! register w1 1                       a worker, with its session
+//! assign w1 1 net/0                   grants; likewise release net/0 3, move net/0 w2, leave w1 1, close 1
+//! report 1                            the lines after it belong to it
+//! up net/0->net/1 3 4                 with the epochs of both ends; likewise broken, with its error
+//! manage                              the lines after it belong to it
+//! retry-due net/0->net/1 7            of the status of that revision; likewise time-out
+//! retry net/0->net/1
+//!
 //! network net partitions=2 assign=0,1 basis=none strategy=s
 //! process a cpu=1 par=1..2 component=c
 //! edge a b rate=3
@@ -33,6 +42,7 @@ use std::{env, fs, path::Path};
 use quorate_core::{ClusterId, Identity, RestoreEpoch, Stamp, State, apply};
 
 /// A line of a script, with the lines that belong to it.
+#[expect(clippy::large_enum_variant, reason = "there are few, and all are run at once")]
 enum Step {
     Command(quorate_core::Command),
     Clock(u64),

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
-    ApplyNetwork, Command, Key, KeyRange, Kind, Name, NetworkSpec, Operation, Parallelism,
-    PartitionPolicy, Precondition, Process, ProcessEdge, Record, Resources, Revision, Test,
-    Transaction,
+    ApplyNetwork, Command, ConnectionId, ConnectionPolicy, ConnectionReport, ConnectionStep, Due,
+    Epoch, Grant, Key, KeyRange, Kind, Name, NetworkSpec, Operation, Owner, Parallelism,
+    PartitionId, PartitionPolicy, Precondition, Process, ProcessEdge, Record, RegisterWorker,
+    Resources, RestoreEpoch, Revision, Seen, SessionId, Test, Transaction,
 };
 
 use super::Step;
@@ -23,6 +24,13 @@ pub(super) fn steps(lines: &[&str]) -> Vec<Step> {
             ("process" | "edge", Some(Step::Command(Command::ApplyNetwork(command)))) => {
                 part(&mut command.spec, first, rest);
             }
+            ("up" | "broken", Some(Step::Command(Command::ReportConnections { reports, .. }))) => {
+                reports.push(report(first, rest));
+            }
+            (
+                "retry-due" | "time-out",
+                Some(Step::Command(Command::ManageConnections { steps })),
+            ) => steps.push(due(first, rest)),
             _ => steps.push(step(first, rest)),
         }
     }
@@ -38,11 +46,82 @@ fn step(first: &str, rest: &[&str]) -> Step {
         })),
         "network" => Step::Command(Command::ApplyNetwork(network(rest))),
         "delete-network" => Step::Command(Command::DeleteNetwork { name: name(rest[0]) }),
+        "open" | "close" | "register" | "assign" | "release" | "leave" | "move" => {
+            Step::Command(ownership(first, rest))
+        }
+        "report" => Step::Command(Command::ReportConnections {
+            session: session(rest[0]),
+            reports: Vec::new(),
+        }),
+        "manage" => Step::Command(Command::ManageConnections { steps: Vec::new() }),
+        "retry" => Step::Command(Command::RetryConnection { id: connection(rest[0]) }),
         "clock" => Step::Clock(rest[0].parse().unwrap()),
         "state" => Step::State,
         "history" => Step::History,
         _ => panic!("no step {first:?}"),
     }
+}
+
+/// About sessions, workers and who owns what. A session and an epoch go by their revision.
+fn ownership(first: &str, rest: &[&str]) -> Command {
+    match first {
+        "open" => Command::OpenSession { ttl_ms: rest[0].parse().unwrap(), label: String::new() },
+        "close" => Command::CloseSession { id: session(rest[0]) },
+        "register" => Command::RegisterWorker(RegisterWorker {
+            name: name(rest[0]),
+            session: session(rest[1]),
+            address: format!("{}:1", rest[0]),
+            capacity: Resources::default(),
+            labels: BTreeMap::new(),
+        }),
+        "assign" => {
+            let owner = Owner { worker: name(rest[0]), session: session(rest[1]) };
+            let grant = |id: &&str| Grant { partition: partition(id), owner: owner.clone() };
+            Command::AssignPartitions { grants: rest[2..].iter().map(grant).collect() }
+        }
+        "release" => Command::ReleasePartition { id: partition(rest[0]), epoch: epoch(rest[1]) },
+        "leave" => Command::LeaveWorker { name: name(rest[0]), session: Some(session(rest[1])) },
+        "move" => {
+            let moves = vec![(partition(rest[0]), rest.get(1).copied().map(name))];
+            Command::MovePartitions { moves, basis: Default::default() }
+        }
+        _ => panic!("no step {first:?}"),
+    }
+}
+
+/// `up net/0->net/1 3 4` or `broken net/0->net/1 3 4 reset by peer`.
+fn report(first: &str, words: &[&str]) -> ConnectionReport {
+    let seen = match first {
+        "up" => Seen::Up,
+        _ => Seen::Broken(
+            String::from_utf8(bytes(&words[3..].join(" ").replace("TAB", "\t")).to_vec()).unwrap(),
+        ),
+    };
+    let (from_epoch, to_epoch) = (epoch(words[1]), epoch(words[2]));
+    ConnectionReport { id: connection(words[0]), from_epoch, to_epoch, seen }
+}
+
+/// `retry-due net/0->net/1 7`: of the status that this revision changed.
+fn due(first: &str, words: &[&str]) -> ConnectionStep {
+    let due = if first == "time-out" { Due::TimeOut } else { Due::Retry };
+    let modified = Revision(words[1].parse().unwrap());
+    ConnectionStep { id: connection(words[0]), modified, due }
+}
+
+fn session(text: &str) -> SessionId {
+    SessionId { restore: RestoreEpoch(0), revision: Revision(text.parse().unwrap()) }
+}
+
+fn epoch(text: &str) -> Epoch {
+    Epoch { restore: RestoreEpoch(0), revision: Revision(text.parse().unwrap()) }
+}
+
+fn partition(text: &str) -> PartitionId {
+    PartitionId::parse(text).unwrap()
+}
+
+fn connection(text: &str) -> ConnectionId {
+    ConnectionId::parse(text).unwrap()
 }
 
 fn clause(transaction: &mut Transaction, first: &str, rest: &[&str]) {
@@ -90,7 +169,7 @@ fn record(kind: Kind, text: &str) -> Record {
         }
         Kind::Connection => Record::Connection(Arc::new(quorate_core::Connection {
             edges: Vec::new(),
-            state: quorate_core::ConnectionState::Pending,
+            policy: ConnectionPolicy::default(),
         })),
         _ => Record::Entry(bytes(text).into()),
     }
@@ -133,9 +212,25 @@ fn network(words: &[&str]) -> ApplyNetwork {
             processes: Vec::new(),
             connections: Vec::new(),
             policy: PartitionPolicy { partitions, strategy, shares },
+            connection: policy(words),
         },
         assignment: assignment.collect(),
         basis: basis.map(|basis| Revision(basis.parse().unwrap())),
+    }
+}
+
+/// `attempts_max=2` and so on.
+fn policy(words: &[&str]) -> ConnectionPolicy {
+    let of = |field| named(words, field).map_or(0, |value| value.parse().unwrap());
+    ConnectionPolicy {
+        attempts_max: of("attempts_max"),
+        backoff_factor_percent: of("backoff_factor_percent"),
+        backoff_ms: of("backoff_ms"),
+        backoff_ms_max: of("backoff_ms_max"),
+        bytes_in_flight_max: of("bytes_in_flight_max"),
+        connect_timeout_ms: of("connect_timeout_ms"),
+        messages_in_flight_max: of("messages_in_flight_max"),
+        request_timeout_ms: of("request_timeout_ms"),
     }
 }
 

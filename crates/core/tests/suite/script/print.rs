@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use quorate_core::{
-    Applied, Change, Entry, Key, KeyedRecord, OperationReply, Record, Reply, Resources, State,
-    Versioned,
+    Applied, Change, ConnectionPolicy, Entry, Key, KeyedRecord, OperationReply, Record, Reply,
+    Resources, Settings, State, Versioned,
 };
 
 pub(super) fn applied(applied: &Applied) -> String {
@@ -59,6 +59,8 @@ fn reply(reply: &Reply) -> String {
         Reply::OpenSession { id, ttl_ms } => format!("session {id} for {ttl_ms} ms"),
         Reply::Done => "done".to_owned(),
         Reply::Changed { changed } => format!("changed {changed}"),
+        Reply::ReportConnections { changed, stale } => format!("changed {changed}, stale {stale}"),
+        Reply::RequestAllocation { id } => format!("allocation {id}"),
         Reply::Transaction(reply) => {
             let results: Vec<String> = reply.results.iter().map(result).collect();
             let branch = if reply.succeeded { "then" } else { "else" };
@@ -109,6 +111,8 @@ fn value(record: &Record) -> String {
         Record::Session(session) => format!("{} ms {:?}", session.ttl_ms, session.label),
         Record::Load(load) => format!("{} ppm", load.load_ppm),
         Record::Member(member) => format!("{member:?}"),
+        Record::Pool(pool) => format!("{pool:?}"),
+        Record::Allocation(allocation) => format!("{allocation:?}"),
         Record::Alert(alert) => format!("{alert:?}"),
         Record::Window(_) | Record::Reply(_) => panic!("no caller sees {record:?}"),
         Record::Setting(text) => text.to_string(),
@@ -138,9 +142,28 @@ fn value(record: &Record) -> String {
         Record::Connection(connection) => {
             let edges = connection.edges.iter();
             let edges: Vec<_> = edges.map(|e| format!("{}>{} {}", e.from, e.to, e.rate)).collect();
-            format!("[{}] {:?}", edges.join(", "), connection.state)
+            format!("[{}]{}", edges.join(", "), policy(&connection.policy))
+        }
+        Record::ConnectionStatus(status) => {
+            let (from, to) = (status.from.epoch, status.to.epoch);
+            let state = status.state.as_str();
+            let retry = match status.retry_at_ms {
+                0 => String::new(),
+                at => format!(", retried at {at} ms"),
+            };
+            let (attempts, since) = (status.attempts, status.since_ms);
+            let error = &status.error;
+            format!("{from}->{to} {state} since {since} ms, attempts {attempts}{retry} {error:?}")
         }
     }
+}
+
+/// What differs from the default settings.
+fn policy(policy: &ConnectionPolicy) -> String {
+    let defaults = ConnectionPolicy::default().resolved(&Settings::default()).fields();
+    let fields = policy.fields().into_iter().zip(defaults);
+    let differing = fields.filter(|(field, default)| field != default);
+    differing.map(|((name, value), _)| format!(" {name}={value}")).collect()
 }
 
 fn resources(resources: &Resources) -> String {

@@ -1,5 +1,7 @@
 //! What the balancer decides, state by state; and that balancing ends.
 
+mod drift;
+
 use std::collections::BTreeMap;
 
 use quorate_core::{
@@ -59,6 +61,7 @@ fn network(state: &mut State, partitions: u32) {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
         policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
+        connection: Default::default(),
     };
     let assignment = (0..partitions).collect();
     let command = ApplyNetwork { name: name("net"), spec, assignment, basis: None };

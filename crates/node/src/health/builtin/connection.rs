@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quorate_core::{
-    Connection, ConnectionId, ConnectionState, Key, Kind, PartitionId, Record, Severity,
-};
+use quorate_core::{ConnectionId, ConnectionState, Key, Kind, PartitionId, Record, Severity};
 
 use super::age::Ages;
 use crate::health::check::{Finding, Findings, HealthContext};
@@ -15,30 +13,34 @@ pub(super) fn unusable(context: &HealthContext, ages: &mut Ages) -> Findings {
     let max = state.settings().health_unowned_ms_max;
     let without = unowned(context, ages, max);
     let mut findings = Findings::new();
-    for (key, record) in state.records_of(Kind::Connection) {
-        let Record::Connection(connection) = &record.value else { continue };
-        let id = std::str::from_utf8(&key.bytes).ok().and_then(ConnectionId::parse);
-        let Some(id) = id else { continue };
-        if let Some(end) = why(connection, &id, &without) {
-            let message = format!("partition {end} has no owner");
+    for (key, _) in state.records_of(Kind::Connection) {
+        let Some(id) = key.as_connection() else { continue };
+        let message = match state.connection_status(&id) {
+            None => unowned_end(&id, &without).map(|end| format!("partition {end} has no owner")),
+            Some(status) => match status.state {
+                ConnectionState::Failed => {
+                    Some(format!("failed after {} retries: {}", status.attempts, status.error))
+                }
+                ConnectionState::Broken => {
+                    let key = Key::connection_status(&id);
+                    let record = state.get(&key);
+                    let long = record.is_some_and(|it| ages.of(context, &key, it) > max);
+                    long.then(|| format!("broken: {}", status.error))
+                }
+                ConnectionState::Connecting | ConnectionState::Up => None,
+            },
+        };
+        if let Some(message) = message {
             findings.insert(id.to_string(), Finding::new(Severity::Warning, message));
         }
     }
     findings
 }
 
-/// What keeps a connection from being used: the end that has had no owner for too long.
-fn why(
-    connection: &Connection,
-    id: &ConnectionId,
-    without: &BTreeSet<PartitionId>,
-) -> Option<PartitionId> {
-    match connection.state {
-        ConnectionState::Pending => {
-            let end = |index| PartitionId { network: id.network.clone(), index };
-            [end(id.from), end(id.to)].into_iter().find(|end| without.contains(end))
-        }
-    }
+/// The end of a connection that has had no owner for too long.
+fn unowned_end(id: &ConnectionId, without: &BTreeSet<PartitionId>) -> Option<PartitionId> {
+    let end = |index| PartitionId { network: id.network.clone(), index };
+    [end(id.from), end(id.to)].into_iter().find(|end| without.contains(end))
 }
 
 /// Partitions that have had no owner for so long.

@@ -39,6 +39,7 @@ fn with_network() -> State {
             strategy: name("round-robin"),
             ..PartitionPolicy::default()
         },
+        connection: quorate_core::ConnectionPolicy::default(),
     };
     let network = ApplyNetwork { name: name("n"), spec, assignment: vec![0, 1], basis: None };
     run(&mut state, 1_000, &Command::ApplyNetwork(network));

@@ -1,4 +1,4 @@
-//! What may differ between the tour as it is told and as it runs.
+//! What may differ between a story as it is told and as it runs.
 //!
 //! ```text
 //!   pid 4711, revision 7, epoch 0.7    any other number, but the same one wherever it is told again
@@ -6,13 +6,15 @@
 //!   a line with such a hash            roles of members, and any numbers behind the first: a status
 //!   member 3 leads, in term 2          any member, any term
 //!   columns                            any width
+//!   ten digits that begin with 17, 18  any others: seconds since 1970
+//!   a line that ends with ...          any rest
 //! ```
 //!
 //! Everything else is to be the same, word for word. Pure.
 
 use std::collections::BTreeMap;
 
-/// What numbers of the tour stand for in this run.
+/// What numbers of the story stand for in this run.
 #[derive(Debug, Default)]
 pub(crate) struct Names(BTreeMap<(Sort, String), String>);
 
@@ -37,15 +39,20 @@ impl Names {
     /// Whether a line is as it is told. What it names may be known even if it is not.
     fn same_line(&mut self, told: &str, shown: &str) -> bool {
         let (told, shown) = (words(told), words(shown));
+        let (told, shown) = match told.strip_suffix(&["..."]) {
+            Some(told) if shown.len() >= told.len() => (told, &shown[..told.len()]),
+            _ => (&told[..], &shown[..]),
+        };
         let is_status = told.iter().any(|word| is_hash(word));
         let leads = told.get(2).is_some_and(|word| *word == "leads,");
         let mut before = "";
         told.len() == shown.len()
-            && told.iter().zip(shown).enumerate().all(|(index, (told, shown))| {
+            && told.iter().zip(shown.iter().copied()).enumerate().all(|(index, (told, shown))| {
                 let name = std::mem::replace(&mut before, told);
                 let free = (is_status && index > 0) || leads;
                 *told == shown && !is_named(name, told)
                     || is_hash(told) && is_hash(shown)
+                    || without_times(told).is_some_and(|it| without_times(shown) == Some(it))
                     || free
                         && (is_number(told) && is_number(shown) || is_role(told) && is_role(shown))
                     || self.same_name(name, index, told, shown)
@@ -78,7 +85,7 @@ impl Names {
             && *self.0.entry((sort, told.to_owned())).or_insert_with(|| shown.to_owned()) == shown
     }
 
-    /// A command of the tour, with what its numbers stand for.
+    /// A command of the story, with what its numbers stand for.
     pub(crate) fn command(&self, told: &str) -> String {
         let kills = told.starts_with("kill ");
         let words = told.split(' ').map(|word| {
@@ -123,7 +130,19 @@ fn is_role(word: &str) -> bool {
     matches!(word, "leader" | "follower")
 }
 
+/// A word with every number of seconds since 1970 left out. None: there is none.
+fn without_times(word: &str) -> Option<String> {
+    let is_time = |part: &&str| {
+        part.len() == 10 && is_number(part) && (part.starts_with("17") || part.starts_with("18"))
+    };
+    let parts = word.split_inclusive(|at: char| !at.is_ascii_digit());
+    let parts = parts.map(|part| part.trim_end_matches(|at: char| !at.is_ascii_digit()));
+    let time = parts.into_iter().find(is_time)?;
+    Some(word.replace(time, ""))
+}
+
 fn is_hash(word: &str) -> bool {
+    let (word, _) = split_end(word);
     word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -174,6 +193,15 @@ mod tests {
         assert!(!same(&mut names, told, &other.replace("leader", "unreachable")));
         assert!(same(&mut names, "member 3 leads, in term 2", "member 2 leads, in term 5"));
         assert!(!same(&mut names, "1 partition", "2 partitions"));
+        assert!(same(&mut names, "kept in 3.member-3-1764000000", "kept in 3.member-3-1800000000"));
+        assert!(!same(
+            &mut names,
+            "kept in 3.member-3-1764000000",
+            "kept in 3.member-4-1800000000"
+        ));
+        assert!(!same(&mut names, "bytes=3019898880", "bytes=3019898881"));
+        assert!(same(&mut names, "error: lost ...", "error: lost by member 2"));
+        assert!(!same(&mut names, "error: lost ...", "error: found by member 2"));
         assert!(!same(&mut names, "load 26.3%", "load 26.4%"));
     }
 }

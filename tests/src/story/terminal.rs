@@ -1,4 +1,4 @@
-//! Terminals of the tour: each runs a command at a time and shows lines.
+//! Terminals of a story: each runs a command at a time and shows lines.
 //!
 //! Every command has a process group of its own, which gets Ctrl-C, and ends with its terminal.
 
@@ -12,8 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use quorate_tests::cluster::POLL;
+
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::cluster::POLL;
 
 /// How long a command that was left running may take to stop.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +36,7 @@ impl Terminal {
             shell.env_remove(name);
         }
         shell.envs(environment.iter().map(|(name, value)| (name, value)));
-        shell.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(crate::root());
+        shell.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(super::root());
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
         let mut child = shell.spawn().context("there is a shell")?;
         let output = BufReader::new(child.stdout.take().context("piped")?);

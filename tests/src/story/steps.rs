@@ -1,17 +1,17 @@
-//! The tour as it stands in README.md: blocks of what is typed and what is shown.
+//! A story as it stands in a document: blocks of what is typed and what is shown.
 //!
-//! A block is fenced with ```` ```console TERMINAL ````. A line that begins with `$ ` is typed, `^C` is
+//! It is one section, from its heading to the next one of the same kind. A block is fenced with ```` ```console TERMINAL ````. A line that begins with `$ ` is typed, `^C` is
 //! Ctrl-C, and everything else is shown. Pure.
 
-/// Where the tour begins.
-const HEADING: &str = "## A tour in five minutes";
+/// How a heading begins.
+const HEADING: &str = "## ";
 /// What opens a block, before the name of its terminal.
 const FENCE: &str = "```console ";
 
 /// What happens at one terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Where it stands in README.md, from 1.
+    /// Where it stands in the document, from 1.
     pub(crate) line: usize,
     pub(crate) terminal: String,
     /// None: what is shown comes of a command that was typed before.
@@ -28,12 +28,26 @@ pub(crate) enum Typed {
     Interrupt,
 }
 
-/// The tour's steps in order. A block of another kind would be one that nobody tries: it panics.
-pub(crate) fn steps(readme: &str) -> Vec<Step> {
+/// The headings of the sections that tell a story.
+pub(crate) fn headings(document: &str) -> Vec<&str> {
+    let mut headings = Vec::new();
+    let mut heading = None;
+    for line in document.lines() {
+        heading = line.strip_prefix(HEADING).or(heading);
+        if line.starts_with(FENCE) {
+            headings.extend(heading.take());
+        }
+    }
+    headings
+}
+
+/// The steps of a section in order. A block of another kind would be one that nobody tries: it panics.
+pub(crate) fn steps(document: &str, heading: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut terminal = None;
-    let lines = readme.lines().enumerate().skip_while(|(_, line)| *line != HEADING);
-    for (index, line) in lines.skip(1).take_while(|(_, line)| !line.starts_with("## ")) {
+    let lines = document.lines().enumerate();
+    let lines = lines.skip_while(|(_, line)| line.strip_prefix(HEADING) != Some(heading));
+    for (index, line) in lines.skip(1).take_while(|(_, line)| !line.starts_with(HEADING)) {
         terminal = match terminal.take() {
             None if line.starts_with("```") => {
                 let name = line.strip_prefix(FENCE);
@@ -83,7 +97,7 @@ before
 ```
 $ not this
 ```
-## A tour in five minutes
+## A tour
 text
 ```console one
 $ a 'b c'
@@ -103,7 +117,8 @@ $ e
 $ not this
 ```
 ";
-    let read: Vec<_> = steps(readme)
+    assert_eq!(headings(readme), ["A tour"]);
+    let read: Vec<_> = steps(readme, "A tour")
         .into_iter()
         .map(|step| (step.line, step.terminal, step.typed, step.shown.join(","), step.last))
         .collect();
