@@ -86,7 +86,7 @@ fn unknown_keys_at_every_level() {
     let at_end = |rest: &str| said(&format!("{process}{rest}"));
     assert_eq!(
         said(&format!("nmae = 1\n{process}")),
-        "net.toml:1:1: nmae: unknown key; known: policy, processes, connections"
+        "net.toml:1:1: nmae: unknown key; known: policy, connection, processes, connections"
     );
     assert_eq!(
         at_end("need = {}"),

@@ -123,7 +123,7 @@ proptest! {
 fn connections_come_to_every_state() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-    for _ in 0..60 {
+    for _ in 0..150 {
         let acts = vec((0..40_u64, any_act()), 80).new_tree(&mut runner).unwrap().current();
         run(&acts, |before, after| {
             let known = statuses(before);

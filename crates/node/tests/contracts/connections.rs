@@ -25,6 +25,11 @@ use crate::{
 
 /// A ring of partitions; a connection is retried twice, soon.
 async fn ring(coordinator: &Coordinator, partitions: u32) {
+    ring_with(coordinator, partitions, 20).await;
+}
+
+/// The same with another back-off.
+async fn ring_with(coordinator: &Coordinator, partitions: u32, backoff_ms: u64) {
     let process = |index: u32| name(&format!("p{index}"));
     let edge =
         |from| ProcessEdge { from: process(from), to: process((from + 1) % partitions), rate: 1 };
@@ -34,8 +39,8 @@ async fn ring(coordinator: &Coordinator, partitions: u32) {
         policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
         connection: ConnectionPolicy {
             attempts_max: 2,
-            backoff_ms: 20,
-            backoff_ms_max: 20,
+            backoff_ms,
+            backoff_ms_max: backoff_ms,
             connect_timeout_ms: 1_000_000,
             ..ConnectionPolicy::default()
         },
@@ -280,12 +285,17 @@ async fn ten_changes_of_leader_break_nothing() {
     let cluster = TestCluster::start(3).await;
     let one = cluster.node(1).coordinator();
     set(one, "connection_interval_ms", "10").await;
-    ring(one, 6).await;
+    // What breaks is to be retried long after the test.
+    set(one, "connections_enabled", "0").await;
+    ring_with(one, 6, 3_600_000).await;
     worker(one, "a").await;
     worker(one, "b").await;
     until(one, |state| statuses(state) == 6).await;
     tell(one, 0, 1, Seen::Up).await;
-    // One may fail before the leader changes: that is kept as it is.
+    for from in 1..6 {
+        tell(one, from, (from + 1) % 6, Seen::Broken("reset".into())).await;
+    }
+    set(one, "connections_enabled", "1").await;
     let before = one.read(Freshness::Linearizable, deadline()).await.unwrap().state.revision();
     for round in 0..10 {
         let to = cluster.node(round % 3 + 1).coordinator();
@@ -314,6 +324,18 @@ async fn looked_twice(coordinator: &Coordinator) {
     tokio::time::timeout(PATIENCE, looked).await.expect("it looks in time");
 }
 
+/// Waits until the connection manager here has come by five times, held back or not.
+async fn look_on(coordinator: &Coordinator) {
+    let looks = || coordinator.activity().connections().looks;
+    let since = looks();
+    let looked = async {
+        while looks() < since + 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.expect("it looks in time");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_report_it_is_broken_in_time_and_not_when_switched_off() {
     let cluster = TestCluster::start(1).await;
@@ -334,15 +356,13 @@ async fn without_a_report_it_is_broken_in_time_and_not_when_switched_off() {
     done(one, Command::ApplyNetwork(network)).await;
     worker(one, "a").await;
     until(one, |state| statuses(state) == 2).await;
-    let since = one.activity().connections().looks;
-    let looked = async {
-        while one.activity().connections().looks < since + 5 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looked).await.expect("it looks in time");
+    look_on(one).await;
     assert!(is(&one.view().state, ConnectionState::Connecting), "nobody sees to it");
     set(one, "connections_enabled", "1").await;
+    // Nobody has ever said anything of it: it is left alone.
+    look_on(one).await;
+    assert!(is(&one.view().state, ConnectionState::Connecting), "as if nobody reported here");
+    tell(one, 0, 1, Seen::Broken("reset".into())).await;
     until(one, |state| is(state, ConnectionState::Failed)).await;
     let failed = status(&one.view().state, 0, 1).unwrap();
     assert_eq!((failed.attempts, failed.error.as_ref()), (2, "no report in time"));

@@ -137,16 +137,16 @@ fn a_new_leader_waits_from_the_start_and_a_lost_history_restarts_nothing() {
     let state = state.without_history();
     timers.follow(&state, after(990));
     assert_eq!(timers.due(after(999), 10), []);
-    // The two that connect since the start; the one that broke meanwhile is due later.
-    assert_eq!(timers.due(after(1_000), 10).len(), 2);
-    assert_eq!(timers.due(after(1_000), 1).len(), 1);
-    assert_eq!(timers.due(after(1_090), 10).len(), 3);
+    // The one that broke is due; of the two that connect nobody has ever said anything.
+    assert_eq!(timers.due(after(1_089), 10), []);
+    assert_eq!(timers.due(after(1_090), 10).len(), 1);
+    assert_eq!(timers.len(), 1);
     let mut new = Timers::default();
-    new.follow(&state, after(990));
-    assert_eq!(new.due(after(1_089), 10), []);
-    assert_eq!(new.due(after(1_090), 10).len(), 1);
-    assert_eq!(new.due(after(1_990), 10).len(), 3);
-    assert_eq!(new.len(), 3);
+    new.follow(&state, after(1_000));
+    assert_eq!(new.due(after(1_099), 10), []);
+    assert_eq!(new.due(after(1_100), 10).len(), 1);
+    assert_eq!(new.due(after(1_990), 10).len(), 1);
+    assert_eq!(new.len(), 1);
 }
 
 /// A step of a random story.
