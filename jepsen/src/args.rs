@@ -94,7 +94,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_data: bool,
     /// Answered operations without which the run means nothing [default: five a second
-    /// (lock, ownership and connection: one), or a twentieth of the rate if that is less].
+    /// (lock, ownership, connection and allocation: one), or a twentieth of the rate if that is less].
     #[arg(long)]
     pub(crate) min_ops: Option<u64>,
     /// Faults without which the run means nothing [default: one in 12 s, or in 30 s for classes that

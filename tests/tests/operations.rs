@@ -29,4 +29,6 @@ procedures! {
     another_machine: "Another machine takes a place",
     a_lost_majority: "Most coordinators are gone",
     a_worker_drains: "Work on a worker's machine",
+    a_partition_is_split: "A partition is too large",
+    a_pool: "A pool is full",
 }

@@ -87,7 +87,8 @@ impl<'a> Books<'a> {
             }
         }
         wrong.extend(self.sums());
-        let say = |what| Finding::invalid(Check::Allocation, format!("revision {revision}: {what}"));
+        let say =
+            |what| Finding::invalid(Check::Allocation, format!("revision {revision}: {what}"));
         wrong.into_iter().map(say).collect()
     }
 
@@ -144,7 +145,9 @@ impl<'a> Books<'a> {
         self.contended += u64::from(waits);
         for (pool, granted) in &pools {
             let Some(known) = self.pools.get(pool) else { continue };
-            if let Some(resource) = beyond(granted, |it| known.capacity.get(it).copied().or(Some(0))) {
+            if let Some(resource) =
+                beyond(granted, |it| known.capacity.get(it).copied().or(Some(0)))
+            {
                 let capacity = &known.capacity;
                 wrong.push(format!("{pool}: {granted:?} of {capacity:?} granted, see {resource}"));
             }
@@ -153,7 +156,8 @@ impl<'a> Books<'a> {
             let limits = self.pools.get(pool).and_then(|known| known.limits.get(*tenant));
             let limit = |it: &str| limits.and_then(|limits| limits.get(it).copied());
             if let Some(resource) = beyond(granted, limit) {
-                wrong.push(format!("{pool}: {tenant} has {granted:?}, see its limit of {resource}"));
+                wrong
+                    .push(format!("{pool}: {tenant} has {granted:?}, see its limit of {resource}"));
             }
         }
         wrong
@@ -176,9 +180,11 @@ impl<'a> Books<'a> {
             let known = self.pools.get(pool)?;
             let mut all = allocation.amount.clone();
             let mut own = allocation.amount.clone();
-            for (_, other) in self.allocations.iter().filter(|(other, it)| {
-                pool_of(other) == pool && it.granted.is_some()
-            }) {
+            for (_, other) in self
+                .allocations
+                .iter()
+                .filter(|(other, it)| pool_of(other) == pool && it.granted.is_some())
+            {
                 add(&mut all, &other.amount);
                 if other.tenant == allocation.tenant {
                     add(&mut own, &other.amount);

@@ -6,6 +6,7 @@
 //! Invariants: pure; the same lines give the same judgement. Must not know about processes,
 //! networks or files.
 
+pub(crate) mod allocation;
 pub(crate) mod append;
 pub(crate) mod backup;
 pub(crate) mod connection;
@@ -74,6 +75,8 @@ pub(crate) enum Check {
     Lock,
     /// A partition has one owner at a time.
     Ownership,
+    /// What is granted of a pool is within what there is.
+    Allocation,
     /// Connections are what follows from networks and owners.
     Connection,
     /// A backup is the state at its revision.
@@ -183,6 +186,7 @@ fn of_workload(lines: &[Line], registers: Vec<Place<'_>>) -> Found {
         Some("once") => once::check(lines, registers),
         Some("ownership") => ownership::check(lines, registers),
         Some("connection") => connection::check(lines, registers),
+        Some("allocation") => allocation::check(lines, registers),
         Some("backup") => backup::check(lines, registers),
         other => {
             let message = format!("no checker for the workload {}", other.unwrap_or("(none)"));
@@ -270,6 +274,7 @@ impl fmt::Display for Check {
             Self::Lock => "lock",
             Self::Ownership => "ownership",
             Self::Connection => "connection",
+            Self::Allocation => "allocation",
             Self::Backup => "backup",
         })
     }

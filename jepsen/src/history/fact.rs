@@ -162,6 +162,15 @@ impl Fact {
                 Self::Status { id, now: Some(status.as_ref().into()) }
             }
             (Kind::ConnectionStatus, _) => Self::Status { id, now: None },
+            (Kind::Session, session) => Self::Session { id, alive: session.is_some() },
+            (Kind::Pool, Some(Record::Pool(pool))) => {
+                Self::Pool { id, now: Some(pool.as_ref().into()) }
+            }
+            (Kind::Pool, _) => Self::Pool { id, now: None },
+            (Kind::Allocation, Some(Record::Allocation(allocation))) => {
+                Self::Allocation { id, now: Some(allocation.as_ref().into()) }
+            }
+            (Kind::Allocation, _) => Self::Allocation { id, now: None },
             _ => return None,
         })
     }
@@ -192,6 +201,31 @@ impl From<&quorate_core::ConnectionStatus> for StatusFact {
             state: format!("{:?}", status.state).to_lowercase(),
         }
     }
+}
+
+impl From<&quorate_core::Pool> for PoolFact {
+    fn from(pool: &quorate_core::Pool) -> Self {
+        let limit = |(name, tenant): (&quorate_core::Name, &quorate_core::Tenant)| {
+            let limit = tenant.limit.iter().map(|(resource, most)| (resource.to_string(), *most));
+            (name.to_string(), limit.collect())
+        };
+        Self { capacity: amounts(&pool.capacity), limits: pool.tenants.iter().map(limit).collect() }
+    }
+}
+
+impl From<&quorate_core::Allocation> for AllocationFact {
+    fn from(allocation: &quorate_core::Allocation) -> Self {
+        Self {
+            tenant: allocation.tenant.to_string(),
+            amount: amounts(&allocation.amount),
+            session: allocation.session().map(|session| session.to_string()),
+            granted: allocation.grant().map(|grant| grant.epoch.to_string()),
+        }
+    }
+}
+
+fn amounts(resources: &quorate_core::Resources) -> Amounts {
+    resources.iter().map(|(name, amount)| (name.to_string(), amount)).collect()
 }
 
 /// What was told, revision by revision, in order: each with all that became so at it.

@@ -4,6 +4,7 @@
 //! to stop, and what they do last, when everything is healed. Writes to registers that show that a
 //! coordinator takes writes come with every workload. Must not know faults or checks.
 
+pub(crate) mod allocation;
 pub(crate) mod append;
 pub(crate) mod backup;
 pub(crate) mod bench;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use allocation::Allocations;
 use append::Appends;
 use backup::Backups;
 use bench::Bench;
@@ -89,13 +91,15 @@ pub(crate) enum Workload {
     Ownership,
     /// Connections between partitions that move.
     Connection,
+    /// Tenants that contend for a pool.
+    Allocation,
     /// Backups and what is made from them.
     Backup,
 }
 
 impl Workload {
     /// All workloads.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Register,
         Self::Set,
         Self::Append,
@@ -104,6 +108,7 @@ impl Workload {
         Self::Once,
         Self::Ownership,
         Self::Connection,
+        Self::Allocation,
         Self::Backup,
     ];
 
@@ -118,6 +123,7 @@ impl Workload {
             Self::Once => "once",
             Self::Ownership => "ownership",
             Self::Connection => "connection",
+            Self::Allocation => "allocation",
             Self::Backup => "backup",
         }
     }
@@ -133,6 +139,7 @@ impl Workload {
             Self::Once => Box::new(Once::new(bench.clone())),
             Self::Ownership => Box::new(Ownership::new(bench.clone())),
             Self::Connection => Box::new(Connections::new(bench.clone())),
+            Self::Allocation => Box::new(Allocations::new(bench.clone())),
             Self::Backup => Box::new(Backups::new(bench.clone())),
         }
     }
@@ -141,7 +148,7 @@ impl Workload {
     pub(crate) const fn rate_expected(self) -> u64 {
         match self {
             // Most of the time is spent waiting for the end of sessions.
-            Self::Lock | Self::Ownership | Self::Connection => 20,
+            Self::Lock | Self::Ownership | Self::Connection | Self::Allocation => 20,
             _ => 100,
         }
     }
@@ -159,6 +166,7 @@ impl Workload {
                 "sessions and locks; holders that stand still or are gone; fenced effects"
             }
             Self::Once => "requests sent again and again, by the client library and by hand",
+            Self::Allocation => "tenants that come and go, what they are granted of a pool",
             Self::Connection => "networks that change and partitions that move, their connections",
             Self::Ownership => "workers that come and go, the partitions that they own",
             Self::Backup => "backups during writes, each restored and read",
