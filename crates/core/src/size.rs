@@ -71,6 +71,11 @@ pub(crate) fn removal(key: &Key, value: &Record) -> u64 {
     CHANGE_OVERHEAD + len(&key.bytes) + records * record(value)
 }
 
+/// The change that deletes the observed load of a partition.
+pub(crate) fn removal_of_load(partition: &Key) -> u64 {
+    CHANGE_OVERHEAD + len(&partition.bytes)
+}
+
 /// A record with its key, as part of an answer.
 pub(crate) fn keyed(key: &Key, value: &Record) -> u64 {
     ELEMENT_OVERHEAD + len(&key.bytes) + record(value)

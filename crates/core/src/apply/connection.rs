@@ -122,6 +122,9 @@ fn validate(at: usize, report: &ConnectionReport) -> Result<(), Rejection> {
             let rule = format!("at most {CONNECTION_ERROR_BYTES_MAX} bytes, not {}", error.len());
             Err(Rejection::invalid(format!("reports[{at}].broken"), rule))
         }
+        Seen::Broken(error) if error.is_empty() => {
+            Err(Rejection::invalid(format!("reports[{at}].broken"), "not empty: it says why"))
+        }
         Seen::Broken(error) if error.chars().any(char::is_control) => {
             Err(Rejection::invalid(format!("reports[{at}].broken"), "without control characters"))
         }

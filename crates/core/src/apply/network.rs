@@ -196,9 +196,17 @@ fn can_go(
     for (key, record) in all {
         count += 1;
         bytes += size::removal(key, record);
-        if key.kind == Kind::Connection {
-            count += 1;
-            bytes += size::ending_of_connection(name);
+        match key.kind {
+            Kind::Connection => {
+                count += 1;
+                bytes += size::ending_of_connection(name);
+            }
+            // Its load goes with it.
+            Kind::Partition => {
+                count += 1;
+                bytes += size::removal_of_load(key);
+            }
+            _ => {}
         }
     }
     let limits = [

@@ -4,26 +4,27 @@
 //! means that data on disk can no longer be read, unless `codec::FORMAT` changes with it.
 //! `UPDATE_GOLDEN=1` writes the file anew.
 
+mod pools;
+
 use std::{collections::BTreeMap, fmt::Debug, fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    Alert, AlertId, Allocation, AllocationGrant, AllocationId, AllocationState, ApplyNetwork,
-    ApplyOutcome, Batch, Call, Change, Command, Connection, ConnectionEnd, ConnectionId,
-    ConnectionPolicy, ConnectionReport, ConnectionState, ConnectionStatus, ConnectionStep, Due,
-    EndReason, Entry, Epoch, Event, Generation, Grant, GrantEnd, Guard, Holder, KeptReply, Key,
-    KeyRange, Kind, Load, LoadId, Member, MemberId, MemberState, Name, Network, NetworkSpec,
-    Operation, OperationReply, Origin, Outcome, Owner, Parallelism, Partition, PartitionId,
-    PartitionPolicy, PartitionState, PlacedProcess, Pool, PoolPolicy, Precondition, Preemption,
-    Process, ProcessEdge, Raised, Reason, Record, RegisterWorker, Rejection, Reply, Request,
-    RequestAllocation, Resources, RestoreEpoch, Revision, Revocation, Seen, Serial, Session,
-    SessionId, Severity, Stamp, State, StateHash, Tenant, Term, Test, Transaction,
-    TransactionReply, Versioned, Window, Worker, WorkerState, apply, apply_request,
-    checkpoint::Summary, codec,
+    Alert, AlertId, ApplyNetwork, ApplyOutcome, Batch, Call, Change, Command, Connection,
+    ConnectionEnd, ConnectionId, ConnectionPolicy, ConnectionReport, ConnectionState,
+    ConnectionStatus, ConnectionStep, Due, Entry, Epoch, Event, Generation, Grant, Guard,
+    KeptReply, Key, KeyRange, Kind, Load, LoadId, Member, MemberId, MemberState, Name, Network,
+    NetworkSpec, Operation, OperationReply, Origin, Outcome, Owner, Parallelism, Partition,
+    PartitionId, PartitionPolicy, PartitionState, PlacedProcess, Precondition, Process,
+    ProcessEdge, Raised, Reason, Record, RegisterWorker, Rejection, Reply, Request,
+    RequestAllocation, Resources, RestoreEpoch, Revision, Seen, Serial, Session, SessionId,
+    Severity, Stamp, State, StateHash, Term, Test, Transaction, TransactionReply, Versioned,
+    Window, Worker, WorkerState, apply, apply_request, checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::pools::{allocation_id, pool_commands, pool_records};
 use crate::generate::{IDENTITY, command, run, steps};
 
 fn name(text: &str) -> Name {
@@ -131,79 +132,6 @@ fn records() -> Vec<(&'static str, Record)> {
     .into_iter()
     .chain(pool_records())
     .collect()
-}
-
-fn pool() -> Pool {
-    let tenant = Tenant {
-        weight: 300,
-        guarantee: resources(),
-        limit: [(name("cpu_millis"), 2_000)].into(),
-        priority: 7,
-    };
-    Pool {
-        capacity: resources(),
-        tenants: [(name("a"), tenant), (name("b"), Tenant::default())].into(),
-        policy: PoolPolicy { grace_ms: 30_000, starving_after_ms: 1, idle_timeout_ms: 70_000 },
-    }
-}
-
-fn allocation_id() -> AllocationId {
-    AllocationId { pool: name("pool"), number: 300 }
-}
-
-fn preemption() -> Preemption {
-    Preemption { request: allocation_id(), tenant: name("b"), resource: name("cpu_millis") }
-}
-
-fn pool_records() -> Vec<(&'static str, Record)> {
-    let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
-    let grant = AllocationGrant { epoch, session: session(), at_ms: 1_700_000_000_000 };
-    let of_partition = Holder::Partition(PartitionId { network: name("net"), index: 1 });
-    let allocation = |holder, state| {
-        Record::Allocation(Arc::new(Allocation {
-            tenant: name("a"),
-            amount: resources(),
-            priority: 3,
-            holder,
-            waiting_since_ms: 1_700_000_000_000,
-            state,
-        }))
-    };
-    let until_ms = 1_700_000_030_000;
-    let revoking = AllocationState::Revoking { grant, until_ms, why: preemption() };
-    vec![
-        ("pool", Record::Pool(Arc::new(pool()))),
-        ("allocation", allocation(Holder::Session(session()), AllocationState::Waiting)),
-        ("allocation_granted", allocation(of_partition, AllocationState::Granted(grant))),
-        ("allocation_revoking", allocation(Holder::Session(session()), revoking)),
-    ]
-}
-
-fn pool_commands() -> Vec<Command> {
-    let (id, epoch) = (allocation_id(), Epoch { restore: RestoreEpoch(2), revision: Revision(12) });
-    let request = RequestAllocation {
-        pool: name("pool"),
-        tenant: name("a"),
-        amount: resources(),
-        priority: 3,
-        holder: Holder::Partition(PartitionId { network: name("net"), index: 1 }),
-        epoch: Some(epoch),
-    };
-    let end = |why| GrantEnd { id: id.clone(), epoch, why };
-    vec![
-        Command::PutPool { name: name("pool"), pool: pool() },
-        Command::DeletePool { name: name("pool") },
-        Command::RequestAllocation(request),
-        Command::GrantAllocations { ids: vec![id.clone()] },
-        Command::ReleaseAllocation { id: id.clone(), epoch: Some(epoch) },
-        Command::RevokeAllocations {
-            revocations: vec![Revocation { id: id.clone(), epoch, why: preemption() }],
-        },
-        Command::EndAllocations { ends: vec![end(EndReason::GraceOver), end(EndReason::Idle)] },
-        Command::ReportLoads {
-            loads: vec![(LoadId::Allocation(id.clone()), Load { load_ppm: 1 })],
-        },
-    ]
 }
 
 fn policy() -> ConnectionPolicy {

@@ -376,13 +376,18 @@ fn a_network_that_grows_takes_room_of_owners() {
 #[test]
 fn a_network_that_was_applied_can_go() {
     let (mut state, session) = with_worker("w");
-    // One network, 6 partitions, 30 connections with a status each.
-    done(&mut state, &set("command_changes_max", 66));
+    // One network, 6 partitions with a load each, 30 connections with a status each.
+    done(&mut state, &set("command_changes_max", 72));
     let (field, rule) = over(run(&mut state, &meshed(6)));
-    assert_eq!((field.as_str(), rule.as_str()), ("changes", "command_changes_max = 66"));
-    done(&mut state, &set("command_changes_max", 67));
+    assert_eq!((field.as_str(), rule.as_str()), ("changes", "command_changes_max = 72"));
+    done(&mut state, &set("command_changes_max", 73));
     done(&mut state, &meshed(6));
     done(&mut state, &grant("w", session, 0..6));
+    let load = |index| {
+        let id = PartitionId { network: name("n"), index };
+        (LoadId::Partition(id), quorate_core::Load { load_ppm: 1 })
+    };
+    done(&mut state, &Command::ReportLoads { loads: (0..6).map(load).collect() });
     done(&mut state, &Command::DeleteNetwork { name: name("n") });
     assert_eq!(state.records_of(Kind::ConnectionStatus).count(), 0);
 }

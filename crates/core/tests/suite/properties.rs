@@ -136,6 +136,41 @@ fn statuses(applied: &Applied) -> impl Iterator<Item = String> {
     })
 }
 
+/// What the generators must come to.
+const SORTS: &[&str] = &[
+    "succeeded true",
+    "succeeded false",
+    "Created",
+    "Updated",
+    "constrained true",
+    "deleted",
+    "INVALID_FIELD",
+    "LIMIT_EXCEEDED",
+    "NOT_FOUND",
+    "opened",
+    "done",
+    "changed true",
+    "changed false",
+    "reported false",
+    "connecting",
+    "SESSION_EXPIRED",
+    "SERIAL_TOO_OLD",
+    "STALE_EPOCH",
+    "PRECONDITION_FAILED",
+    "ALREADY_EXISTS",
+    "STALE_PLAN",
+    "CAPACITY_EXCEEDED",
+    "requested",
+    "session waits",
+    "session has a grant",
+    "session is asked back",
+    "partition waits",
+    "partition has a grant",
+    "partition is asked back",
+    "scaled true",
+    "trimmed true",
+];
+
 /// The generators must reach what the properties are about.
 #[test]
 fn the_generated_commands_are_of_every_sort() {
@@ -182,39 +217,7 @@ fn the_generated_commands_are_of_every_sort() {
             *seen.entry(format!("trimmed {trimmed}")).or_default() += 1;
         }
     }
-    for sort in [
-        "succeeded true",
-        "succeeded false",
-        "Created",
-        "Updated",
-        "constrained true",
-        "deleted",
-        "INVALID_FIELD",
-        "LIMIT_EXCEEDED",
-        "NOT_FOUND",
-        "opened",
-        "done",
-        "changed true",
-        "changed false",
-        "reported false",
-        "connecting",
-        "SESSION_EXPIRED",
-        "SERIAL_TOO_OLD",
-        "STALE_EPOCH",
-        "PRECONDITION_FAILED",
-        "ALREADY_EXISTS",
-        "STALE_PLAN",
-        "CAPACITY_EXCEEDED",
-        "requested",
-        "session waits",
-        "session has a grant",
-        "session is asked back",
-        "partition waits",
-        "partition has a grant",
-        "partition is asked back",
-        "scaled true",
-        "trimmed true",
-    ] {
-        assert!(seen.get(sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");
+    for sort in SORTS {
+        assert!(seen.get(*sort).is_some_and(|count| *count >= 20), "{sort}: {seen:?}");
     }
 }

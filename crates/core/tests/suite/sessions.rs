@@ -189,21 +189,18 @@ pub(crate) fn command(state: &State, act: &SessionAct, session: SessionId) -> Co
         SessionAct::Manage(which, natural, right) => manage(state, which, natural, right),
         SessionAct::Retry(which) => Command::RetryConnection { id: nth_connection(state, which) },
         SessionAct::Scale(which, at, more) => scale(state, which, at, more),
-        SessionAct::Alert(name, value) => {
-            let check = Name::new("worker_load").unwrap();
-            let id = AlertId { check, subject: name.to_string() };
-            let raised = |value| {
-                let severity = if value == 0 { Severity::Warning } else { Severity::Critical };
-                Raised { severity, message: "busy".into(), value }
-            };
-            match value {
-                Some(value) => {
-                    Command::SetAlerts { raise: vec![(id, raised(value))], clear: vec![] }
-                }
-                None => Command::SetAlerts { raise: vec![], clear: vec![id] },
-            }
-        }
+        SessionAct::Alert(name, value) => alert(&name, value),
     }
+}
+
+/// Raises an alert about a worker, or clears it.
+fn alert(name: &Name, value: Option<u64>) -> Command {
+    let check = Name::new("worker_load").unwrap();
+    let id = AlertId { check, subject: name.to_string() };
+    let Some(value) = value else { return Command::SetAlerts { raise: vec![], clear: vec![id] } };
+    let severity = if value == 0 { Severity::Warning } else { Severity::Critical };
+    let raised = Raised { severity, message: "busy".into(), value };
+    Command::SetAlerts { raise: vec![(id, raised)], clear: vec![] }
 }
 
 fn report(state: &State, which: u8, right: bool, up: bool, session: SessionId) -> Command {

@@ -161,7 +161,7 @@ fn limits_of_workers_and_sessions_hold() {
     let mut ledger = Ledger::of(&state);
     run(&mut state, &set("worker_partitions_max", "3")).unwrap();
     run(&mut state, &set("session_records_max", "3")).unwrap();
-    run(&mut state, &set("command_changes_max", "20")).unwrap();
+    run(&mut state, &set("command_changes_max", "21")).unwrap();
     worker(&mut state, "a");
     apply_network(&mut state, 10);
     settle(&mut state, &mut ledger, 100);

@@ -20,6 +20,8 @@ pub(super) struct Judge {
 struct Count {
     failures: u64,
     successes: u64,
+    /// Whether something was done about it, or is to be: once for an alert, also when it cannot be raised.
+    acted: bool,
     /// What is still to be done about it.
     deferred: Option<Recovery>,
 }
@@ -69,9 +71,12 @@ impl Judge {
             let raised = standing.get(&id);
             let Finding { severity, message, value, recovery } = finding;
             let recovery = match raised {
-                Some(_) => count.deferred.take(),
-                None if count.failures >= pace.failures => Some(recovery),
-                None => None,
+                None if count.failures < pace.failures => None,
+                None if !count.acted => {
+                    count.acted = true;
+                    Some(recovery)
+                }
+                _ => count.deferred.take(),
             };
             if let Some(recovery) = recovery.filter(|recovery| *recovery != Recovery::None) {
                 verdict.recover.push((id.clone(), recovery, message.clone()));

@@ -95,11 +95,19 @@ impl Monitor {
     fn next(&self) -> Instant {
         let view = self.coordinator.view();
         let settings = view.state.settings();
+        if self.is_held(&view.state) {
+            return Instant::now() + LOOK_EVERY;
+        }
         let leads = self.coordinator.leads().is_some();
         let runs = self.checks.iter();
         let runs = runs.filter(|due| leads || due.check.scope() == Scope::Member);
         let due = runs.map(|due| due.last + due.check.pace(settings).interval);
         due.min().unwrap_or_else(|| Instant::now() + LOOK_EVERY)
+    }
+
+    /// Whether nothing is checked: it is switched off, or nobody would hear of it.
+    fn is_held(&self, state: &State) -> bool {
+        state.settings().health_enabled == 0 || !*self.coordinator.in_contact().borrow()
     }
 
     async fn look(&mut self) {
@@ -113,7 +121,7 @@ impl Monitor {
         }
         let context = Arc::new(self.context());
         let settings = context.state.settings();
-        if settings.health_enabled == 0 || !*self.coordinator.in_contact().borrow() {
+        if self.is_held(&context.state) {
             return;
         }
         let now = Instant::now();

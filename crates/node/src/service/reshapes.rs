@@ -42,7 +42,14 @@ impl Partitions {
             if let Some(repeat) = self.repeat(&reshape, &sender).await? {
                 return Ok(repeat);
             }
-            let (_, planned) = self.plan(reshape.clone(), None, deadline).await?;
+            let planned = match self.plan(reshape.clone(), None, deadline).await {
+                Ok((_, planned)) => planned,
+                // An attempt that was under way may have come in between.
+                Err(refused) => match self.repeat(&reshape, &sender).await? {
+                    Some(repeat) => return Ok(repeat),
+                    None => return Err(refused),
+                },
+            };
             let PlannedReshape { command, reshaping } = planned;
             let committed = self.writer.propose(command, &sender).await?;
             let header = header::of_write(self.writer.coordinator(), &committed);

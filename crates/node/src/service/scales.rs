@@ -29,7 +29,11 @@ impl Networks {
         loop {
             let (view, header) = self.reader.view(None, sender.deadline).await?;
             let kept = sender.call.as_ref().and_then(|call| view.state.kept_reply(call)).cloned();
-            let mut planned = self.plan_scale_now(view, name, sender.deadline).await?;
+            let mut planned = match self.plan_scale_now(view, name, sender.deadline).await {
+                // It was done before; the network may be gone since.
+                Err(_) if kept.is_some() => ScalePlan::default(),
+                planned => planned?,
+            };
             let (header, result) = match (kept, planned.command.take()) {
                 (Some(outcome), _) => (header, outcome.result),
                 (None, None) => return Ok((header, planned, 0)),

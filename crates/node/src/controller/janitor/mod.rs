@@ -11,8 +11,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
-    Command, Key, Kind, Name, PartitionId, PartitionState, Record, Settings, State, WorkerState,
-    plan::Basis,
+    Command, Key, Kind, Name, PartitionId, PartitionState, Record, Revision, Settings, State,
+    WorkerState, plan::Basis,
 };
 use quorate_plan::Strategies;
 
@@ -27,8 +27,9 @@ const REMOVED_MAX: usize = 100;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Janitor {
-    /// Since when workers have been down, in milliseconds of this coordinator's clock.
-    down: BTreeMap<Name, u64>,
+    /// Since when workers have been down, in milliseconds of this coordinator's clock, and by which change:
+    /// one that came back and is lost again is down anew.
+    down: BTreeMap<Name, (u64, Revision)>,
 }
 
 impl Steward for Janitor {
@@ -49,15 +50,16 @@ impl Steward for Janitor {
             let name = std::str::from_utf8(&key.bytes).ok().and_then(|text| Name::new(text).ok());
             let (Some(name), Record::Worker(worker)) = (name, &record.value) else { continue };
             if worker.state == WorkerState::Down {
-                let since = self.down.get(&name).copied().unwrap_or(now.elapsed_ms);
-                down.insert(name.clone(), since);
+                let known = self.down.get(&name).filter(|(_, by)| *by == record.modified);
+                let since = known.map_or(now.elapsed_ms, |(since, _)| *since);
+                down.insert(name.clone(), (since, record.modified));
             }
             workers.insert(name);
         }
         self.down = down;
         let after_ms = state.settings().janitor_worker_down_ms;
-        let long = self.down.iter().filter(|(_, since)| {
-            after_ms > 0 && now.elapsed_ms.saturating_sub(**since) >= after_ms
+        let long = self.down.iter().filter(|(_, (since, _))| {
+            after_ms > 0 && now.elapsed_ms.saturating_sub(*since) >= after_ms
         });
         let removed = long.take(REMOVED_MAX).map(|(name, _)| Act {
             command: Command::LeaveWorker { name: name.clone(), session: None },

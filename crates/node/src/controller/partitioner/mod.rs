@@ -25,9 +25,12 @@ use crate::network::{Reshape, plan_reshape};
 /// So many partitions, or pairs, are tried at a look: constraints may forbid some.
 const TRIED_MAX: usize = 8;
 
-/// See the module. Remembers nothing.
+/// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Partitioner;
+pub(super) struct Partitioner {
+    /// How many looks in a row found only what is forbidden: the next one tries others.
+    in_vain: usize,
+}
 
 impl Steward for Partitioner {
     const CONTROLLER: Controller = Controller::Partitioner;
@@ -54,8 +57,11 @@ impl Steward for Partitioner {
             .into_iter()
             .map(|(_, id, reason)| (Reshape::Split { id: id.clone(), into: 2 }, "split", reason));
         let merges = networks.values().flat_map(|sizes| pairs(settings, sizes));
-        let acts = splits.take(TRIED_MAX).chain(merges.take(TRIED_MAX));
-        let acts = acts.filter_map(|(reshape, what, reason)| {
+        let splits = turned(splits.collect(), self.in_vain);
+        let merges = turned(merges.collect(), self.in_vain);
+        let tried: Vec<_> = splits.take(TRIED_MAX).chain(merges.take(TRIED_MAX)).collect();
+        let wanted = !tried.is_empty();
+        let acts = tried.into_iter().filter_map(|(reshape, what, reason)| {
             match plan_reshape(state, strategies, &reshape) {
                 Ok(planned) => {
                     Some(Act { command: planned.command, reason, counts: vec![(what, 1)] })
@@ -66,8 +72,17 @@ impl Steward for Partitioner {
                 }
             }
         });
-        acts.take(1).collect()
+        let acts: Vec<Act> = acts.take(1).collect();
+        self.in_vain = if wanted && acts.is_empty() { self.in_vain + 1 } else { 0 };
+        acts
     }
+}
+
+/// Begins further on with each look in vain, so that what is always forbidden keeps nothing else back.
+fn turned<T>(mut all: Vec<T>, in_vain: usize) -> impl Iterator<Item = T> {
+    let by = (in_vain * TRIED_MAX) % all.len().max(1);
+    all.rotate_left(by);
+    all.into_iter()
 }
 
 /// A partition, as far as it matters here.

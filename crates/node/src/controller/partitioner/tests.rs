@@ -97,7 +97,7 @@ impl Cluster {
     /// Looks, and does what is decided. Gives the reasons.
     fn look(&mut self) -> Vec<String> {
         let now = Now { elapsed_ms: 0, unix_ms: self.now_ms };
-        let acts = Partitioner.decide(&self.state, &Strategies::builtin(), now);
+        let acts = Partitioner::default().decide(&self.state, &Strategies::builtin(), now);
         let done: Vec<_> =
             acts.into_iter().map(|act| (self.run(&act.command), act.reason).1).collect();
         self.own_all();

@@ -16,7 +16,7 @@ use quorate_plan::{
 use super::super::steward::Act;
 
 /// A network as it should be scaled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ScalePlan {
     /// The processes whose bounds leave a choice, by partition and id.
     pub(crate) decisions: Vec<ProcessScaling>,
