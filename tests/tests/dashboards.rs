@@ -3,8 +3,6 @@
 //!
 //! The rules are YAML in the form of JSON, so that nothing else is needed to read them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;

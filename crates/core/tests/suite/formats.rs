@@ -17,10 +17,10 @@ use quorate_core::{
     KeptReply, Key, KeyRange, Kind, Load, LoadId, Member, MemberId, MemberState, Name, Network,
     NetworkSpec, Operation, OperationReply, Origin, Outcome, Owner, Parallelism, Partition,
     PartitionId, PartitionPolicy, PartitionState, PlacedProcess, Precondition, Process,
-    ProcessEdge, Raised, Reason, Record, RegisterWorker, Rejection, Reply, Request,
-    RequestAllocation, Resources, RestoreEpoch, Revision, Seen, Serial, Session, SessionId,
-    Severity, Stamp, State, StateHash, Term, Test, Transaction, TransactionReply, Versioned,
-    Window, Worker, WorkerState, apply, apply_request, checkpoint::Summary, codec,
+    ProcessEdge, Raised, Reason, Record, RegisterWorker, Rejection, Reply, Request, Resources,
+    RestoreEpoch, Revision, Seen, Serial, Session, SessionId, Severity, Stamp, State, StateHash,
+    Term, Test, Transaction, TransactionReply, Versioned, Window, Worker, WorkerState, apply,
+    apply_request, checkpoint::Summary, codec,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
