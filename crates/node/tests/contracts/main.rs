@@ -21,4 +21,5 @@ mod sessions;
 mod shaping;
 mod stream_ends;
 mod streams;
+mod webhook;
 mod workers;
