@@ -14,6 +14,7 @@ mod errors;
 mod http;
 mod interface;
 mod membership;
+mod monitor;
 mod ownership;
 mod plans;
 mod resources;
