@@ -161,6 +161,8 @@ settings! {
     health_successes_min = 2, 1..=1_000;
     /// How long a partition may have no owner before an alert is raised, milliseconds.
     health_unowned_ms_max = 60_000, 0..=30 * 24 * 3_600_000;
+    /// How long an allocation may wait for its grant before an alert is raised, milliseconds.
+    health_waiting_ms_max = 300_000, 0..=30 * 24 * 3_600_000;
     /// How long changes are kept for change streams, milliseconds.
     history_age_ms_max = 3_600_000, 1..=30 * 24 * 3_600_000;
     /// Most bytes of changes kept for change streams; the newest revision is always kept.

@@ -40,7 +40,7 @@ use crate::{
     },
     controller::{self, Activity},
     coordinator::{Coordinator, Parts},
-    health::{self, Checks, HealthSeen},
+    health::{self, Checks, HealthSeen, Hook},
     planner::Planner,
     session::{self, Sessions},
     transport::{Peer, Transport},
@@ -206,7 +206,7 @@ impl Replica {
         let clock = self.environment.clock.clone();
         controller::start(&coordinator, clock, &self.tasks, &self.stop);
         let checks = (self.environment.checks.clone(), self.environment.clock.clone());
-        health::start(&coordinator, checks, &self.tasks, &self.stop);
+        health::start(&coordinator, checks, Hook::of(&self.config), &self.tasks, &self.stop);
         Ok(coordinator)
     }
 

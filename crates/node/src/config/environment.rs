@@ -63,7 +63,10 @@ fn path(variable: &str) -> Option<(&'static str, String)> {
 /// Numbers become numbers, everything else text, as the field's type will want it.
 fn set(table: &mut Table, section: &str, field: &str, value: &str) {
     let is_text = matches!(section, "listen" | "advertise" | "log")
-        || matches!((section, field), ("node", "data_dir") | ("cluster", "name"));
+        || matches!(
+            (section, field),
+            ("node", "data_dir") | ("cluster", "name") | ("health", "webhook_url")
+        );
     let value = match value.parse::<i64>() {
         Ok(number) if !is_text => Value::Integer(number),
         _ => Value::String(value.to_owned()),

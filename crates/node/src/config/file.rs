@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     Config, ConfigError,
     initial::{InitialSettings, Values},
-    section::{Advertise, Cluster, Limits, Listen, Log, Node, Raft, Storage},
+    section::{Advertise, Cluster, Health, Limits, Listen, Log, Node, Raft, Storage},
 };
 
 /// A configuration file.
@@ -38,7 +38,7 @@ pub(super) struct File {
     #[serde(default)]
     connections: Values,
     #[serde(default)]
-    health: Values,
+    health: FileHealth,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +56,15 @@ struct FileListen {
     metrics: Option<SocketAddr>,
 }
 
+/// Fields of this coordinator's own beside settings of the cluster.
+#[derive(Debug, Default, Deserialize)]
+struct FileHealth {
+    webhook_url: Option<String>,
+    webhook_timeout_ms: Option<u64>,
+    #[serde(flatten)]
+    settings: Values,
+}
+
 /// Reads the text. The error shows the line and the field.
 pub(super) fn parse(text: &str) -> Result<File, ConfigError> {
     toml::from_str(text).map_err(|error| ConfigError::Syntax(error.to_string()))
@@ -64,7 +73,7 @@ pub(super) fn parse(text: &str) -> Result<File, ConfigError> {
 impl From<File> for Config {
     fn from(file: File) -> Self {
         let id = file.node.id;
-        let listen = Listen::of(id);
+        let (listen, health) = (Listen::of(id), Health::default());
         let data_dir = file.node.data_dir.unwrap_or_else(|| format!("data/node{id}").into());
         Self {
             node: Node { id, data_dir },
@@ -79,11 +88,18 @@ impl From<File> for Config {
             limits: file.limits,
             storage: file.storage,
             log: file.log,
+            health: Health {
+                webhook_url: file.health.webhook_url.unwrap_or(health.webhook_url),
+                webhook_timeout_ms: file
+                    .health
+                    .webhook_timeout_ms
+                    .unwrap_or(health.webhook_timeout_ms),
+            },
             settings: InitialSettings {
                 partitions: file.partitions,
                 resources: file.resources,
                 connections: file.connections,
-                health: file.health,
+                health: file.health.settings,
             },
         }
     }

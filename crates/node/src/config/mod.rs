@@ -22,7 +22,7 @@ use quorate_core::MemberId;
 pub use initial::InitialSettings;
 pub use listeners::Listeners;
 pub use section::{
-    Advertise, Cluster, Limits, Listen, Log, LogFormat, Member, Node, Raft, Storage,
+    Advertise, Cluster, Health, Limits, Listen, Log, LogFormat, Member, Node, Raft, Storage,
 };
 pub use validate::Problem;
 pub(crate) use validate::is_address;
@@ -46,6 +46,8 @@ pub struct Config {
     pub storage: Storage,
     /// What is logged.
     pub log: Log,
+    /// Where alerts are told.
+    pub health: Health,
     /// Initial values of the cluster's settings.
     pub settings: InitialSettings,
 }
@@ -91,6 +93,7 @@ impl Config {
             limits: Limits::default(),
             storage: Storage::default(),
             log: Log::default(),
+            health: Health::default(),
             settings: InitialSettings::default(),
         }
     }

@@ -251,6 +251,23 @@ impl Default for Log {
     }
 }
 
+/// `[health]`: where alerts are told besides the change stream and the metrics. What is checked, and how
+/// often, are settings in the same section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Where this coordinator, leading, posts alerts that are raised or cleared:
+    /// `http://host:port/path`. Empty: nowhere.
+    pub webhook_url: String,
+    /// How long one try to post may take, milliseconds.
+    pub webhook_timeout_ms: u64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { webhook_url: String::new(), webhook_timeout_ms: 2_000 }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

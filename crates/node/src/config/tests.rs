@@ -172,11 +172,52 @@ fn broken_rules_name_field_value_and_rule() {
             problems(|c| c.limits.deadline_ms_default = 70_000),
             "limits.deadline_ms_default = 70000: must be from 1 to 60000",
         ),
+        (
+            problems(|c| c.health.webhook_timeout_ms = 1),
+            "health.webhook_timeout_ms = 1: must be from 10 to 60000",
+        ),
         (problems(|c| c.limits.proposals_max = 0), "limits.proposals_max = 0: must be from 1"),
         (problems(|c| c.storage.cache_bytes = 5), "storage.cache_bytes = 5: must be from 1048576"),
     ] {
         assert!(message.contains(expected), "{message}\nis not\n{expected}");
     }
+}
+
+#[test]
+fn a_webhook_is_a_plain_url_with_a_port() {
+    let with = |url: &str| {
+        let mut config = Config::from_toml(MINIMAL).unwrap();
+        config.health.webhook_url = url.into();
+        config.validate().map_err(|error| error.to_string())
+    };
+    for url in ["", "http://127.0.0.1:9000", "http://alerts.example:80/a/b?c=d", "http://[::1]:9/"]
+    {
+        assert_eq!(with(url), Ok(()), "{url}");
+    }
+    for url in
+        ["https://a:443/", "http://a/", "http://a:0/", "a:80", "/x", "http://u:p@a:80/", "http://"]
+    {
+        let expected = format!(
+            "health.webhook_url = {url:?}: must be empty, or http://host:port with a path or \
+             without: nothing else is spoken"
+        );
+        assert_eq!(with(url), Err(expected));
+    }
+}
+
+#[test]
+fn a_webhook_stands_beside_the_settings_of_its_section() {
+    let text =
+        format!("{MINIMAL}[health]\nwebhook_url = \"http://a:1\"\nhealth_interval_ms = 700\n");
+    let variables = variables(&[
+        ("QUORATE_HEALTH_WEBHOOK_URL", "http://b:2/x"),
+        ("QUORATE_HEALTH_WEBHOOK_TIMEOUT_MS", "300"),
+    ]);
+    let config = Config::from_toml_with(&text, variables).unwrap();
+    let expected = Health { webhook_url: "http://b:2/x".into(), webhook_timeout_ms: 300 };
+    assert_eq!(config.health, expected);
+    assert_eq!(config.settings.health, [("health_interval_ms".to_owned(), 700)].into());
+    assert_eq!(Config::from_toml(&text).unwrap().health.webhook_url, "http://a:1");
 }
 
 #[test]

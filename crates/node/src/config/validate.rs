@@ -39,6 +39,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     limits(config, &mut check);
     storage(config, &mut check);
     check.require(!config.log.filter.is_empty(), "log.filter", "a filter such as info", "\"\"");
+    health(config, &mut check);
     check.problems.extend(config.settings.problems());
     check.problems
 }
@@ -180,6 +181,23 @@ fn limits(config: &Config, check: &mut Check) {
 fn storage(config: &Config, check: &mut Check) {
     check.within("storage.cache_bytes", config.storage.cache_bytes, 1 << 20..=1 << 40);
     check.within("storage.tail_bytes_max", wide(config.storage.tail_bytes_max), 1 << 16..=1 << 40);
+}
+
+fn health(config: &Config, check: &mut Check) {
+    let (url, timeout_ms) = (&config.health.webhook_url, config.health.webhook_timeout_ms);
+    let field = "health.webhook_url";
+    let rule = "empty, or http://host:port with a path or without: nothing else is spoken";
+    check.require(url.is_empty() || is_plain_url(url), field, rule, format!("{url:?}"));
+    check.within("health.webhook_timeout_ms", timeout_ms, 10..=60_000);
+}
+
+/// Whether a text is http://host:port, with a path or without.
+fn is_plain_url(text: &str) -> bool {
+    let Ok(url) = text.parse::<http::Uri>() else { return false };
+    let authority = url.authority().map_or("", http::uri::Authority::as_str);
+    url.scheme() == Some(&http::uri::Scheme::HTTP)
+        && !authority.contains('@')
+        && is_address(authority)
 }
 
 fn wide(value: usize) -> u64 {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Owns the health checks ([`HealthCheck`], of which an embedder adds its own to [`Checks`]), when
-//! something is an alert and when no longer, and telling what happened (`teller`).
+//! something is an alert and when no longer, telling what happened (`teller`), and posting alerts to
+//! where the configuration says (`webhook`).
 //!
 //! Invariants: what concerns the cluster is checked by the leader alone; each coordinator checks
 //! its own machine. A check that fails to answer proves nothing: it neither raises nor clears. A
@@ -23,6 +24,7 @@ mod judge;
 mod monitor;
 mod seen;
 mod teller;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -30,17 +32,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     check::{Checks, Finding, Findings, HealthCheck, HealthContext, Pace, Recovery, Scope},
-    seen::{CheckSeen, HealthSeen, Told},
+    seen::{CheckSeen, HealthSeen, Told, WebhookSeen},
 };
 use crate::{clock::Clock, coordinator::Coordinator};
+pub(crate) use webhook::Hook;
 
 /// Starts what checks and tells of this coordinator's cluster, until `stop`.
 pub(crate) fn start(
     coordinator: &Coordinator,
     (checks, clock): (Checks, Arc<dyn Clock>),
+    hook: Option<Hook>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
     tasks.spawn(teller::run(coordinator.clone(), stop.clone()));
+    if let Some(hook) = hook {
+        tasks.spawn(webhook::run(coordinator.clone(), hook, stop.clone()));
+    }
     tasks.spawn(monitor::run(coordinator.clone(), checks, clock, stop.clone()));
 }

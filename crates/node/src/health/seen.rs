@@ -18,6 +18,19 @@ pub struct Told {
     pub checks: BTreeMap<Name, CheckSeen>,
     /// Alerts that were not raised, because as many as the settings allow were.
     pub dropped: u64,
+    /// What the webhook did.
+    pub webhook: WebhookSeen,
+}
+
+/// How posting alerts went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WebhookSeen {
+    /// Posts that were taken.
+    pub sent: u64,
+    /// Posts that were given up.
+    pub failed: u64,
+    /// Posts that were not tried, because too many waited.
+    pub dropped: u64,
 }
 
 /// How a check went.
@@ -58,5 +71,9 @@ impl HealthSeen {
 
     pub(super) fn dropped(&self, count: usize) {
         self.0.lock().dropped += u64::try_from(count).unwrap_or(u64::MAX);
+    }
+
+    pub(super) fn webhook(&self, count: impl FnOnce(&mut WebhookSeen)) {
+        count(&mut self.0.lock().webhook);
     }
 }

@@ -45,6 +45,21 @@ pub(super) fn families(told: &Told) -> Vec<MetricFamily> {
             "Alerts that were not raised for the setting alerts_max.",
             told.dropped,
         ),
+        counter(
+            "quorate_health_webhook_sent_total",
+            "Alerts that this coordinator, leading, posted to health.webhook_url.",
+            told.webhook.sent,
+        ),
+        counter(
+            "quorate_health_webhook_failed_total",
+            "Alerts that were not posted: every try failed.",
+            told.webhook.failed,
+        ),
+        counter(
+            "quorate_health_webhook_dropped_total",
+            "Alerts that were not posted: too many waited.",
+            told.webhook.dropped,
+        ),
     ]
 }
 

@@ -9,6 +9,7 @@
 //! | `worker_partitions` | cluster | a worker with more partitions than the settings allow |
 //! | `partition_unowned` | cluster | a partition that nobody has owned for too long, and why |
 //! | `connection_unusable` | cluster | a connection between partitions that cannot be used for too long |
+//! | `pool_waiting` | cluster | a pool in which something has waited for too long |
 //!
 //! Each is a pure function of what it sees, in a file by its subject. A check of another kind of
 //! record is a file and a line in [`all`].
@@ -17,6 +18,7 @@ mod age;
 mod connection;
 mod machine;
 mod partition;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -40,6 +42,7 @@ pub(super) fn all(data_dir: &Path) -> Vec<Arc<dyn HealthCheck>> {
         Arc::new(OfState::new("worker_partitions", worker::partitions)),
         Arc::new(OfState::new("partition_unowned", partition::unowned)),
         Arc::new(OfState::new("connection_unusable", connection::unusable)),
+        Arc::new(OfState::new("pool_waiting", pool::waiting)),
     ]
 }
 

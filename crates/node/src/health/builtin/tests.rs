@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Grant, Identity, Load, LoadId, MemberId, Name, NetworkSpec,
-    Operation, Owner, PartitionId, PartitionPolicy, Process, ProcessEdge, Record, RegisterWorker,
-    Reply, Resources, RestoreEpoch, SessionId, Severity, Stamp, State, Term, Transaction, apply,
+    ApplyNetwork, ClusterId, Command, Grant, Holder, Identity, Load, LoadId, MemberId, Name,
+    NetworkSpec, Operation, Owner, PartitionId, PartitionPolicy, Process, ProcessEdge, Record,
+    RegisterWorker, Reply, RequestAllocation, Resources, RestoreEpoch, SessionId, Severity, Stamp,
+    State, Term, Transaction, apply,
 };
 
-use super::{age::Ages, connection, machine, partition, worker};
+use super::{age::Ages, connection, machine, partition, pool, worker};
 use crate::{
     health::check::{Findings, HealthContext},
     members::{MemberInfo, Standing},
@@ -157,6 +158,45 @@ fn a_worker_is_lost_overloaded_or_has_too_much() {
     assert!(find(worker::down, &state, 2_000 + max).is_empty());
     assert_eq!(found(&find(worker::down, &state, 2_001 + max)), [("w", Severity::Warning)]);
     assert!(find(worker::load, &state, 2_000).is_empty(), "one that is down has no load");
+}
+
+#[test]
+fn a_pool_is_waited_for_in_vain() {
+    let mut state = empty();
+    let session = register(&mut state, "w");
+    let capacity: Resources = [(name("cpu"), 10)].into_iter().collect();
+    for pool in ["p", "q"] {
+        let tenants = [(name("t"), quorate_core::Tenant::default())].into();
+        let policy = quorate_core::PoolPolicy::default();
+        let pool_of = quorate_core::Pool { capacity: capacity.clone(), tenants, policy };
+        run(&mut state, 1_000, &Command::PutPool { name: name(pool), pool: pool_of });
+    }
+    let mut ask = |pool: &str, time_ms| {
+        let request = RequestAllocation {
+            pool: name(pool),
+            tenant: name("t"),
+            amount: capacity.clone(),
+            priority: 0,
+            holder: Holder::Session(session),
+            epoch: None,
+        };
+        let reply = run(&mut state, time_ms, &Command::RequestAllocation(request));
+        let Reply::RequestAllocation { id } = reply else { panic!("{reply:?}") };
+        id
+    };
+    let first = ask("p", 2_000);
+    ask("p", 1_000 + 2_000);
+    ask("q", 9_000);
+    let max = state.settings().health_waiting_ms_max;
+    assert!(find(pool::waiting, &state, 2_000 + max).is_empty());
+    let missed = find(pool::waiting, &state, 3_001 + max);
+    assert_eq!(found(&missed), [("p", Severity::Warning)]);
+    let expected = format!("2 allocations wait for too long, longest {first}");
+    assert_eq!((missed["p"].value, &missed["p"].message), (1_001 + max, &expected));
+    let grant = Command::GrantAllocations { ids: vec![first] };
+    run(&mut state, 400_000, &grant);
+    let missed = find(pool::waiting, &state, 3_001 + max);
+    assert_eq!(missed["p"].value, 1 + max, "what is granted waits no more");
 }
 
 #[test]
