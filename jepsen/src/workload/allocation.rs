@@ -2,7 +2,8 @@
 //!
 //! Owns the tenants: each opens a session, asks for amounts, keeps what it is granted for a while and gives
 //! it back; or stands still for longer than its session lives, is gone from one moment to the next, or
-//! leaves with everything that it holds. Meanwhile the pool grows and shrinks. Must not know the rules.
+//! leaves with everything that it holds. Meanwhile the pool grows and shrinks, and registers are written
+//! as in the workload `register`. Must not know the rules.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use super::{
     Load, Patience, Settling,
     bench::{Bench, apart, live},
     facts::Facts,
+    register::Registers,
 };
 use crate::history::{
     What,
@@ -36,7 +38,7 @@ const GPU: &str = "gpu";
 /// The time to live of tenants' sessions.
 const TTL: Duration = Duration::from_secs(2);
 /// How long a tenant lives before it is struck, milliseconds.
-const LIFE_MS: std::ops::Range<u64> = 3_000..9_000;
+const LIFE_MS: std::ops::Range<u64> = 1_000..4_000;
 /// The mean time from one thing that it does to the next, milliseconds.
 const PACE_MS: std::ops::Range<u64> = 50..250;
 /// What it asks for and has at a time, at most.
@@ -50,6 +52,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// See the module.
 pub(crate) struct Allocations {
     bench: Arc<Bench>,
+    registers: Arc<Registers>,
     facts: Facts,
     /// Asks for everything once nobody else does.
     last: Option<(Library, Session)>,
@@ -57,15 +60,16 @@ pub(crate) struct Allocations {
 
 impl Allocations {
     /// There is no pool yet.
-    pub(crate) fn new(bench: Arc<Bench>) -> Self {
+    pub(crate) fn new(registers: Arc<Registers>, bench: Arc<Bench>) -> Self {
         let facts = Facts::new(bench.clone());
-        Self { bench, facts, last: None }
+        Self { bench, registers, facts, last: None }
     }
 }
 
 impl Load for Allocations {
     fn start(&mut self, clients: &mut JoinSet<()>, stop: &CancellationToken) {
         self.facts.follow(vec![Kind::Session, Kind::Pool, Kind::Allocation]);
+        self.registers.start(clients, stop);
         let seed = self.bench.habits.last().map_or(1, |habit| habit.seed);
         clients.spawn(resizes(self.bench.clone(), seed, stop.clone()));
         for (number, habit) in self.bench.habits.iter().enumerate() {
@@ -81,6 +85,7 @@ impl Load for Allocations {
     /// What somebody asks for last is granted when the sessions of all others have ended.
     fn settle(&mut self, patience: Patience) -> Settling<'_> {
         Box::pin(async move {
+            self.registers.settle(patience.clone()).await;
             while patience.is_left() && self.last.is_none() {
                 self.last = self.bench.enter(10 * TTL).await;
             }

@@ -139,7 +139,7 @@ impl Workload {
             Self::Once => Box::new(Once::new(bench.clone())),
             Self::Ownership => Box::new(Ownership::new(bench.clone())),
             Self::Connection => Box::new(Connections::new(bench.clone())),
-            Self::Allocation => Box::new(Allocations::new(bench.clone())),
+            Self::Allocation => Box::new(Allocations::new(registers.clone(), bench.clone())),
             Self::Backup => Box::new(Backups::new(bench.clone())),
         }
     }

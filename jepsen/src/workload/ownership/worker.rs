@@ -40,7 +40,7 @@ const ACT_EVERY: Duration = Duration::from_millis(100);
 const LIFE_MS: std::ops::Range<u64> = 2_000..7_000;
 
 /// In so many looks it reports connections.
-const REPORTED_IN: u32 = 10;
+const REPORTED_IN: u32 = 4;
 
 /// How long it waits when nothing goes.
 const BACK_OFF: Duration = Duration::from_millis(200);
