@@ -145,14 +145,15 @@ impl fmt::Display for StateHash {
     }
 }
 
-/// An ownership epoch: grows with every grant, across restores too, and is never reused.
+/// An ownership epoch: grows with every grant and whenever an owned partition gets or loses processes,
+/// across restores too, and is never reused.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Epoch {
     /// The restore epoch at the grant.
     pub restore: RestoreEpoch,
-    /// The revision of the grant.
+    /// The revision of the grant, or at which the owner got or lost processes of the partition.
     pub revision: Revision,
 }
 

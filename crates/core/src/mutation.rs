@@ -25,11 +25,12 @@ pub enum Mutation {
     MoveWithoutRelease,
     SplitRevision,
     WatchGap,
+    KeptEpoch,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::StaleRead,
         Self::ReadWithoutQuorum,
         Self::AckBeforeQuorum,
@@ -42,6 +43,7 @@ impl Mutation {
         Self::MoveWithoutRelease,
         Self::SplitRevision,
         Self::WatchGap,
+        Self::KeptEpoch,
     ];
 
     /// What it is called on a command line.
@@ -60,6 +62,7 @@ impl Mutation {
             Self::MoveWithoutRelease => "move-without-release",
             Self::SplitRevision => "split-revision",
             Self::WatchGap => "watch-gap",
+            Self::KeptEpoch => "kept-epoch",
         }
     }
 
@@ -79,6 +82,7 @@ impl Mutation {
             Self::MoveWithoutRelease => "a moved partition is free before its owner released it",
             Self::SplitRevision => "a change stream tells the changes of a revision one by one",
             Self::WatchGap => "a change stream leaves a revision out after each message",
+            Self::KeptEpoch => "a partition that gets or loses processes keeps its epoch",
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Networks: from a description and a plan to partitions and connections.
 //!
 //! Invariants: everything of a network changes at one revision; records whose value stays the same
-//! are not written; a kept partition keeps its owner, epoch and state; a kept process runs as often as
-//! before, within its bounds; a partition that goes while somebody owns it stays as deleted until the
-//! ownership ends.
+//! are not written; a kept partition keeps its owner and state; a kept process runs as often as before,
+//! within its bounds; a partition that goes while somebody owns it stays as deleted until the ownership
+//! ends. An epoch stands for one set of processes: a partition with an owner that gets or loses some, or
+//! goes, has a new epoch, so that nobody who still runs what went elsewhere is taken for its owner.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,6 +15,7 @@ use crate::{
     constraint,
     id::{Generation, Revision},
     key::{ConnectionId, Key, KeyRange, Kind, PartitionId},
+    mutation::{Mutation, planted},
     name::Name,
     network::demand,
     record::{
@@ -148,7 +150,10 @@ fn partitions(
                     PartitionState::Deleted => PartitionState::Releasing,
                     state => state,
                 };
-                (kept.owner.clone(), kept.epoch, state, kept.target.clone())
+                let same = has_processes(kept, &members) || planted(Mutation::KeptEpoch);
+                let epoch =
+                    if kept.owner.is_none() || same { kept.epoch } else { Some(draft.epoch()) };
+                (kept.owner.clone(), epoch, state, kept.target.clone())
             }
             _ => (None, None, PartitionState::Unassigned, None),
         };
@@ -170,6 +175,12 @@ fn partitions(
         (key, Record::Partition(Arc::new(partition)))
     };
     members.into_iter().map(record).collect()
+}
+
+/// Whether a partition has exactly these processes now. Both are sorted by id; what was deleted has none.
+fn has_processes(partition: &Partition, members: &[&Process]) -> bool {
+    let now = partition.processes.iter().map(|it| &it.id);
+    partition.state != PartitionState::Deleted && now.eq(members.iter().map(|it| &it.id))
 }
 
 /// How many instances of each process of a network run now.

@@ -11,7 +11,8 @@
 //!
 //! Invariants: a grant goes to a worker that takes partitions, has the labels that are required, has no
 //! other partition of its groups, gives what all its partitions need, and holds the session named, of a
-//! partition that nobody owns; each has a new epoch, the revision of the grant; no worker is granted
+//! partition that nobody owns; each has a new epoch, the revision of the grant (a network that gives an
+//! owned partition other processes does, too: see `network`); no worker is granted
 //! more than the settings allow. Nobody but the owner's release, or the end of its session, ends an
 //! ownership.
 
@@ -344,7 +345,9 @@ pub(super) fn bury(draft: &mut Draft<'_>, key: &Key) {
     }
     let state = PartitionState::Deleted;
     if partition.state != state {
-        put(draft, key, Partition { state, target: None, ..(*partition).clone() });
+        // Its processes may run elsewhere at once: what it did for them is refused from now on.
+        let epoch = Some(draft.epoch());
+        put(draft, key, Partition { state, epoch, target: None, ..(*partition).clone() });
     }
 }
 

@@ -78,13 +78,49 @@ fn release(state: &mut State, index: u32, epoch: Epoch) -> Result<Reply, Rejecti
 #[test]
 fn a_kept_partition_keeps_its_owner() {
     let (mut state, session, epoch) = owned();
-    reapply(&mut state, |spec| spec.processes[0].parallelism.min = 2, vec![0, 1, 0]);
+    let owner = Some(Owner { worker: name("w"), session });
+    reapply(&mut state, |spec| spec.processes[0].parallelism.min = 2, vec![0, 1, 1]);
     let kept = partition(&state, "n/0");
-    let owner = Owner { worker: name("w"), session };
-    assert_eq!((kept.owner, kept.epoch), (Some(owner), Some(epoch)));
+    assert_eq!((&kept.owner, kept.epoch), (&owner, Some(epoch)));
     assert_eq!(kept.state, PartitionState::Assigned);
-    assert_eq!(kept.processes.len(), 2);
     assert_eq!(partition(&state, "n/1").owner, None);
+    // With another process it is the same owner's in a new epoch.
+    reapply(&mut state, |spec| spec.processes[0].parallelism.min = 1, vec![0, 1, 0]);
+    let grown = partition(&state, "n/0");
+    assert_eq!((&grown.owner, grown.state), (&owner, PartitionState::Assigned));
+    assert_eq!(grown.epoch.map(|epoch| epoch.revision), Some(state.revision()));
+    assert_eq!(grown.processes.len(), 2);
+}
+
+/// Whoever runs a process that has gone elsewhere, since it does not know yet, can do nothing for it.
+#[test]
+fn what_went_elsewhere_is_fenced() {
+    let (mut state, session, epoch) = owned();
+    grant(&mut state, 1, "w", session);
+    let guarded = |state: &mut State, index, epoch| {
+        let guards = vec![Guard::Partition { id: id(index), epoch }];
+        run(state, Command::Transaction(Transaction { guards, ..Transaction::default() }))
+    };
+    guarded(&mut state, 0, epoch).unwrap();
+    // Process 2 goes from n/1 to n/0: both have new epochs.
+    let old = [0, 1].map(|at| partition(&state, &format!("n/{at}")).epoch.unwrap());
+    reapply(&mut state, |spec| spec.processes[0].parallelism.min = 2, vec![0, 1, 0]);
+    for at in [0, 1] {
+        let now = partition(&state, &format!("n/{at}"));
+        assert_eq!(now.epoch.map(|epoch| epoch.revision), Some(state.revision()));
+        assert_eq!(reason(guarded(&mut state, at, old[at as usize])), Reason::StaleEpoch);
+        guarded(&mut state, at, now.epoch.unwrap()).unwrap();
+    }
+    // All into one: nothing can be done for the other one any more, though it is not released.
+    let old = partition(&state, "n/1").epoch.unwrap();
+    let one = |spec: &mut NetworkSpec| spec.policy.partitions = 1;
+    reapply(&mut state, one, vec![0, 0, 0]);
+    let gone = partition(&state, "n/1");
+    assert_eq!((gone.state, gone.owner.is_some()), (PartitionState::Deleted, true));
+    assert_eq!(reason(guarded(&mut state, 1, old)), Reason::StaleEpoch);
+    assert_eq!(reason(release(&mut state, 1, old)), Reason::StaleEpoch);
+    assert_eq!(release(&mut state, 1, gone.epoch.unwrap()), Ok(Reply::Done));
+    assert!(state.partition(&id(1)).is_none());
 }
 
 #[test]
@@ -101,13 +137,15 @@ fn a_removed_partition_stays_until_its_owner_releases_it() {
     let again = ApplyNetwork { name: name("n"), spec, assignment, basis: None };
     run(&mut state, Command::ApplyNetwork(again)).unwrap();
     let new = partition(&state, "n/0");
-    assert_eq!((new.state, new.epoch), (PartitionState::Releasing, Some(epoch)));
+    assert_eq!(new.state, PartitionState::Releasing);
     assert_eq!(new.owner.map(|owner| owner.session), Some(session));
-    assert_eq!(release(&mut state, 0, epoch), Ok(Reply::Done));
-    assert!(grant(&mut state, 0, "w", session) > epoch);
+    assert_eq!(reason(release(&mut state, 0, epoch)), Reason::StaleEpoch);
+    let ending = new.epoch.unwrap();
+    assert_eq!(release(&mut state, 0, ending), Ok(Reply::Done));
+    assert!(grant(&mut state, 0, "w", session) > ending);
     // Deleted for good.
-    let epoch = partition(&state, "n/0").epoch.unwrap();
     run(&mut state, Command::DeleteNetwork { name: name("n") }).unwrap();
+    let epoch = partition(&state, "n/0").epoch.unwrap();
     assert_eq!(release(&mut state, 0, epoch), Ok(Reply::Done));
     assert!(state.partition(&id(0)).is_none());
 }

@@ -5,7 +5,7 @@
 //! - an allocation is of a pool that exists and of a tenant of it, is of something, and has the number
 //!   of the revision that made it;
 //! - what a session holds is granted to that session; what a partition holds, to the session of the
-//!   partition's owner, in an epoch that is no older than the ownership; no epoch is newer than the state;
+//!   partition's owner; no epoch is newer than the state;
 //! - a load is of an allocation that is granted;
 //! - what is added up of pools and workers is recomputed.
 //!
@@ -112,9 +112,7 @@ fn check_allocation(state: &State, key: &Key, allocation: &Allocation, report: &
             report.require(live.is_some(), key, format_args!("its partition {id} exists"));
             let owned = |grant: &crate::pool::AllocationGrant| {
                 live.is_some_and(|partition| {
-                    let owner = partition.owner.as_ref();
-                    owner.is_some_and(|owner| owner.session == grant.session)
-                        && partition.epoch.is_some_and(|epoch| epoch <= grant.epoch)
+                    partition.owner.as_ref().is_some_and(|owner| owner.session == grant.session)
                 })
             };
             let owned = allocation.grant().is_none_or(owned);

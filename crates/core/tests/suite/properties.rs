@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use quorate_core::{
-    Applied, ApplyNetwork, Call, Command, Key, Record, Reply, Request, State, Versioned,
-    apply_request, codec,
+    Applied, ApplyNetwork, Call, Command, Key, Partition, PartitionId, PartitionState, Record,
+    Reply, Request, State, Versioned, apply_request, codec,
 };
 
 use crate::generate::{IDENTITY, run, steps};
@@ -14,6 +14,13 @@ type Records = BTreeMap<Key, Arc<Versioned<Record>>>;
 
 fn records(state: &State) -> Records {
     state.records().map(|(key, record)| (key.clone(), Arc::clone(record))).collect()
+}
+
+fn partitions(state: &State) -> impl Iterator<Item = (PartitionId, &Arc<Partition>)> {
+    state.records().filter_map(|(key, record)| match &record.value {
+        Record::Partition(partition) => Some((key.as_partition()?, partition)),
+        _ => None,
+    })
 }
 
 /// What callers see changed.
@@ -81,6 +88,31 @@ proptest! {
             }
         }
         prop_assert_eq!(folded, records(&state));
+    }
+
+    #[test]
+    fn an_epoch_stands_for_one_set_of_processes(steps in steps(60)) {
+        let mut state = State::new(IDENTITY);
+        let (mut sets, mut runs) = (BTreeMap::new(), BTreeMap::new());
+        for step in &steps {
+            step.run(&mut state);
+            for (id, partition) in partitions(&state) {
+                let (Some(owner), Some(epoch)) = (&partition.owner, partition.epoch) else { continue };
+                let processes = match partition.state {
+                    PartitionState::Deleted => Vec::new(),
+                    _ => partition.processes.iter().map(|it| it.id.clone()).collect(),
+                };
+                for process in &processes {
+                    let now = (epoch, id.clone(), owner.session);
+                    let key = (id.network.clone(), process.clone());
+                    let before = runs.insert(key, now.clone()).unwrap_or_else(|| now.clone());
+                    // Whoever gets a process, from whomever, has a higher epoch.
+                    prop_assert!(before == now || before.0 < now.0, "{before:?}, {now:?}");
+                }
+                let before = sets.entry((id, epoch)).or_insert_with(|| processes.clone());
+                prop_assert_eq!(&*before, &processes);
+            }
+        }
     }
 
     #[test]

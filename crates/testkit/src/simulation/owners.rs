@@ -10,18 +10,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_node::core::{
-    Command, Epoch, Key, KeyRange, Kind, PartitionId, PartitionState, Record, SessionId, State,
+    ApplyNetwork, Command, Epoch, Key, KeyRange, Kind, PartitionId, PartitionState, Record,
+    SessionId, State,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    CALLERS, HOLDERS,
+    CALLERS, HOLDERS, PARTITIONS,
     callers::{CALL_MAX, command, end},
     holders::{Holder, TTL, worker},
     members::Members,
     story::Asked,
 };
+
+/// One in so many things that the operator does is to divide the network anew.
+const RESHAPED_IN: u32 = 6;
 
 /// How many grants an owner remembers.
 const REMEMBERED: usize = 8;
@@ -81,7 +85,8 @@ fn owned(state: &State, session: SessionId) -> Vec<(PartitionId, Epoch, bool)> {
     owned.collect()
 }
 
-/// An operator: moves partitions, to a worker or to whoever is chosen, until the time is up.
+/// An operator: moves partitions, to a worker or to whoever is chosen, and now and then divides the network
+/// anew, until the time is up.
 pub(super) async fn move_about(
     seed: u64,
     members: Members,
@@ -95,6 +100,14 @@ pub(super) async fn move_about(
         else {
             continue;
         };
+        if random.random_range(0..RESHAPED_IN) == 0 {
+            let count = random.random_range(1..=PARTITIONS);
+            if let Some(command) = reshape(&member.coordinator.view().state, id, count) {
+                // Rejected when somebody was faster.
+                drop(member.coordinator.propose(command, Instant::now() + CALL_MAX).await);
+            }
+            continue;
+        }
         let chosen = worker(CALLERS + random.random_range(0..HOLDERS));
         let target = chosen.filter(|_| random.random_range(0..2) == 0);
         let moves = Command::MovePartitions {
@@ -104,4 +117,15 @@ pub(super) async fn move_about(
         // Rejected while the worker is down, and nobody minds.
         drop(member.coordinator.propose(moves, Instant::now() + CALL_MAX).await);
     }
+}
+
+/// The network of a partition, in so many partitions.
+fn reshape(state: &State, id: &PartitionId, count: u32) -> Option<Command> {
+    let record = state.get(&Key::network(&id.network))?;
+    let Record::Network(network) = &record.value else { return None };
+    let (mut spec, basis) = (network.spec.clone(), Some(record.modified));
+    spec.policy.partitions = count;
+    let assignment = (0..count).cycle().take(spec.processes.len()).collect();
+    let name = id.network.clone();
+    Some(Command::ApplyNetwork(ApplyNetwork { name, spec, assignment, basis }))
 }

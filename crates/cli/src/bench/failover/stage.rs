@@ -126,19 +126,27 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Applies the networks, one after the other.
+    /// Applies the networks, one after the other, and follows meanwhile: the history is not kept forever.
     pub(super) async fn apply(&mut self) -> Result<()> {
-        let done = AtomicU64::new(0);
-        let all = async {
-            for (name, spec) in &self.plan.networks {
-                let applied = self.clients[0].apply_network(name, spec.clone()).await;
-                applied.map_err(|error| self.context.explain(&error))?;
+        let (context, client) = (self.context, self.clients[0].clone());
+        let networks = self.plan.networks.clone();
+        let (done, total) = (&AtomicU64::new(0), networks.len() as u64);
+        let all = async move {
+            for (name, spec) in networks {
+                let applied = client.apply_network(&name, spec).await;
+                applied.map_err(|error| context.explain(&error))?;
                 done.fetch_add(1, Ordering::Relaxed);
             }
             anyhow::Ok(())
         };
-        let total = self.plan.networks.len() as u64;
-        progress::while_running("failover: networks", &done, total, all).await
+        let all = progress::while_running("failover: networks", done, total, all);
+        tokio::pin!(all);
+        loop {
+            tokio::select! {
+                applied = &mut all => return applied,
+                step = self.step() => { step?; }
+            }
+        }
     }
 
     /// These stop showing that they are alive.

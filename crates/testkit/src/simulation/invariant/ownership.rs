@@ -1,10 +1,11 @@
 //! A partition is granted to somebody only when nobody else may act for it any more: the owner
-//! before has begun to release it, or its session is over by its own count. Epochs only grow. What
-//! is written under the guard of a grant is written while that grant lasts.
+//! before has begun to release it, or its session is over by its own count. Epochs only grow, also
+//! those under which a process runs, whatever partition and worker it goes to. What is written under
+//! the guard of a grant is written while that grant lasts.
 
 use std::collections::BTreeMap;
 
-use quorate_node::core::{Epoch, Key, Kind, PartitionId, Record, SessionId};
+use quorate_node::core::{Epoch, Key, Kind, PartitionId, PartitionState, Record, SessionId};
 
 use crate::simulation::story::{Asked, At, Told};
 
@@ -38,7 +39,31 @@ pub(super) fn check(told: &Told) -> Vec<String> {
             }
         }
     }
+    found.extend(fenced(told));
     found.extend(guarded(told));
+    found
+}
+
+/// The processes that went to another partition or owner and not into a higher epoch.
+fn fenced(told: &Told) -> Vec<String> {
+    let mut runs = BTreeMap::new();
+    let mut found = Vec::new();
+    for change in told.events.values().flat_map(|applied| &applied.event.changes) {
+        let Some(Record::Partition(partition)) = change.current.as_ref().map(|it| &it.value) else {
+            continue;
+        };
+        let (Some(owner), Some(epoch)) = (&partition.owner, partition.epoch) else { continue };
+        if partition.state == PartitionState::Deleted {
+            continue;
+        }
+        for process in &partition.processes {
+            let now = (epoch, &change.key, owner.session);
+            let before = runs.insert(&process.id, now).unwrap_or(now);
+            if before != now && before.0 >= now.0 {
+                found.push(format!("{}: runs in {now:?} after {before:?}", process.id));
+            }
+        }
+    }
     found
 }
 
@@ -98,7 +123,7 @@ fn grants(told: &Told) -> BTreeMap<&Key, Vec<Grant>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{done, event, granted, guarded, session, told_sessions};
+    use super::super::samples::{done, event, granted, guarded, runs, session, told_sessions};
     use super::*;
     use crate::simulation::story::End;
 
@@ -117,6 +142,21 @@ mod tests {
         let epoch = Epoch { revision: quorate_node::core::Revision(3), ..Epoch::default() };
         released.releases.insert((id, epoch), At::from_secs(8));
         assert_eq!(check(&released), [""; 0], "released before");
+    }
+
+    #[test]
+    fn a_process_that_comes_without_a_higher_epoch_is_found() {
+        let one = session(1);
+        let moved = |epoch| {
+            let before =
+                [runs(3, "net/0", &["a", "b"], one, 3, 1), runs(4, "net/1", &["c"], one, 4, 1)];
+            let after =
+                [runs(6, "net/0", &["a"], one, epoch, 2), runs(7, "net/1", &["b"], one, epoch, 2)];
+            check(&told_sessions(one, 10, &[before, after].concat())).len()
+        };
+        assert_eq!(moved(6), 0);
+        // The partition has an epoch that is used already, and so has what was in it.
+        assert!(moved(3) > 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_node::core::{
     Change, Epoch, Event, Filter, Key, MemberId, Owner, Partition, PartitionId, PartitionState,
-    Record, Resources, Revision, Session, SessionId, Versioned,
+    PlacedProcess, Record, Resources, Revision, Session, SessionId, Versioned,
 };
 
 use crate::simulation::story::{
@@ -98,9 +98,23 @@ pub(super) fn ended(revision: u64, id: SessionId, at: u64) -> Happened {
 
 /// A grant of the partition `net/0`.
 pub(super) fn granted(revision: u64, session: SessionId, epoch: u64, at: u64) -> Happened {
+    runs(revision, "net/0", &[], session, epoch, at)
+}
+
+/// A partition with an owner has these processes.
+pub(super) fn runs(
+    revision: u64,
+    id: &str,
+    processes: &[&str],
+    session: SessionId,
+    epoch: u64,
+    at: u64,
+) -> Happened {
+    let name = |id: &&str| quorate_node::core::Name::new(id).unwrap();
+    let processes = processes.iter().map(|id| PlacedProcess { id: name(id), parallelism: 1 });
     let worker = quorate_node::core::Name::new("w").unwrap();
     let partition = Partition {
-        processes: vec![],
+        processes: processes.collect(),
         demand: Resources::default(),
         load_ppm: 0,
         owner: Some(Owner { worker, session }),
@@ -110,7 +124,7 @@ pub(super) fn granted(revision: u64, session: SessionId, epoch: u64, at: u64) ->
         requires: Default::default(),
         apart: Default::default(),
     };
-    let id = PartitionId::parse("net/0").unwrap();
+    let id = PartitionId::parse(id).unwrap();
     let record = Record::Partition(Arc::new(partition));
     let change = Change::new(Key::partition(&id), Some(versioned(revision, record)), None);
     Happened { revision, at, change }
