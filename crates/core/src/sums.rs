@@ -51,7 +51,7 @@ impl Sums {
         }
     }
 
-    fn remove(&mut self, amount: &Resources) {
+    pub(crate) fn remove(&mut self, amount: &Resources) {
         for (name, amount) in amount.iter() {
             let left = self.get(name).saturating_sub(u128::from(amount));
             if left == 0 {

@@ -7,15 +7,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     draft::Draft,
     ownership::{not_stale, partition, put},
+    worker::worker,
 };
 use crate::{
     command::{ScaleProcesses, ScaledProcess},
-    id::SessionId,
     key::{Key, PartitionId},
     name::Name,
     network::demand,
@@ -23,6 +23,7 @@ use crate::{
     rejection::{Reason, Rejection},
     reply::Reply,
     resources::Resources,
+    sums::Sums,
 };
 
 /// Changes parallelism: all of it or, when one is refused, nothing. Tells how many processes changed.
@@ -36,7 +37,7 @@ pub(super) fn scale(draft: &mut Draft<'_>, command: &ScaleProcesses) -> Result<R
         }
     };
     let total = demand(&network.spec.processes);
-    let mut grown = BTreeSet::new();
+    let mut uses: BTreeMap<Name, Sums> = BTreeMap::new();
     let mut changed = 0;
     for (index, wanted) in by_partition(&network, &command.changes)? {
         let id = PartitionId { network: command.network.clone(), index };
@@ -51,10 +52,14 @@ pub(super) fn scale(draft: &mut Draft<'_>, command: &ScaleProcesses) -> Result<R
         }
         changed += count;
         let load_ppm = after.demand.dominant_share_ppm(&total);
-        grown.extend(after.owner.iter().map(|owner| (owner.worker.clone(), owner.session)));
+        if let Some(Owner { worker, .. }) = &after.owner {
+            let now = uses.entry(worker.clone()).or_insert_with(|| needed(draft, worker));
+            now.remove(&before.demand);
+            now.add(&after.demand);
+        }
         put(draft, &key, Partition { load_ppm, ..after });
     }
-    grown.iter().try_for_each(|(worker, session)| fits(draft, worker, *session))?;
+    uses.iter().try_for_each(|(worker, now)| fits(draft, worker, now))?;
     Ok(Reply::Changed { changed })
 }
 
@@ -120,29 +125,21 @@ fn scaled(
     Ok((after, changed))
 }
 
-/// Whether a worker has what its partitions need, as far as that became more.
-fn fits(draft: &Draft<'_>, name: &Name, session: SessionId) -> Result<(), Rejection> {
-    let capacity = match draft.get(&Key::worker(name)).map(|it| &it.value) {
-        Some(Record::Worker(worker)) => worker.capacity.clone(),
-        _ => return Ok(()),
-    };
-    let (mut before, mut after) = (Resources::default(), Resources::default());
-    for key in draft.bound_to(session) {
-        let is_its = |owner: &Owner| owner.worker == *name;
-        if let Some(was) = draft.before(&key).filter(|it| it.owner.as_ref().is_some_and(is_its)) {
-            before.add(&was.demand, 1);
-        }
-        if let Some(is) = partition(draft, &key).filter(|it| it.owner.as_ref().is_some_and(is_its))
-        {
-            after.add(&is.demand, 1);
-        }
-    }
-    let exceeded = capacity.iter().find(|(resource, has)| {
-        let (before, after) = (before.get(resource), after.get(resource));
-        after > *has && after > before
+/// What a worker's partitions needed before the command.
+fn needed(draft: &Draft<'_>, worker: &Name) -> Sums {
+    draft.state().worker_use(worker).cloned().unwrap_or_default()
+}
+
+/// Whether a worker has what its partitions need now, as far as that became more.
+fn fits(draft: &Draft<'_>, name: &Name, now: &Sums) -> Result<(), Rejection> {
+    let Some(worker) = worker(draft, name) else { return Ok(()) };
+    let before = needed(draft, name);
+    let exceeded = worker.capacity.iter().find(|(resource, has)| {
+        let needed = now.get(resource);
+        needed > u128::from(*has) && needed > before.get(resource)
     });
     let Some((resource, has)) = exceeded else { return Ok(()) };
-    let needed = after.get(resource);
+    let needed = now.get(resource);
     let message = format!("worker {name} has {has} of {resource}, {needed} would be needed");
     Err(Rejection { field: "changes".into(), ..Rejection::new(Reason::CapacityExceeded, message) })
 }
