@@ -6,9 +6,9 @@ use std::{
 };
 
 use quorate_core::{
-    ApplyNetwork, Command, Key, Load, LoadId, Name, NetworkSpec, Operation, Parallelism, Partition,
-    PartitionId, PartitionPolicy, PartitionState, Process, ProcessEdge, Record, Revision, State,
-    Transaction,
+    ApplyNetwork, Command, Epoch, Guard, Key, Load, LoadId, Name, NetworkSpec, Operation,
+    Parallelism, Partition, PartitionId, PartitionPolicy, PartitionState, Process, ProcessEdge,
+    Record, Reply, Revision, State, Transaction,
 };
 use quorate_node::{
     Coordinator,
@@ -89,6 +89,17 @@ fn never_twice(state: &State, mut partitions: BTreeMap<PartitionId, Partition>, 
     }
 }
 
+/// A write by whoever has a partition in this epoch.
+async fn guarded(
+    coordinator: &Coordinator,
+    index: u32,
+    epoch: Epoch,
+) -> Result<Reply, quorate_core::Rejection> {
+    let guards = vec![Guard::Partition { id: id(index), epoch }];
+    let write = Command::Transaction(Transaction { guards, ..Transaction::default() });
+    coordinator.propose(write, deadline()).await.unwrap().outcome.result
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn splits_and_merges_under_ownership_leave_each_process_one_place() {
     let cluster = TestCluster::start(3).await;
@@ -100,7 +111,8 @@ async fn splits_and_merges_under_ownership_leave_each_process_one_place() {
     let view = one.view();
     let (since, before) = (view.state.revision(), [0, 2].map(|it| partition(&view.state, it)));
     let places = (0..3).map(|index| (id(index), partition(&view.state, index))).collect();
-    let epoch = partition(&view.state, 1).epoch;
+    let divided = partition(&view.state, 1);
+    assert!(guarded(one, 1, divided.epoch.unwrap()).await.is_ok());
     let clients = Clients::of(cluster.node(2)).await;
     let mut service = PartitionServiceClient::new(clients.channel.clone());
     let plan = v1::PlanSplitRequest { partition: "net/1".into(), into: 2, read: None };
@@ -112,7 +124,12 @@ async fn splits_and_merges_under_ownership_leave_each_process_one_place() {
     until(one, |state| all_assigned(state, 4)).await;
     let state = one.view();
     assert_eq!([0, 2].map(|it| partition(&state.state, it)), before, "all others stay");
-    assert_eq!(partition(&state.state, 1).epoch, epoch, "its owner goes on with what it keeps");
+    let kept = partition(&state.state, 1);
+    assert_eq!(kept.owner, divided.owner, "its owner goes on with what it keeps");
+    // What it still does for what it lost is refused.
+    let refused = guarded(one, 1, divided.epoch.unwrap()).await.unwrap_err();
+    assert_eq!(refused.reason, quorate_core::Reason::StaleEpoch);
+    assert!(guarded(one, 1, kept.epoch.unwrap()).await.is_ok());
 
     let ids: Vec<String> = ["net/0", "net/1"].map(str::to_owned).into();
     let merge = v1::MergePartitionsRequest { partitions: ids.clone(), context: None };
