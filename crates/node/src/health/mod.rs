@@ -22,6 +22,7 @@ mod builtin;
 mod check;
 mod judge;
 mod monitor;
+mod news;
 mod seen;
 mod teller;
 mod webhook;
