@@ -50,7 +50,7 @@ fn every_shipped_file_is_loaded() {
         } else if name == Path::new("workers.toml") {
             // Loaded by a test of the command, which alone reads such files.
         } else if name.starts_with("grafana") || name.starts_with("prometheus") {
-            // Loaded by the tests in dashboards.rs.
+            // Loaded by the tests in dashboards/.
         } else {
             panic!("nothing here loads config/{}", name.display());
         }

@@ -5,10 +5,24 @@ use std::{
     thread,
 };
 
+use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
+
+/// Runs what ends by itself only when it fails, until the process is asked to stop: that is its success.
+///
+/// # Errors
+/// Those of the work, and when the operating system refuses to tell of signals.
+pub(crate) async fn until_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut stop = StopSignal::install().context("cannot handle signals")?;
+    tokio::select! {
+        biased;
+        _ = stop.requested() => Ok(()),
+        ended = work => ended,
+    }
+}
 
 /// Waits for Ctrl-C, SIGTERM or, where asked for, the end of standard input.
 #[derive(Debug)]

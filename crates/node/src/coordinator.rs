@@ -11,7 +11,7 @@ use quorate_core::{
     apply_request,
     mutation::{Mutation, planted},
 };
-use quorate_storage::{EncodedRequest, LogId, Published, View};
+use quorate_storage::{EncodedRequest, LogId, Mark, Published, View};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     members::{MemberChange, MemberInfo},
     planner::Planner,
     session::Sessions,
-    transport::Transport,
+    transport::{Lane, Peer, Transport},
 };
 
 /// How fresh an answer must be.
@@ -457,6 +457,17 @@ impl Coordinator {
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<LogIndex> {
         self.published.subscribe()
+    }
+
+    /// What the state here was after some log entries, for comparison, and what it is now.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Mark> {
+        self.published.marks()
+    }
+
+    /// A handle to another member, for short questions.
+    pub(crate) fn peer(&self, id: MemberId, address: &str) -> Arc<dyn Peer> {
+        self.parts.transport.peer(id, address, Lane::Control)
     }
 
     /// What this coordinator knows of itself now.

@@ -55,7 +55,8 @@ impl Frontend {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, prometheus::Error> {
-        self.metrics.add(StateCollector::new(coordinator.clone()))?;
+        let limits = self.config.metrics.clone();
+        self.metrics.add(StateCollector::new(coordinator.clone(), limits))?;
         self.shown.coordinator.get_or_init(|| coordinator.clone());
         let tasks = TaskTracker::new();
         let context = Context {

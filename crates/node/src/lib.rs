@@ -32,6 +32,7 @@ mod frontend;
 mod loads;
 mod node;
 mod periodic;
+mod replicas;
 mod session;
 
 pub use bootstrap::BootstrapError;

@@ -48,4 +48,4 @@ pub use raft_types::{
 };
 pub use restore::{RestoreError, restore};
 pub use storage::{Executor, Options, SimulatedBarrier, Started, Storage};
-pub use view::{Published, View};
+pub use view::{Mark, Published, View};

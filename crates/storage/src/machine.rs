@@ -89,6 +89,7 @@ impl StateMachine {
             },
         };
         self.last = Some(entry.log_id);
+        self.published.mark(index, &self.state);
         Ok(Outcomes { term, index, outcomes })
     }
 
@@ -175,6 +176,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.installs += 1;
+        self.published.forget_marks();
         self.metrics.installs.fetch_add(1, Ordering::Relaxed);
         self.publish(&mut Vec::new());
         Ok(())

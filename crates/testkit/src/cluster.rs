@@ -12,7 +12,7 @@ use quorate_node::{
     config::{Cluster, Config, Limits, Member, Raft},
     coordinator::Role,
     core::{Command, Key, LogIndex, MemberId, Operation, Record, Revision, StateHash, Transaction},
-    health,
+    health::Checks,
     metrics::Metrics,
     plan,
     storage::{Executor, MemoryDisk, SimulatedBarrier, runtime},
@@ -47,13 +47,16 @@ pub struct SimOptions {
     pub barrier: Duration,
     /// Timing of consensus, and how often it makes checkpoints.
     pub raft: Raft,
+    /// What whoever leads checks.
+    pub checks: Checks,
 }
 
-/// Three members on good links.
+/// Three members on good links, which check nothing.
 impl Default for SimOptions {
     fn default() -> Self {
         let (conditions, raft) = (Conditions::default(), Raft::default());
-        Self { members: 3, seed: 1, conditions, barrier: Duration::ZERO, raft }
+        let checks = Checks::none();
+        Self { members: 3, seed: 1, conditions, barrier: Duration::ZERO, raft, checks }
     }
 }
 
@@ -101,6 +104,7 @@ pub struct SimCluster {
 
 struct SimMember {
     config: Config,
+    checks: Checks,
     /// How long its disk takes.
     barrier: SimulatedBarrier,
     /// Survives crashes.
@@ -136,7 +140,8 @@ impl SimCluster {
             let (disk, clock) = (MemoryDisk::new(), SimClock::new());
             let barrier = SimulatedBarrier::default();
             barrier.set(options.barrier);
-            (id, SimMember { config, barrier, disk, clock, running: None })
+            let checks = options.checks.clone();
+            (id, SimMember { config, checks, barrier, disk, clock, running: None })
         };
         let mut members: BTreeMap<_, _> = ids().map(member).collect();
         let opened = members.values().map(|member| member.open(&network));
@@ -364,7 +369,7 @@ impl SimMember {
             clock: Arc::new(self.clock.clone()),
             draw_cluster_id: || 0x5EED,
             strategies: plan::Strategies::builtin(),
-            checks: health::Checks::none(),
+            checks: self.checks.clone(),
         };
         let replica = Replica::open(self.config.clone(), environment)?;
         network.serve(id, replica.peer());

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values;
+use super::{Follow, values};
 
 /// What to do with members.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberCommand {
     /// List the coordinators of the cluster
     #[command(after_help = LIST_EXAMPLES)]
-    List,
+    List(Follow),
     /// Hand leadership to another coordinator and wait until it leads
     #[command(after_help = TRANSFER_EXAMPLES)]
     Transfer {
@@ -107,7 +107,8 @@ fn member_id() -> clap::builder::RangedU64ValueParser {
 const LIST_EXAMPLES: &str = "\
 Examples:
   quorate member list
-  quorate member list --output json";
+  quorate member list --output json
+  quorate member list --watch";
 
 const TRANSFER_EXAMPLES: &str = "\
 Examples:

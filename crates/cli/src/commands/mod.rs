@@ -39,6 +39,7 @@ pub(crate) use self::context::Context;
 use crate::{
     args::{Cli, Command},
     dev,
+    signals::until_stopped,
 };
 
 /// Runs the command, to the exit code of its success.
@@ -64,8 +65,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Status => status::run(context).await,
         Command::Member(command) => member::run(context, command).await,
         Command::Kv(command) => kv::run(context, command).await,
-        Command::Watch(args) => watch::run(context, args).await,
+        Command::Watch(args) => until_stopped(watch::run(context, args)).await,
         Command::History(args) => history::run(context, args).await,
+        Command::Events(args) if args.follow => until_stopped(events::run(context, args)).await,
         Command::Events(args) => events::run(context, args).await,
         Command::Network(command) => network::run(context, command).await,
         Command::Partition(command) => network::run_partition(context, command).await,

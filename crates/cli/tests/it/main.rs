@@ -4,6 +4,7 @@
 
 mod cluster;
 mod dev;
+mod follow;
 mod guard;
 mod harness;
 mod health;

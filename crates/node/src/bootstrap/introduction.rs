@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use quorate_core::{ClusterId, MemberId, RestoreEpoch};
 use quorate_proto::v1;
-use quorate_storage::{NodeIdentity, Published, Storage};
+use quorate_storage::{Mark, NodeIdentity, Published, Storage};
 use tokio::sync::watch;
 
 use super::BootstrapError;
@@ -152,7 +152,19 @@ impl Introduction {
             cluster_name: self.cluster.name.as_str().to_owned(),
             members_hash: self.members_hash,
             removed_sender: self.was_removed(MemberId(request.from), request.cluster_id),
+            marks: self.marks(),
         })
+    }
+
+    /// What the state here was, once it takes part.
+    fn marks(&self) -> Vec<v1::StateMark> {
+        let marks = self.published.get().map(|published| published.marks());
+        let mark = |mark: Mark| v1::StateMark {
+            log_index: mark.index.get(),
+            revision: mark.revision.get(),
+            state_hash: mark.hash.0,
+        };
+        marks.into_iter().flatten().map(mark).collect()
     }
 
     /// Whether a member that says that it is of this cluster was removed from it; of an empty disk

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::{ConfigError, file::File};
 
 const PREFIX: &str = "QUORATE_";
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "node",
     "listen",
     "advertise",
@@ -16,6 +16,7 @@ const SECTIONS: [&str; 12] = [
     "limits",
     "storage",
     "log",
+    "metrics",
     "partitions",
     "resources",
     "connections",

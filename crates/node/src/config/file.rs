@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{
     Config, ConfigError,
     initial::{InitialSettings, Values},
-    section::{Advertise, Cluster, Health, Limits, Listen, Log, Node, Raft, Storage},
+    section::{Advertise, Cluster, Health, Limits, Listen, Log, Metrics, Node, Raft, Storage},
 };
 
 /// A configuration file.
@@ -31,6 +31,8 @@ pub(super) struct File {
     storage: Storage,
     #[serde(default)]
     log: Log,
+    #[serde(default)]
+    metrics: Metrics,
     #[serde(default)]
     partitions: Values,
     #[serde(default)]
@@ -88,6 +90,7 @@ impl From<File> for Config {
             limits: file.limits,
             storage: file.storage,
             log: file.log,
+            metrics: file.metrics,
             health: Health {
                 webhook_url: file.health.webhook_url.unwrap_or(health.webhook_url),
                 webhook_timeout_ms: file

@@ -22,7 +22,8 @@ use quorate_core::MemberId;
 pub use initial::InitialSettings;
 pub use listeners::Listeners;
 pub use section::{
-    Advertise, Cluster, Health, Limits, Listen, Log, LogFormat, Member, Node, Raft, Storage,
+    Advertise, Cluster, Health, Limits, Listen, Log, LogFormat, Member, Metrics, Node, Raft,
+    Storage,
 };
 pub use validate::Problem;
 pub(crate) use validate::is_address;
@@ -48,6 +49,8 @@ pub struct Config {
     pub log: Log,
     /// Where alerts are told.
     pub health: Health,
+    /// How many time series a scrape has.
+    pub metrics: Metrics,
     /// Initial values of the cluster's settings.
     pub settings: InitialSettings,
 }
@@ -94,6 +97,7 @@ impl Config {
             storage: Storage::default(),
             log: Log::default(),
             health: Health::default(),
+            metrics: Metrics::default(),
             settings: InitialSettings::default(),
         }
     }

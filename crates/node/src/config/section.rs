@@ -268,6 +268,25 @@ impl Default for Health {
     }
 }
 
+/// `[metrics]`: how many time series a scrape has. What is beyond is summed up under one label, or left
+/// out; `quorate_metrics_left_out` says how much.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// So many networks have series of their own, the first by name; all others have some together.
+    pub networks_max: usize,
+    /// So many pools have series of their own, the first by name; all others have some together.
+    pub pools_max: usize,
+    /// So many resources are shown, the first by name: of each pool, and of workers and partitions.
+    pub resources_max: usize,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { networks_max: 200, pools_max: 100, resources_max: 16 }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

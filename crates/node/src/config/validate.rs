@@ -40,6 +40,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     storage(config, &mut check);
     check.require(!config.log.filter.is_empty(), "log.filter", "a filter such as info", "\"\"");
     health(config, &mut check);
+    metrics(config, &mut check);
     check.problems.extend(config.settings.problems());
     check.problems
 }
@@ -189,6 +190,13 @@ fn health(config: &Config, check: &mut Check) {
     let rule = "empty, or http://host:port with a path or without: nothing else is spoken";
     check.require(url.is_empty() || is_plain_url(url), field, rule, format!("{url:?}"));
     check.within("health.webhook_timeout_ms", timeout_ms, 10..=60_000);
+}
+
+fn metrics(config: &Config, check: &mut Check) {
+    let metrics = &config.metrics;
+    check.within("metrics.networks_max", wide(metrics.networks_max), 0..=100_000);
+    check.within("metrics.pools_max", wide(metrics.pools_max), 0..=100_000);
+    check.within("metrics.resources_max", wide(metrics.resources_max), 0..=1_000);
 }
 
 /// Whether a text is http://host:port, with a path or without.

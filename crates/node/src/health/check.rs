@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use quorate_core::{MemberId, Name, Settings, Severity, State};
+use quorate_storage::Mark;
 
 use super::builtin;
-use crate::members::MemberInfo;
+use crate::{members::MemberInfo, replicas::Replicas};
 
 /// Looks for something that is not as it should be.
 ///
@@ -140,6 +141,7 @@ pub struct HealthContext {
     pub(super) member: MemberId,
     pub(super) members: Vec<MemberInfo>,
     pub(super) unheard: Vec<MemberId>,
+    pub(super) replicas: Replicas,
 }
 
 impl HealthContext {
@@ -171,6 +173,12 @@ impl HealthContext {
     #[must_use]
     pub fn unheard(&self) -> &[MemberId] {
         &self.unheard
+    }
+
+    /// Asks the members what their states were after some log entries, and are now. Those that do not
+    /// answer within a second are left out.
+    pub async fn marks(&self) -> BTreeMap<MemberId, Vec<Mark>> {
+        self.replicas.marks(&self.members).await
     }
 }
 

@@ -22,6 +22,7 @@ mod builtin;
 mod check;
 mod judge;
 mod monitor;
+mod news;
 mod seen;
 mod teller;
 mod webhook;
@@ -45,6 +46,7 @@ pub(crate) fn start(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
+    checks.iter().for_each(|check| coordinator.health_seen().known(check.name()));
     tasks.spawn(teller::run(coordinator.clone(), stop.clone()));
     if let Some(hook) = hook {
         tasks.spawn(webhook::run(coordinator.clone(), hook, stop.clone()));

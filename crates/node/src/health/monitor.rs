@@ -16,7 +16,7 @@ use super::{
     check::{Checks, Findings, HealthCheck, HealthContext, Pace, Recovery, Scope},
     judge::{Judge, Verdict},
 };
-use crate::{clock::Clock, coordinator::Coordinator, members};
+use crate::{clock::Clock, coordinator::Coordinator, members, replicas::Replicas};
 
 /// A proposal without an outcome after so long is given up: the next run proposes again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +47,9 @@ pub(super) async fn run(
         return;
     }
     let left = Left { last: now, judge: Judge::default() };
-    let mut monitor = Monitor { coordinator, clock, checks, left, term: None, recovered: None };
+    let replicas = Replicas::of(&coordinator);
+    let (term, recovered) = (None, None);
+    let mut monitor = Monitor { coordinator, clock, checks, left, replicas, term, recovered };
     loop {
         let now = Instant::now();
         let next = monitor.next().clamp(now + REST_MIN, now + LOOK_EVERY);
@@ -82,6 +84,8 @@ struct Monitor {
     clock: Arc<dyn Clock>,
     checks: Vec<Due>,
     left: Left,
+    /// Asks the members of their states.
+    replicas: Replicas,
     /// The term in which it judged last; None: it does not lead.
     term: Option<Term>,
     /// When the last recovery action began.
@@ -160,6 +164,7 @@ impl Monitor {
             member: self.coordinator.member_id(),
             members: members::list(&view),
             unheard: self.coordinator.unheard(),
+            replicas: self.replicas.clone(),
         }
     }
 

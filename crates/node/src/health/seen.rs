@@ -57,6 +57,11 @@ impl HealthSeen {
         *self.0.lock().events.entry(kind).or_default() += 1;
     }
 
+    /// There is such a check, though it did not run yet.
+    pub(super) fn known(&self, name: Name) {
+        self.0.lock().checks.entry(name).or_default();
+    }
+
     /// A check ran and found so many; None: it did not answer.
     pub(super) fn checked(&self, name: &Name, found: Option<usize>, took: Duration) {
         let mut told = self.0.lock();

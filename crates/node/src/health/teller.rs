@@ -1,18 +1,15 @@
 //! Tells what happened: the leader logs and counts it as it applies it.
-//!
-//! A new leader begins with what it applies from then on, so that one revision is told of by one
-//! coordinator, but for the moment in which leadership passes.
 
-use quorate_core::{Revision, State, notice};
+use quorate_core::{State, notice};
 use tokio_util::sync::CancellationToken;
 
-use super::seen::HealthSeen;
+use super::{news::News, seen::HealthSeen};
 use crate::coordinator::Coordinator;
 
 /// Runs until `stop`.
 pub(super) async fn run(coordinator: Coordinator, stop: CancellationToken) {
     let mut applied = coordinator.applied();
-    let mut teller = Teller { seen: coordinator.health_seen().clone(), told: None };
+    let mut teller = Teller { seen: coordinator.health_seen().clone(), news: News::default() };
     loop {
         applied.mark_unchanged();
         let view = coordinator.view();
@@ -27,19 +24,12 @@ pub(super) async fn run(coordinator: Coordinator, stop: CancellationToken) {
 
 struct Teller {
     seen: HealthSeen,
-    /// Up to where it told; None: it does not lead.
-    told: Option<Revision>,
+    news: News,
 }
 
 impl Teller {
     fn follow(&mut self, state: &State, leads: bool) {
-        if !leads {
-            self.told = None;
-            return;
-        }
-        let now = state.revision();
-        let from = self.told.replace(now).unwrap_or(now).next().max(state.history().oldest());
-        for event in state.history().from(from) {
+        for event in self.news.of(state, leads) {
             for notice in notice::of_event(event) {
                 self.seen.event(notice.kind);
                 tracing::info!(
@@ -74,7 +64,7 @@ mod tests {
     fn each_event_is_told_once_by_who_leads() {
         let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
         let mut state = State::new(identity);
-        let mut teller = Teller { seen: HealthSeen::default(), told: None };
+        let mut teller = Teller { seen: HealthSeen::default(), news: News::default() };
         let told =
             |teller: &Teller| teller.seen.told().events.get(&NoticeKind::MemberAdded).copied();
         add(&mut state, 1);

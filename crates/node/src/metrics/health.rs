@@ -20,9 +20,11 @@ pub(super) fn families(told: &Told) -> Vec<MetricFamily> {
     };
     let checks: Vec<_> =
         told.checks.iter().flat_map(|(name, seen)| results((name.as_str(), seen))).collect();
+    // Of one that did not run yet there is nothing to say.
     let took = told
         .checks
         .iter()
+        .filter(|(_, seen)| seen.passed + seen.found + seen.failed > 0)
         .map(|(name, seen)| gauge_sample(&[("check", name.as_str())], seen.took.as_secs_f64()));
     vec![
         counters(
@@ -63,9 +65,12 @@ pub(super) fn families(told: &Told) -> Vec<MetricFamily> {
     ]
 }
 
-/// Alerts that are raised, by check and severity: as many series as there are checks.
-pub(super) fn alerts(state: &State) -> MetricFamily {
-    let mut counts: BTreeMap<(String, Severity), u64> = BTreeMap::new();
+/// Alerts that are raised, by check and severity: 0 from the start for each check of this
+/// coordinator, and as many series as there are checks.
+pub(super) fn alerts(state: &State, told: &Told) -> MetricFamily {
+    let known = told.checks.keys();
+    let known = known.flat_map(|check| Severity::ALL.map(|it| ((check.to_string(), it), 0)));
+    let mut counts: BTreeMap<(String, Severity), u64> = known.collect();
     for (key, record) in state.records_of(Kind::Alert) {
         let id = std::str::from_utf8(&key.bytes).ok().and_then(AlertId::parse);
         if let (Some(id), Record::Alert(alert)) = (id, &record.value) {

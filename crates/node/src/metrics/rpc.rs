@@ -15,7 +15,7 @@ const BUCKETS: [f64; 14] =
 
 /// The methods that are counted by name; any other is counted as `other`, so that callers cannot
 /// make up labels.
-const METHODS: [&str; 38] = [
+const METHODS: [&str; 50] = [
     "/quorate.v1.StoreService/Range",
     "/quorate.v1.StoreService/Put",
     "/quorate.v1.StoreService/Delete",
@@ -54,6 +54,18 @@ const METHODS: [&str; 38] = [
     "/quorate.v1.ClusterService/PromoteMember",
     "/quorate.v1.ClusterService/RemoveMember",
     "/quorate.v1.SnapshotService/Save",
+    "/quorate.v1.NetworkService/Plan",
+    "/quorate.v1.NetworkService/Scale",
+    "/quorate.v1.NetworkService/PlanScale",
+    "/quorate.v1.PartitionService/Explain",
+    "/quorate.v1.PartitionService/PlanBalance",
+    "/quorate.v1.PartitionService/Balance",
+    "/quorate.v1.PartitionService/Split",
+    "/quorate.v1.PartitionService/PlanSplit",
+    "/quorate.v1.PartitionService/Merge",
+    "/quorate.v1.PartitionService/PlanMerge",
+    "/quorate.v1.WorkerService/WhatIfLost",
+    "/quorate.v1.ClusterService/ListAlerts",
 ];
 
 /// Counters of calls. A clone shares them; every call makes some.

@@ -1,11 +1,12 @@
 //! What the status and the state know, read when somebody scrapes.
 //!
-//! Invariants: labels are bounded, since networks beyond the first [`NETWORKS_MAX`] by name are
-//! summed up under one; what needs a look at every partition is looked up again only when the
-//! state has changed, and at most once in [`FRESH_FOR`].
+//! Invariants: labels are bounded, since networks and pools beyond the first by name are summed up
+//! under one, resources beyond the first are left out, and what was left out is counted; what needs
+//! a look at every partition is looked up again only when the state has changed, and at most once in
+//! [`FRESH_FOR`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 use quorate_core::{
-    ConnectionState, Kind, PartitionId, PartitionState, Record, Resources, Revision, State,
+    ConnectionState, Kind, Name, PartitionId, PartitionState, Record, Resources, Revision, State,
     WorkerState,
 };
 
@@ -25,16 +26,20 @@ use super::{
     health,
     pools::Pools,
 };
-use crate::coordinator::{Coordinator, Role, Status};
+use crate::{
+    config::Metrics as Limits,
+    coordinator::{Coordinator, Role, Status},
+};
 
-const NETWORKS_MAX: usize = 200;
-const OTHERS: &str = "(others)";
+/// The label of what is summed up. No name is like it.
+pub(super) const OTHERS: &str = "(others)";
 const FRESH_FOR: Duration = Duration::from_secs(1);
 const TERM: (&str, &str) = ("quorate_term", "The Raft term.");
 
 /// Exports a coordinator's status and state.
 pub struct StateCollector {
     coordinator: Coordinator,
+    limits: Limits,
     desc: Desc,
     seen: Mutex<Seen>,
 }
@@ -46,10 +51,10 @@ struct Seen {
 }
 
 impl StateCollector {
-    /// Exports this coordinator.
+    /// Exports this coordinator, in so many series at most.
     #[must_use]
-    pub fn new(coordinator: Coordinator) -> Self {
-        Self { coordinator, desc: desc(TERM.0, TERM.1), seen: Mutex::default() }
+    pub fn new(coordinator: Coordinator, limits: Limits) -> Self {
+        Self { coordinator, limits, desc: desc(TERM.0, TERM.1), seen: Mutex::default() }
     }
 }
 
@@ -83,15 +88,16 @@ impl Collector for StateCollector {
         families.extend(controllers::connections(&activity.connections()));
         families.extend(controllers::distributor(&activity.distribution()));
         families.extend(controllers::others(activity));
-        families.extend(health::families(&self.coordinator.health_seen().told()));
-        families.push(health::alerts(&view.state));
-        families.extend(self.seen.lock().tally(&view.state).families());
+        let told = self.coordinator.health_seen().told();
+        families.extend(health::families(&told));
+        families.push(health::alerts(&view.state, &told));
+        families.extend(self.seen.lock().tally(&view.state, &self.limits).families());
         families
     }
 }
 
 impl Seen {
-    fn tally(&mut self, state: &State) -> &Tally {
+    fn tally(&mut self, state: &State, limits: &Limits) -> &Tally {
         let revision = state.revision();
         let fresh = self
             .tally
@@ -101,7 +107,7 @@ impl Seen {
             self.tally = None;
         }
         let (.., tally) =
-            self.tally.get_or_insert_with(|| (Instant::now(), revision, Tally::of(state)));
+            self.tally.get_or_insert_with(|| (Instant::now(), revision, Tally::of(state, limits)));
         tally
     }
 }
@@ -193,7 +199,13 @@ struct Tally {
     workers: [u64; 4],
     demand: Resources,
     capacity: Resources,
+    /// Of these two, what is shown.
+    resources: BTreeSet<Name>,
     pools: Pools,
+    /// Networks that have no series of their own.
+    networks_left_out: u64,
+    /// Resources of partitions and workers that have none.
+    resources_left_out: u64,
 }
 
 #[derive(Debug, Default)]
@@ -208,55 +220,77 @@ struct PerNetwork {
 }
 
 impl Tally {
-    fn of(state: &State) -> Self {
-        let mut tally = Self { pools: Pools::of(state), ..Self::default() };
-        let all = |kind| quorate_core::KeyRange::Prefix(kind, bytes::Bytes::new());
-        for (key, _) in state.range(&all(Kind::Network)) {
-            if tally.networks.len() < NETWORKS_MAX {
+    fn of(state: &State, limits: &Limits) -> Self {
+        let mut tally = Self { pools: Pools::of(state, limits), ..Self::default() };
+        for (key, _) in state.records_of(Kind::Network) {
+            if tally.networks.len() < limits.networks_max {
                 let name = String::from_utf8_lossy(&key.bytes).into_owned();
                 tally.networks.insert(name, PerNetwork::default());
+            } else {
+                tally.networks_left_out += 1;
             }
         }
-        for (key, record) in state.range(&all(Kind::Partition)) {
+        tally.partitions(state);
+        tally.connections(state);
+        tally.workers(state);
+        tally.choose_resources(limits.resources_max);
+        tally
+    }
+
+    fn partitions(&mut self, state: &State) {
+        for (key, record) in state.records_of(Kind::Partition) {
             if let Record::Partition(partition) = &record.value
                 && let Some(id) = text(&key.bytes).and_then(PartitionId::parse)
             {
-                let network = tally.network(id.network.as_str());
+                let network = self.network(id.network.as_str());
                 network.partitions += 1;
                 count(&PARTITION_STATES, &mut network.states, partition.state);
                 network.load_ppm_sum += partition.load_ppm;
                 network.load_ppm_max = network.load_ppm_max.max(partition.load_ppm);
-                tally.demand.add(&partition.demand, 1);
+                self.demand.add(&partition.demand, 1);
             }
         }
-        for (key, record) in state.range(&all(Kind::Connection)) {
+    }
+
+    fn connections(&mut self, state: &State) {
+        for (key, record) in state.records_of(Kind::Connection) {
             if let Record::Connection(_) = &record.value
                 && let Some(id) = key.as_connection()
             {
-                tally.network(id.network.as_str()).connections[0] += 1;
+                self.network(id.network.as_str()).connections[0] += 1;
             }
         }
-        for (key, record) in state.range(&all(Kind::ConnectionStatus)) {
+        for (key, record) in state.records_of(Kind::ConnectionStatus) {
             if let Record::ConnectionStatus(status) = &record.value
                 && let Some(id) = key.as_connection()
             {
-                let counts = &mut tally.network(id.network.as_str()).connections;
+                let counts = &mut self.network(id.network.as_str()).connections;
                 counts[0] = counts[0].saturating_sub(1);
                 for (known, count) in ConnectionState::ALL.iter().zip(&mut counts[1..]) {
                     *count += u64::from(*known == status.state);
                 }
             }
         }
-        for (_, record) in state.range(&all(Kind::Worker)) {
+    }
+
+    fn workers(&mut self, state: &State) {
+        for (_, record) in state.records_of(Kind::Worker) {
             if let Record::Worker(worker) = &record.value {
-                count(&WORKER_STATES, &mut tally.workers, worker.state);
+                count(&WORKER_STATES, &mut self.workers, worker.state);
                 // One that is down gives nothing.
                 if worker.state != WorkerState::Down {
-                    tally.capacity.add(&worker.capacity, 1);
+                    self.capacity.add(&worker.capacity, 1);
                 }
             }
         }
-        tally
+    }
+
+    /// The same of what is needed as of what is given.
+    fn choose_resources(&mut self, max: usize) {
+        let all: BTreeSet<&Name> =
+            self.demand.iter().chain(self.capacity.iter()).map(|(name, _)| name).collect();
+        self.resources_left_out = all.len().saturating_sub(max) as u64;
+        self.resources = all.into_iter().take(max).cloned().collect();
     }
 
     fn network(&mut self, name: &str) -> &mut PerNetwork {
@@ -295,7 +329,11 @@ impl Tally {
             let sample = |(name, amount): (&quorate_core::Name, u64)| {
                 gauge_sample(&[("resource", name.as_str())], float(amount))
             };
-            resources.iter().map(sample).collect()
+            resources
+                .iter()
+                .filter(|(name, _)| self.resources.contains(*name))
+                .map(sample)
+                .collect()
         };
         vec![
             gauges("quorate_partitions", "Partitions, by network and state.", partitions),
@@ -323,7 +361,24 @@ impl Tally {
                 "Allocations, by pool and state.",
                 self.pools.allocations(),
             ),
+            self.left_out(),
         ]
+    }
+
+    fn left_out(&self) -> MetricFamily {
+        let left_out = [
+            ("networks", self.networks_left_out),
+            ("pools", self.pools.left_out),
+            ("pool_resources", self.pools.resources_left_out),
+            ("resources", self.resources_left_out),
+        ];
+        let sample = |(what, count)| gauge_sample(&[("what", what)], float(count));
+        gauges(
+            "quorate_metrics_left_out",
+            "Networks and pools that are summed up as (others), and resources of pools, and of workers and \
+             partitions, that are not shown, for the limits of the section metrics.",
+            left_out.map(sample).to_vec(),
+        )
     }
 }
 
@@ -337,7 +392,13 @@ fn count<S: PartialEq>(states: &[(S, &str); 4], counts: &mut [u64; 4], state: S)
 /// What partitions and connections there are, without the memory of earlier scrapes.
 #[cfg(test)]
 pub(super) fn tally_families(state: &State) -> Vec<MetricFamily> {
-    Tally::of(state).families()
+    tally_within(state, &Limits::default())
+}
+
+/// The same within other limits.
+#[cfg(test)]
+pub(super) fn tally_within(state: &State, limits: &Limits) -> Vec<MetricFamily> {
+    Tally::of(state, limits).families()
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

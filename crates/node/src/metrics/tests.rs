@@ -5,12 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use prometheus::proto::MetricFamily;
 use quorate_core::{
     ApplyNetwork, ClusterId, Command, Grant, Identity, Name, NetworkSpec, Owner, PartitionId,
-    PartitionPolicy, Process, ProcessEdge, RegisterWorker, Resources, RestoreEpoch, SessionId,
-    Stamp, State, apply,
+    PartitionPolicy, Pool, Process, ProcessEdge, RegisterWorker, Resources, RestoreEpoch,
+    SessionId, Stamp, State, apply,
 };
 use tonic::Code;
 
-use super::{family, state::tally_families, *};
+use super::{
+    family,
+    state::{tally_families, tally_within},
+    *,
+};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -81,27 +85,114 @@ fn partitions_and_connections_are_counted_by_network() {
     );
 }
 
-#[test]
-fn networks_beyond_the_bound_are_summed_up() {
+/// A pool of so many resources, of each `capacity`.
+fn pool(state: &mut State, text: &str, resources: u64, capacity: u64) {
+    let amount = |at| (name(&format!("r{at:02}")), capacity);
+    let pool = Pool { capacity: (0..resources).map(amount).collect(), ..Pool::default() };
+    let command = Command::PutPool { name: name(text), pool };
+    apply(state, Stamp::at(0), &command).outcome.result.unwrap();
+}
+
+/// How many series a text has of a metric.
+fn series(text: &str, metric: &str) -> usize {
+    let of = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{'));
+    text.lines().filter(of).count()
+}
+
+/// So many networks, and so many pools of so many resources each.
+fn large(networks: usize, pools: usize, resources: u64) -> State {
     let mut state = state();
-    for number in 0..203 {
-        network(&mut state, &format!("net{number:03}"));
+    (0..networks).for_each(|number| network(&mut state, &format!("net{number:03}")));
+    (0..pools).for_each(|number| pool(&mut state, &format!("pool{number:03}"), resources, 10));
+    state
+}
+
+#[test]
+fn what_is_within_the_bounds_is_shown_whole() {
+    let text = render(&tally_families(&large(200, 100, 16)));
+    assert_eq!(series(&text, "quorate_partitions"), 200 * 4);
+    assert_eq!(series(&text, "quorate_connection_status"), 200 * 5);
+    // What workers and partitions have to do with it is one resource.
+    assert_eq!(series(&text, "quorate_resource_capacity"), 100 * 16);
+    assert_eq!(series(&text, "quorate_resource_usage"), 100 * 16 + 1);
+    assert_eq!(series(&text, "quorate_allocations"), 100 * 2);
+    assert!(!text.contains("=\"(others)\""));
+    for what in ["networks", "pools", "pool_resources", "resources"] {
+        assert_has(&text, &[&format!("quorate_metrics_left_out{{what=\"{what}\"}} 0")]);
     }
-    let text = render(&tally_families(&state));
+}
+
+#[test]
+fn what_is_beyond_the_bounds_is_summed_up_and_counted() {
+    let text = render(&tally_families(&large(250, 130, 20)));
+    assert_eq!(series(&text, "quorate_partitions"), 201 * 4);
+    assert_eq!(series(&text, "quorate_partition_load"), 201 * 2);
+    assert_eq!(series(&text, "quorate_connection_status"), 201 * 5);
+    assert_eq!(series(&text, "quorate_resource_capacity"), 101 * 16);
+    assert_eq!(series(&text, "quorate_allocations"), 101 * 2);
     assert_has(
         &text,
         &[
             "quorate_partitions{network=\"net199\",state=\"unassigned\"} 2",
-            "quorate_partitions{network=\"(others)\",state=\"unassigned\"} 6",
+            "quorate_partitions{network=\"(others)\",state=\"unassigned\"} 100",
+            "quorate_connection_status{network=\"(others)\",state=\"pending\"} 100",
+            "quorate_resource_capacity{pool=\"pool099\",resource=\"r15\"} 10",
+            "quorate_resource_capacity{pool=\"(others)\",resource=\"r15\"} 300",
+            "quorate_allocations{pool=\"(others)\",state=\"waiting\"} 0",
+            "quorate_metrics_left_out{what=\"networks\"} 50",
+            "quorate_metrics_left_out{what=\"pools\"} 30",
+            "quorate_metrics_left_out{what=\"pool_resources\"} 520",
         ],
     );
-    assert!(!text.contains("net200"));
+    for left_out in ["net200", "pool100", "r16"] {
+        assert!(!text.contains(left_out), "{left_out}");
+    }
+}
+
+#[test]
+fn the_bounds_are_those_of_the_configuration() {
+    let mut state = large(3, 3, 3);
+    let session = SessionId {
+        restore: RestoreEpoch(0),
+        revision: {
+            let open = Command::OpenSession { ttl_ms: 5_000, label: "".into() };
+            apply(&mut state, Stamp::at(0), &open).outcome.result.unwrap();
+            state.revision()
+        },
+    };
+    let capacity =
+        ["a", "b", Resources::CPU_MILLIS].map(|text| (name(text), 7)).into_iter().collect();
+    let register = RegisterWorker {
+        name: name("w"),
+        session,
+        address: "127.0.0.1:1".into(),
+        capacity,
+        labels: BTreeMap::new(),
+    };
+    apply(&mut state, Stamp::at(0), &Command::RegisterWorker(register)).outcome.result.unwrap();
+    let limits = crate::config::Metrics { networks_max: 1, pools_max: 0, resources_max: 2 };
+    let text = render(&tally_within(&state, &limits));
+    assert_eq!(series(&text, "quorate_partitions"), 2 * 4);
+    assert_has(
+        &text,
+        &[
+            "quorate_resource_capacity{resource=\"a\"} 7",
+            "quorate_resource_capacity{resource=\"b\"} 7",
+            "quorate_resource_capacity{pool=\"(others)\",resource=\"r01\"} 30",
+            "quorate_metrics_left_out{what=\"networks\"} 2",
+            "quorate_metrics_left_out{what=\"pools\"} 3",
+            "quorate_metrics_left_out{what=\"pool_resources\"} 3",
+            "quorate_metrics_left_out{what=\"resources\"} 1",
+        ],
+    );
+    assert!(!text.contains(Resources::CPU_MILLIS), "the third by name");
 }
 
 #[test]
 fn an_empty_state_has_no_samples_but_that_there_are_no_workers() {
     let text = render(&tally_families(&state()));
-    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let samples: Vec<_> = samples.filter(|line| !line.contains("_left_out{")).collect();
     let none = ["joining", "active", "draining", "down"];
     assert_eq!(samples, none.map(|state| format!("quorate_workers{{state=\"{state}\"}} 0")));
 }

@@ -225,14 +225,66 @@ async fn changes_of_leader_scale_and_move_nothing() {
     report(one, 0, 1_400_000).await;
     until(one, |state| runs(state, 0) == [2; 4]).await;
     report(one, 0, 100_000).await;
-    let settled = one.view().state.revision();
+    changes_of_leader_do_nothing(&cluster, Controller::Scaler).await;
+    cluster.shutdown().await;
+}
+
+/// Ten leaders in turn, each of which looks twice, change nothing.
+async fn changes_of_leader_do_nothing(cluster: &TestCluster, controller: Controller) {
+    let one = cluster.node(1).coordinator();
+    let settled = one.read(Freshness::Linearizable, deadline()).await.unwrap().state.revision();
     for round in 0..10 {
         let to = cluster.node(round % 3 + 1).coordinator();
         one.transfer_leader(Some(to.member_id()), deadline()).await.ok();
         until(to, |_| to.status().role == Role::Leader).await;
-        looked_twice(to, Controller::Scaler).await;
+        looked_twice(to, controller).await;
     }
     let view = one.read(Freshness::Linearizable, deadline()).await.unwrap();
     assert_eq!(view.state.revision(), settled, "nothing has changed");
+}
+
+/// A partition is split; its parts are too large still, and the network rests, whoever leads.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_leader_split_and_merge_nothing_while_a_network_rests() {
+    let cluster = TestCluster::start(3).await;
+    let one = cluster.node(1).coordinator();
+    for (setting, value) in
+        [("split_enabled", 1), ("split_interval_ms", 100), ("merge_load_ppm_below", 200_000)]
+    {
+        set(one, setting, value).await;
+    }
+    worker(one, "a").await;
+    // It may change at once, and rests from then on.
+    set(one, "split_cooldown_ms", 0).await;
+    network(one, 3).await;
+    until(one, |state| all_assigned(state, 3)).await;
+    report(one, 0, 1_400_000).await;
+    until(one, |state| all_assigned(state, 4)).await;
+    set(one, "split_cooldown_ms", 600_000).await;
+    for (index, load) in [(0, 1_300_000), (1, 50_000), (2, 50_000), (3, 1_300_000)] {
+        report(one, index, load).await;
+    }
+    changes_of_leader_do_nothing(&cluster, Controller::Partitioner).await;
+    // What held it back was the rest alone.
+    set(one, "split_cooldown_ms", 0).await;
+    until(one, |state| state.partition(&id(4)).is_some()).await;
+    cluster.shutdown().await;
+}
+
+/// A worker that is down is not removed before its time, whoever leads.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_leader_remove_no_worker() {
+    let cluster = TestCluster::start(3).await;
+    let one = cluster.node(1).coordinator();
+    set(one, "janitor_interval_ms", 100).await;
+    worker(one, "a").await;
+    let lost = worker(one, "b").await;
+    network(one, 2).await;
+    until(one, |state| all_assigned(state, 2)).await;
+    done(one, Command::CloseSession { id: lost }).await;
+    until(one, |state| all_assigned(state, 2)).await;
+    changes_of_leader_do_nothing(&cluster, Controller::Janitor).await;
+    set(one, "janitor_worker_down_ms", 1).await;
+    until(one, |state| state.worker(&name("b")).is_none()).await;
     cluster.shutdown().await;
 }

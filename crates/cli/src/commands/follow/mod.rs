@@ -27,9 +27,12 @@ pub(super) use self::rows::{
     Allocations, Connections, Entries, Networks, Partitions, Pools, Sessions, Settings, Workers,
 };
 use super::Context;
-use crate::output::{
-    Row,
-    followed::{Mark, Shown},
+use crate::{
+    output::{
+        Row,
+        followed::{Mark, Shown},
+    },
+    signals::until_stopped,
 };
 
 /// The records that rows are made of.
@@ -124,6 +127,13 @@ impl<L: Listed> Followed<L> {
 /// # Errors
 /// When no coordinator answered for as long as `--timeout` says.
 pub(super) async fn follow<L: Listed>(context: &Context, list: L) -> Result<()>
+where
+    L::Row: Clone + Serialize,
+{
+    until_stopped(show(context, list)).await
+}
+
+async fn show<L: Listed>(context: &Context, list: L) -> Result<()>
 where
     L::Row: Clone + Serialize,
 {

@@ -1,5 +1,6 @@
 //! `member`: who the coordinators are, who leads, and who comes and goes.
 
+mod list;
 mod rejoin;
 mod replace;
 mod wait;
@@ -10,7 +11,7 @@ use quorate_core::MemberId;
 use serde::Serialize;
 
 use super::Context;
-use crate::{args::MemberCommand, output::cluster::MemberRow};
+use crate::args::{Follow, MemberCommand};
 
 #[derive(Serialize)]
 struct TransferRow {
@@ -41,7 +42,8 @@ impl From<Member> for ChangedRow {
 /// Runs a command of the group.
 pub(super) async fn run(context: &Context, command: MemberCommand) -> Result<()> {
     match command {
-        MemberCommand::List => list(context).await,
+        MemberCommand::List(Follow { watch: true }) => list::follow(context).await,
+        MemberCommand::List(_) => list::list(context).await,
         MemberCommand::Transfer { id } => transfer(context, id.map(MemberId)).await,
         MemberCommand::Add { id, addresses } => {
             let call =
@@ -79,19 +81,6 @@ pub(super) async fn run(context: &Context, command: MemberCommand) -> Result<()>
 
 fn removal(force: bool) -> Removal {
     if force { Removal::Forced } else { Removal::KeepingQuorum }
-}
-
-async fn list(context: &Context) -> Result<()> {
-    let answer = context.client()?.members().await.map_err(|error| context.explain(&error))?.value;
-    let row = |member: Member| MemberRow {
-        member_id: member.id.get(),
-        leader: answer.leader == Some(member.id),
-        client_address: member.client_address,
-        peer_address: member.peer_address,
-        voter: member.voter,
-        state: member.state.as_str(),
-    };
-    context.output.rows(&answer.members.into_iter().map(row).collect::<Vec<_>>())
 }
 
 async fn transfer(context: &Context, target: Option<MemberId>) -> Result<()> {

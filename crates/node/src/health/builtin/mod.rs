@@ -10,6 +10,7 @@
 //! | `partition_unowned` | cluster | a partition that nobody has owned for too long, and why |
 //! | `connection_unusable` | cluster | a connection between partitions that cannot be used for too long |
 //! | `pool_waiting` | cluster | a pool in which something has waited for too long |
+//! | `state_differs` | cluster | a member whose state is not that of the others after the same log entry |
 //!
 //! Each is a pure function of what it sees, in a file by its subject. A check of another kind of
 //! record is a file and a line in [`all`].
@@ -19,6 +20,7 @@ mod connection;
 mod machine;
 mod partition;
 mod pool;
+mod replica;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -43,6 +45,7 @@ pub(super) fn all(data_dir: &Path) -> Vec<Arc<dyn HealthCheck>> {
         Arc::new(OfState::new("partition_unowned", partition::unowned)),
         Arc::new(OfState::new("connection_unusable", connection::unusable)),
         Arc::new(OfState::new("pool_waiting", pool::waiting)),
+        Arc::new(replica::StateDiffers),
     ]
 }
 

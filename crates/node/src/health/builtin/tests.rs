@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{
-    ApplyNetwork, ClusterId, Command, Grant, Holder, Identity, Load, LoadId, MemberId, Name,
-    NetworkSpec, Operation, Owner, PartitionId, PartitionPolicy, Process, ProcessEdge, Record,
-    RegisterWorker, Reply, RequestAllocation, Resources, RestoreEpoch, SessionId, Severity, Stamp,
-    State, Term, Transaction, apply,
+    ApplyNetwork, ClusterId, Command, Grant, Holder, Identity, Load, LoadId, LogIndex, MemberId,
+    Name, NetworkSpec, Operation, Owner, PartitionId, PartitionPolicy, Process, ProcessEdge,
+    Record, RegisterWorker, Reply, RequestAllocation, Resources, RestoreEpoch, Revision, SessionId,
+    Severity, Stamp, State, StateHash, Term, Transaction, apply,
 };
+use quorate_storage::Mark;
 
-use super::{age::Ages, connection, machine, partition, pool, worker};
+use super::{age::Ages, connection, machine, partition, pool, replica, worker};
 use crate::{
     health::check::{Findings, HealthContext},
     members::{MemberInfo, Standing},
@@ -81,6 +82,7 @@ fn seen(state: &State, now_ms: u64) -> HealthContext {
         member: MemberId(1),
         members: Vec::new(),
         unheard: Vec::new(),
+        replicas: Default::default(),
     }
 }
 
@@ -217,6 +219,56 @@ fn members_are_missed_while_they_are_members() {
     let context = HealthContext { members, unheard, ..seen(&empty(), 0) };
     let missed = machine::unheard(&context, &mut Ages::default());
     assert_eq!(found(&missed), [("2", Severity::Critical), ("3", Severity::Warning)]);
+}
+
+/// What a member says of its state: index, revision, hash.
+type Said<'a> = &'a [(u64, u64, u64)];
+
+fn marks(members: &[Said<'_>]) -> BTreeMap<MemberId, Vec<Mark>> {
+    let mark = |&(index, revision, hash): &(u64, u64, u64)| Mark {
+        index: LogIndex(index),
+        revision: Revision(revision),
+        hash: StateHash(hash),
+    };
+    let ids = (1..).map(MemberId);
+    ids.zip(members).map(|(id, marks)| (id, marks.iter().map(mark).collect())).collect()
+}
+
+#[test]
+fn equal_states_and_states_after_other_entries_are_not_compared() {
+    let none: [&[Said<'_>]; 4] = [
+        &[],
+        &[&[(1_024, 7, 0xa), (2_000, 9, 0xb)]],
+        // The newest is one that is kept, too; the last one is behind and has nothing in common.
+        &[
+            &[(1_024, 7, 0xa), (2_048, 8, 0xb), (2_048, 8, 0xb)],
+            &[(1_024, 7, 0xa)],
+            &[(900, 6, 0xc)],
+        ],
+        // One that has applied nothing yet.
+        &[&[(0, 0, 0xa), (5, 1, 0xb)], &[(0, 0, 0xc)]],
+    ];
+    for members in none {
+        assert_eq!(replica::differing(&marks(members)), Findings::new());
+    }
+}
+
+#[test]
+fn a_member_whose_state_differs_is_found_at_the_oldest_entry_that_shows_it() {
+    let good: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xb), (3_072, 9, 0xc)];
+    let bad: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xbad), (3_072, 9, 0xdad)];
+    let differing = replica::differing(&marks(&[good, bad, good]));
+    assert_eq!(found(&differing), [("2", Severity::Critical)]);
+    let message = "after log entry 2048 member 2 has state 0000000000000bad at revision 8, members 1, 3 have \
+                   000000000000000b at revision 8";
+    assert_eq!((&*differing["2"].message, differing["2"].value), (message, 8));
+    // Nobody can say which of two is right.
+    let differing = replica::differing(&marks(&[bad, good]));
+    assert_eq!(found(&differing), [("2", Severity::Critical)]);
+    assert!(differing["2"].message.contains("member 1 has"), "{differing:?}");
+    // At equal hashes another revision would be a difference as well.
+    let differing = replica::differing(&marks(&[&[(1, 1, 0xa)], &[(1, 2, 0xa)], &[(1, 2, 0xa)]]));
+    assert_eq!(found(&differing), [("1", Severity::Critical)]);
 }
 
 #[test]

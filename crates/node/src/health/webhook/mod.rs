@@ -21,7 +21,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use quorate_core::{Revision, State};
+use quorate_core::State;
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     time::{sleep, timeout},
@@ -29,7 +29,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::message::{Cluster, bodies};
-use super::seen::HealthSeen;
+use super::{news::News, seen::HealthSeen};
 use crate::{config::Config, coordinator::Coordinator};
 
 /// So many posts wait at most.
@@ -66,7 +66,7 @@ pub(super) async fn run(coordinator: Coordinator, hook: Hook, stop: Cancellation
     let seen = coordinator.health_seen().clone();
     let id = coordinator.cluster_id().to_string();
     let cluster = Arc::new(Cluster { name: hook.cluster_name.clone(), id });
-    let follower = Follower { seen: seen.clone(), cluster, queue, told: None };
+    let follower = Follower { seen: seen.clone(), cluster, queue, news: News::default() };
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
@@ -91,19 +91,12 @@ struct Follower {
     seen: HealthSeen,
     cluster: Arc<Cluster>,
     queue: mpsc::Sender<Bytes>,
-    /// Up to where it followed; None: it does not lead.
-    told: Option<Revision>,
+    news: News,
 }
 
 impl Follower {
     fn follow(&mut self, state: &State, leads: bool) {
-        if !leads {
-            self.told = None;
-            return;
-        }
-        let now = state.revision();
-        let from = self.told.replace(now).unwrap_or(now).next().max(state.history().oldest());
-        let events = state.history().from(from);
+        let events = self.news.of(state, leads);
         for body in events.flat_map(|event| bodies(&self.cluster, event)) {
             if let Err(TrySendError::Full(_)) = self.queue.try_send(body) {
                 self.seen.webhook(|webhook| webhook.dropped += 1);

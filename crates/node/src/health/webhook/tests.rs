@@ -12,10 +12,13 @@ use tokio::{
 use super::*;
 use crate::health::seen::WebhookSeen;
 
+fn empty() -> State {
+    State::new(Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(0) })
+}
+
 /// An alert is raised at 1 s, becomes critical, stays so with other words, and is cleared.
 fn state() -> State {
-    let mut state =
-        State::new(Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(0) });
+    let mut state = empty();
     let id = quorate_core::AlertId { check: Name::new("load").unwrap(), subject: "w".into() };
     let mut set = |time_ms, severity, clear: bool| {
         let message = format!("\"busy\" at {time_ms}");
@@ -39,7 +42,10 @@ fn cluster() -> Cluster {
 fn follower(capacity: usize) -> (Follower, mpsc::Receiver<Bytes>) {
     let (queue, waiting) = mpsc::channel(capacity);
     let (seen, cluster) = (HealthSeen::default(), Arc::new(cluster()));
-    (Follower { seen, cluster, queue, told: Some(Revision(0)) }, waiting)
+    let mut follower = Follower { seen, cluster, queue, news: News::default() };
+    // It leads since before anything happened.
+    follower.follow(&empty(), true);
+    (follower, waiting)
 }
 
 fn seen(seen: &HealthSeen) -> [u64; 3] {
@@ -83,7 +89,8 @@ fn only_who_leads_tells_and_what_does_not_fit_is_counted() {
     follower.follow(&state(), false);
     follower.follow(&state(), true);
     assert!(waiting.try_recv().is_err(), "that was before it led");
-    follower.told = Some(Revision(0));
+    follower.follow(&empty(), false);
+    follower.follow(&empty(), true);
     follower.follow(&state(), true);
     assert_eq!((waiting.len(), seen(&follower.seen)), (2, [0, 0, 1]));
 }

@@ -1,0 +1,74 @@
+//! `--watch` of lists against a running cluster: the list, what changes, and a good end.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Cluster, Running, command, signal};
+
+fn start(cluster: &Cluster, args: &[&str]) -> Running {
+    let mut command = command();
+    command.env("QUORATE_ENDPOINTS", &cluster.endpoints).args(args).arg("--watch");
+    Running::start(&mut command)
+}
+
+/// Ctrl-C is how it is to end.
+fn interrupt(mut running: Running) {
+    signal(running.child.id(), Signal::INT);
+    assert!(running.ended().success());
+    while running.line().is_some() {}
+}
+
+const NETWORK: &str = "\
+[[processes]]
+id = \"a\"
+component = \"test\"
+
+[[processes]]
+id = \"b\"
+component = \"test\"
+";
+
+#[test]
+fn lists_are_followed_until_they_are_interrupted() {
+    let cluster = Cluster::start();
+    partitions(&cluster);
+    members(&cluster);
+}
+
+fn partitions(cluster: &Cluster) {
+    let shown = start(cluster, &["partition", "list"]);
+    let json = start(cluster, &["--output", "json", "partition", "list"]);
+    let header = shown.line().unwrap();
+    assert!(header.starts_with("ID "), "{header}");
+    let file = cluster.dir().join("net.toml");
+    std::fs::write(&file, NETWORK).unwrap();
+    cluster.json(&["network", "apply", file.to_str().unwrap(), "--partitions", "2"]);
+    for index in 0..2 {
+        let line = shown.line().unwrap();
+        assert!(line.starts_with("+ ") && line.contains(&format!("net/{index}")), "{line}");
+        let line = json.json_where(|line| line["created"] == true);
+        assert_eq!((&line["op"], &line["network"]), (&"put".into(), &"net".into()), "{line}");
+    }
+    cluster.run(&["network", "delete", "net"]).text(0);
+    let line = shown.line().unwrap();
+    assert!(line.starts_with("- ") && line.contains("net/0"), "{line}");
+    json.json_where(|line| line["op"] == "delete");
+    interrupt(shown);
+    interrupt(json);
+}
+
+fn members(cluster: &Cluster) {
+    let shown = start(cluster, &["--output", "json", "member", "list"]);
+    let rows: Vec<Value> = (0..3).map(|_| shown.json_where(|line| line["op"] == "list")).collect();
+    let other = rows.iter().find(|row| row["leader"] == false).unwrap()["member_id"].clone();
+    cluster.run(&["member", "transfer", &other.to_string()]).text(0);
+    let leads = |line: &Value| line["leader"] == true && line["member_id"] == other;
+    assert_eq!(shown.json_where(leads)["op"], "put");
+    let addresses = ["--peer", "127.0.0.1:2", "--client", "127.0.0.1:3"];
+    cluster.run(&[&["member", "add", "9"], &addresses[..]].concat()).text(0);
+    let line = shown.json_where(|line| line["member_id"] == 9);
+    assert_eq!((&line["created"], &line["state"]), (&true.into(), &"joining".into()));
+    cluster.run(&["member", "remove", "9"]).text(0);
+    shown.json_where(|line| line["member_id"] == 9 && line["op"] == "delete");
+    interrupt(shown);
+}
