@@ -169,6 +169,12 @@ pub enum Command {
         /// What is as it should be again. What is not raised is left out.
         clear: Vec<AlertId>,
     },
+    /// Makes what partitions require of pools what their networks' policies and their demand say. What
+    /// is so already, and what a pool has no place for, is left out.
+    RequireAllocations {
+        /// Whose requirements.
+        partitions: Vec<PartitionId>,
+    },
 }
 
 /// Asks for an amount of a pool.

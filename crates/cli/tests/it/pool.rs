@@ -45,7 +45,7 @@ fn pools_are_created_shared_and_deleted() {
         json!({
             "id": first, "pool": "batch", "owner": session, "amount": { "cpu_millis": 2_000 },
             "epoch": epoch, "tenant": "reports", "state": "granted", "priority": 0,
-            "until_ms": null, "revoked_for": null,
+            "until_ms": null, "revoked_for": null, "required": false,
         })
     );
     assert_eq!((&rows[1]["id"], &rows[1]["state"]), (&json!(second), &json!("waiting")));

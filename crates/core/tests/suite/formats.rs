@@ -54,6 +54,8 @@ fn spec() -> NetworkSpec {
             partitions: 2,
             strategy: name("round-robin"),
             shares: vec![1, 300],
+            pool: Some(name("pool")),
+            tenant: Some(name("a")),
         },
         connection: ConnectionPolicy { backoff_factor_percent: 0, ..policy() },
     }
