@@ -91,7 +91,7 @@ fn check(name: &Name, spec: NetworkSpec) {
     let again = plan_apply(&state, &Strategies::builtin(), name, spec).unwrap();
     assert!(matches!(again, Planned::Unchanged(_)));
     apply(&mut state, Stamp::at(2), &Command::DeleteNetwork { name: name.clone() });
-    for name in pool {
+    if let Some(name) = pool {
         apply(&mut state, Stamp::at(2), &Command::DeletePool { name });
     }
     assert!(state.is_empty());

@@ -10,7 +10,7 @@ use quorate_core::{
 
 use super::{name, resources, session};
 
-fn pool() -> Pool {
+pub(super) fn pool() -> Pool {
     let tenant = Tenant {
         weight: 300,
         guarantee: resources(),
