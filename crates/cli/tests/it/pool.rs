@@ -109,7 +109,7 @@ fn a_network_that_names_a_pool_requires_what_its_partitions_need() {
     let mut worker = command();
     worker.env("QUORATE_ENDPOINTS", &cluster.endpoints).args(["--output", "json"]);
     worker.args(["worker", "register", "--name", "w1", "--ttl", "2s"]);
-    let worker = Running::start(&mut worker);
+    let mut worker = Running::start(&mut worker);
     eventually("all is granted", || {
         let rows = cluster.json(&["allocation", "list", "--pool", "batch"]);
         rows.iter().all(|row| row["state"] == "granted").then_some(())
