@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version that [`encode`] writes.
-pub const FORMAT: u8 = 4;
+pub const FORMAT: u8 = 5;
 
 /// What most values take at most, so that encoding them allocates once.
 const USUAL: usize = 512;

@@ -124,14 +124,14 @@ pub enum Command {
         /// The connection.
         id: ConnectionId,
     },
-    /// Creates or replaces a pool. What is granted of it must still be there.
+    /// Creates or replaces a pool. What is granted of it must still be there, and whom networks name.
     PutPool {
         /// Its name.
         name: Name,
         /// What it should be.
         pool: Pool,
     },
-    /// Deletes a pool of which nobody has an allocation.
+    /// Deletes a pool of which nobody has an allocation, and which no network names.
     DeletePool {
         /// Its name.
         name: Name,
@@ -143,7 +143,7 @@ pub enum Command {
         /// Which.
         ids: Vec<AllocationId>,
     },
-    /// Gives an allocation back, or withdraws one that waits.
+    /// Gives an allocation back, or withdraws one that waits. What is required stays.
     ReleaseAllocation {
         /// Which.
         id: AllocationId,
@@ -168,6 +168,12 @@ pub enum Command {
         raise: Vec<(AlertId, Raised)>,
         /// What is as it should be again. What is not raised is left out.
         clear: Vec<AlertId>,
+    },
+    /// Makes what partitions require of pools what their networks' policies and their demand say. What
+    /// is so already, and what a pool has no place for, is left out.
+    RequireAllocations {
+        /// Whose requirements.
+        partitions: Vec<PartitionId>,
     },
 }
 

@@ -296,18 +296,24 @@ impl PartitionId {
     }
 }
 
-/// Names an allocation: `pool/17`.
+/// Names an allocation: `pool/17`, or `pool/17.1` when the same command made several of the pool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AllocationId {
     /// The pool.
     pub pool: Name,
     /// The revision at which it was asked for.
     pub number: u64,
+    /// Which of those that were made of the pool at that revision, from 0.
+    pub part: u32,
 }
 
 impl fmt::Display for AllocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.pool, self.number)
+        let Self { pool, number, part } = self;
+        match part {
+            0 => write!(f, "{pool}/{number}"),
+            part => write!(f, "{pool}/{number}.{part}"),
+        }
     }
 }
 
@@ -315,8 +321,10 @@ impl AllocationId {
     /// Reads `pool/17`. None when the text is no allocation id, or not in its one canonical form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (pool, number) = text.split_once('/')?;
-        let id = Self { pool: Name::new(pool).ok()?, number: number.parse().ok()? };
+        let (pool, numbers) = text.split_once('/')?;
+        let (number, part) = numbers.split_once('.').unwrap_or((numbers, "0"));
+        let (number, part) = (number.parse().ok()?, part.parse().ok()?);
+        let id = Self { pool: Name::new(pool).ok()?, number, part };
         (id.to_string() == text).then_some(id)
     }
 }

@@ -57,6 +57,7 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 mod requests;
+pub mod requirement;
 pub mod resources;
 pub mod restore;
 pub mod setting;
@@ -97,6 +98,7 @@ pub use record::{
 };
 pub use rejection::{Reason, Rejection};
 pub use reply::{ApplyOutcome, KeyedRecord, OperationReply, Outcome, Reply, TransactionReply};
+pub use requirement::Requirement;
 pub use resources::Resources;
 pub use setting::{SETTINGS, SettingDefinition, Settings};
 pub use state::{Identity, State};

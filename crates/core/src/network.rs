@@ -80,9 +80,13 @@ impl NetworkSpec {
             let rule = format!("one per partition: {partitions}, not {given}");
             return Err(Rejection::invalid("policy.shares", rule));
         }
-        match shares.iter().position(|share| *share == 0) {
-            Some(at) => Err(Rejection::invalid(format!("policy.shares[{at}]"), "at least 1")),
-            None => Ok(()),
+        if let Some(at) = shares.iter().position(|share| *share == 0) {
+            return Err(Rejection::invalid(format!("policy.shares[{at}]"), "at least 1"));
+        }
+        match (&self.policy.pool, &self.policy.tenant) {
+            (Some(_), None) => Err(Rejection::invalid("policy.tenant", "given with policy.pool")),
+            (None, Some(_)) => Err(Rejection::invalid("policy.pool", "given with policy.tenant")),
+            _ => Ok(()),
         }
     }
 

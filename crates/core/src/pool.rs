@@ -73,6 +73,8 @@ pub struct Allocation {
     pub waiting_since_ms: u64,
     /// What became of it so far.
     pub state: AllocationState,
+    /// Whether a network's policy requires it for a partition, and nobody asked for it.
+    pub required: bool,
 }
 
 impl Allocation {
@@ -148,7 +150,7 @@ pub struct Preemption {
 }
 
 /// Most resources of one pool, and of one amount.
-const RESOURCES_MAX: usize = 64;
+pub(crate) const RESOURCES_MAX: usize = 64;
 
 impl Pool {
     /// Checks what can be checked without looking at what is granted.

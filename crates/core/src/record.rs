@@ -239,6 +239,10 @@ pub struct PartitionPolicy {
     /// How large the partitions are to be in proportion to each other, by number; each at least 1.
     /// Empty: all alike.
     pub shares: Vec<u32>,
+    /// The pool of which each partition requires what it needs. None: of none.
+    pub pool: Option<Name>,
+    /// For which of the pool's tenants that counts. Given exactly when the pool is.
+    pub tenant: Option<Name>,
 }
 
 impl PartitionPolicy {
@@ -253,14 +257,20 @@ impl PartitionPolicy {
             partitions => partitions,
         }
     }
+
+    /// The pool that it names, with the tenant.
+    #[must_use]
+    pub fn source(&self) -> Option<(&Name, &Name)> {
+        self.pool.as_ref().zip(self.tenant.as_ref())
+    }
 }
 
-/// Left to the coordinator, as in a spec that does not say: 0 partitions, all alike, and the strategy
-/// [`PartitionPolicy::CHOOSE`].
+/// Left to the coordinator, as in a spec that does not say: 0 partitions, all alike, the strategy
+/// [`PartitionPolicy::CHOOSE`]; of no pool.
 impl Default for PartitionPolicy {
     fn default() -> Self {
         let strategy = Name::new(Self::CHOOSE).expect("the text is a valid name");
-        Self { partitions: 0, strategy, shares: Vec::new() }
+        Self { partitions: 0, strategy, shares: Vec::new(), pool: None, tenant: None }
     }
 }
 

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use crate::{
     connection::CONNECTION_ERROR_BYTES_MAX,
     event::{Change, Event},
-    key::{Key, Kind},
+    id::SessionId,
+    key::{AllocationId, Key, Kind},
     name::Name,
-    pool::{Allocation, Holder, Pool},
+    pool::{Allocation, AllocationState, Holder, Pool},
     record::{KeptReply, NetworkSpec, Partition, ProcessEdge, Record},
     reply::{KeyedRecord, OperationReply, Outcome, Reply},
     resources::Resources,
@@ -172,6 +173,20 @@ pub(crate) fn ending_of_allocation(key: &Key, value: &Allocation) -> u64 {
     2 * (CHANGE_OVERHEAD + ELEMENT_OVERHEAD + len(&key.bytes)) + records * allocation(value)
 }
 
+/// The changes that end what a partition requires of a pool, and what is known of its use.
+pub(crate) fn removal_of_requirement(id: &AllocationId, tenant: &Name, amount: &Resources) -> u64 {
+    let required = Allocation {
+        tenant: tenant.clone(),
+        amount: amount.clone(),
+        priority: 0,
+        holder: Holder::Session(SessionId::default()),
+        waiting_since_ms: 0,
+        state: AllocationState::Waiting,
+        required: true,
+    };
+    ending_of_allocation(&Key::allocation(id), &required)
+}
+
 fn spec(spec: &NetworkSpec) -> u64 {
     let processes = spec.processes.iter().map(|process| {
         let groups = [&process.affinity, &process.anti_affinity].into_iter().flatten();
@@ -183,9 +198,11 @@ fn spec(spec: &NetworkSpec) -> u64 {
                 .sum::<u64>();
         ELEMENT_OVERHEAD + names + resources(&process.needs) + labels(&process.requires)
     });
+    let source = [&spec.policy.pool, &spec.policy.tenant].into_iter().flatten();
     processes.sum::<u64>()
         + spec.connections.iter().map(edge).sum::<u64>()
         + std::mem::size_of_val(spec.policy.shares.as_slice()) as u64
+        + source.map(|it| len(it.as_str().as_bytes())).sum::<u64>()
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> u64 {

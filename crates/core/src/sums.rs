@@ -10,7 +10,7 @@ use crate::{
     key::{AllocationId, Key, PartitionId},
     name::Name,
     pool::{Allocation, Holder},
-    record::{Partition, Record},
+    record::{Network, Partition, Record},
     resources::Resources,
     state::State,
 };
@@ -133,6 +133,8 @@ pub(crate) struct InUse {
     partitions: imbl::OrdMap<PartitionId, imbl::OrdSet<AllocationId>>,
     /// How many pools there are.
     count: usize,
+    /// By pool, the networks that name it. Only of pools that are named.
+    networks: imbl::OrdMap<Name, imbl::OrdSet<Name>>,
 }
 
 impl InUse {
@@ -142,12 +144,14 @@ impl InUse {
             Some(Record::Allocation(allocation)) => self.allocation_goes(key, allocation),
             Some(Record::Partition(partition)) => self.partition_goes(partition),
             Some(Record::Pool(_)) => self.count -= 1,
+            Some(Record::Network(network)) => self.network_goes(key, network),
             _ => {}
         }
         match after {
             Some(Record::Allocation(allocation)) => self.allocation_comes(key, allocation),
             Some(Record::Partition(partition)) => self.partition_comes(partition),
             Some(Record::Pool(_)) => self.count += 1,
+            Some(Record::Network(network)) => self.network_comes(key, network),
             _ => {}
         }
     }
@@ -178,6 +182,20 @@ impl InUse {
         }
     }
 
+    fn network_comes(&mut self, key: &Key, network: &Network) {
+        let Some(pool) = &network.spec.policy.pool else { return };
+        self.networks.entry(pool.clone()).or_default().extend(named(key));
+    }
+
+    fn network_goes(&mut self, key: &Key, network: &Network) {
+        let Some(pool) = &network.spec.policy.pool else { return };
+        let Some(networks) = self.networks.get_mut(pool) else { return };
+        named(key).iter().for_each(|name| _ = networks.remove(name));
+        if networks.is_empty() {
+            self.networks.remove(pool);
+        }
+    }
+
     fn partition_comes(&mut self, partition: &Partition) {
         let Some(owner) = partition.owner.as_ref().filter(|_| !partition.demand.is_empty()) else {
             return;
@@ -196,6 +214,11 @@ impl InUse {
     }
 }
 
+/// The name that a key is.
+fn named(key: &Key) -> Option<Name> {
+    std::str::from_utf8(&key.bytes).ok().and_then(|text| Name::new(text).ok())
+}
+
 impl State {
     /// What is in use of a pool. None: nobody has an allocation of it.
     #[must_use]
@@ -212,6 +235,16 @@ impl State {
     /// The allocations that a partition holds, or waits for.
     pub fn allocations_of(&self, partition: &PartitionId) -> impl Iterator<Item = &AllocationId> {
         self.in_use.partitions.get(partition).into_iter().flatten()
+    }
+
+    /// The networks whose policy names a pool.
+    pub fn networks_of(&self, pool: &Name) -> impl Iterator<Item = &Name> {
+        self.in_use.networks.get(pool).into_iter().flatten()
+    }
+
+    /// The pools that networks name.
+    pub fn pools_named(&self) -> impl Iterator<Item = &Name> {
+        self.in_use.networks.keys()
     }
 
     /// How many pools there are.

@@ -149,8 +149,11 @@ fn waiting(capacity: u64) -> (State, BTreeMap<Name, Candidate>) {
                 .collect(),
             ..Process::new(name(&format!("p{at:03}")), "noop")
         };
-        let policy =
-            PartitionPolicy { partitions: 100, strategy: name("round-robin"), shares: Vec::new() };
+        let policy = PartitionPolicy {
+            partitions: 100,
+            strategy: name("round-robin"),
+            ..PartitionPolicy::default()
+        };
         let processes = (0..100).map(process).collect();
         let spec = NetworkSpec {
             processes,

@@ -11,7 +11,8 @@ use quorate_client::network_file;
 use quorate_node::{
     core::{
         ClusterId, Command, ConnectionId, Identity, Key, KeyRange, Kind, Name, NetworkSpec,
-        PartitionId, Record, RestoreEpoch, Settings, Stamp, State, apply,
+        PartitionId, PartitionPolicy, Pool, Record, RestoreEpoch, Settings, Stamp, State, Tenant,
+        apply,
     },
     network::{Planned, plan_apply, summary},
 };
@@ -44,16 +45,28 @@ fn placed(state: &State, name: &Name) -> BTreeMap<Name, u32> {
     placed
 }
 
-/// Applies a network to an empty state, and checks what it made against a count by hand.
+/// The pool that a policy names, if it does.
+fn with_pool(state: &mut State, policy: &PartitionPolicy) -> Option<Name> {
+    let (name, tenant) = policy.source()?;
+    let tenants = [(tenant.clone(), Tenant::default())].into();
+    let pool = Pool { tenants, ..Pool::default() };
+    let put = Command::PutPool { name: name.clone(), pool };
+    apply(state, Stamp::at(1), &put).outcome.result.unwrap();
+    Some(name.clone())
+}
+
+/// Applies a network to a state without one, and checks what it made against a count by hand.
 fn check(name: &Name, spec: NetworkSpec) {
     let identity = Identity { cluster_id: ClusterId(1), restore_epoch: RestoreEpoch(1) };
     let mut state = State::new(identity);
+    let pool = with_pool(&mut state, &spec.policy);
+    let before = state.revision();
     let planned = plan_apply(&state, &Strategies::builtin(), name, spec.clone()).unwrap();
     let Planned::Change(command, numbers) = planned else { panic!("nothing to do") };
     let applied = apply(&mut state, Stamp::at(1), &command);
     applied.outcome.result.unwrap();
     state.check().unwrap();
-    assert_eq!(state.revision().get(), 1, "one revision for all of it");
+    assert_eq!(state.revision(), before.next(), "one revision for all of it");
     assert_eq!(summary(&state, name), Some(numbers));
 
     let placed = placed(&state, name);
@@ -78,6 +91,9 @@ fn check(name: &Name, spec: NetworkSpec) {
     let again = plan_apply(&state, &Strategies::builtin(), name, spec).unwrap();
     assert!(matches!(again, Planned::Unchanged(_)));
     apply(&mut state, Stamp::at(2), &Command::DeleteNetwork { name: name.clone() });
+    if let Some(name) = pool {
+        apply(&mut state, Stamp::at(2), &Command::DeletePool { name });
+    }
     assert!(state.is_empty());
 }
 

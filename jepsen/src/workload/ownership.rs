@@ -214,7 +214,7 @@ fn spec() -> NetworkSpec {
         policy: PartitionPolicy {
             partitions: PARTITIONS,
             strategy: name("round-robin"),
-            shares: Vec::new(),
+            ..PartitionPolicy::default()
         },
         connection: Default::default(),
     }

@@ -15,7 +15,7 @@ pub(crate) enum PoolCommand {
     /// List the pools, with what is granted of them
     #[command(after_help = LIST_EXAMPLES)]
     List(Follow),
-    /// Delete a pool of which nobody has an allocation
+    /// Delete a pool of which nobody has an allocation, and which no network names
     #[command(after_help = DELETE_EXAMPLES)]
     Delete {
         /// The pool's name
@@ -63,7 +63,7 @@ pub(crate) enum AllocationCommand {
     },
     /// Ask for an amount of a pool, for a session or a partition
     Request(AllocationRequest),
-    /// Give an allocation back, or withdraw one that waits
+    /// Give an allocation back, or withdraw one that waits; not what a network requires
     #[command(after_help = RELEASE_EXAMPLES)]
     Release {
         /// The allocation, such as batch/17
@@ -140,7 +140,8 @@ fn epoch(text: &str) -> Result<Epoch, String> {
 }
 
 const CREATE_EXAMPLES: &str = "\
-What is granted of the pool must still be there, and who has allocations stays a tenant.
+What is granted of the pool must still be there; who has allocations, or is named by a network, stays a
+tenant.
 
 Examples:
   quorate pool create batch --capacity cpu=16,memory=64GiB --tenant reports --tenant 'ads weight=2'

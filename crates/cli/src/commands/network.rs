@@ -172,7 +172,11 @@ async fn get(context: &Context, name: &Name) -> Result<()> {
         .iter()
         .map(|edge| format!("{} -> {}  {} bytes/s\n", edge.from, edge.to, edge.rate))
         .collect();
-    context.output.text(&format!("{numbers}\n{processes}\n{edges}"))
+    let source = network.spec.policy.source().map(|(pool, tenant)| {
+        format!("\nIts partitions require what they need of pool {pool}, for tenant {tenant}.\n")
+    });
+    let source = source.unwrap_or_default();
+    context.output.text(&format!("{numbers}{source}\n{processes}\n{edges}"))
 }
 
 /// Adds the fields of one JSON object to another.

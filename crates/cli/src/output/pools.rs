@@ -101,6 +101,7 @@ pub(crate) struct AllocationRow {
     priority: u32,
     until_ms: Option<u64>,
     revoked_for: Option<String>,
+    required: bool,
 }
 
 impl AllocationRow {
@@ -126,6 +127,7 @@ impl AllocationRow {
             priority: allocation.priority,
             until_ms,
             revoked_for,
+            required: allocation.required,
         }
     }
 }
@@ -159,7 +161,7 @@ impl Row for AllocationRow {
             self.id.clone(),
             self.state.to_owned(),
             self.tenant.clone(),
-            self.owner.clone(),
+            if self.required { format!("{} (required)", self.owner) } else { self.owner.clone() },
             text::or_dash(self.epoch.as_deref()),
             self.priority.to_string(),
             demand(&self.amount),

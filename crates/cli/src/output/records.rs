@@ -276,6 +276,8 @@ pub(crate) fn network_value(network: &Network) -> Value {
         "partitions": spec.policy.partitions,
         "strategy": spec.policy.strategy.as_str(),
         "shares": spec.policy.shares,
+        "pool": spec.policy.pool.as_ref().map(|name| name.as_str()),
+        "tenant": spec.policy.tenant.as_ref().map(|name| name.as_str()),
         "processes": spec.processes.iter().map(ProcessRow::new).collect::<Vec<_>>(),
         "connections": spec.connections.iter().map(EdgeRow::new).collect::<Vec<_>>(),
         "connection": policy(&spec.connection),

@@ -45,7 +45,7 @@ fn pools_are_created_shared_and_deleted() {
         json!({
             "id": first, "pool": "batch", "owner": session, "amount": { "cpu_millis": 2_000 },
             "epoch": epoch, "tenant": "reports", "state": "granted", "priority": 0,
-            "until_ms": null, "revoked_for": null,
+            "until_ms": null, "revoked_for": null, "required": false,
         })
     );
     assert_eq!((&rows[1]["id"], &rows[1]["state"]), (&json!(second), &json!("waiting")));
@@ -70,4 +70,52 @@ fn pools_are_created_shared_and_deleted() {
     eventually("all is free", || cluster.json(&["allocation", "list"]).is_empty().then_some(()));
     cluster.run(&["pool", "delete", "batch"]).text(0);
     cluster.run(&["pool", "delete", "batch"]).fails(3, &["no pool batch"]);
+}
+
+#[test]
+fn a_network_that_names_a_pool_requires_what_its_partitions_need() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/networks/nightly.toml");
+    let cluster = Cluster::start();
+    let missing = ["policy.pool: there is no pool batch"];
+    cluster.run(&["network", "apply", FILE]).fails(1, &missing);
+    // As the file says.
+    let create = ["pool", "create", "batch", "--capacity", "cpu=8,memory=16GiB"];
+    let tenants = ["--tenant", "reports", "--tenant", "ads weight=2"];
+    cluster.run(&[&create[..], &tenants].concat()).text(0);
+    cluster.run(&["network", "apply", FILE]).text(0);
+    let shown = cluster.run(&["network", "get", "nightly"]);
+    let says = "Its partitions require what they need of pool batch, for tenant reports.";
+    assert!(shown.text(0).contains(says), "{}", shown.text(0));
+    let shown = &cluster.json(&["network", "get", "nightly"])[0];
+    assert_eq!((&shown["pool"], &shown["tenant"]), (&json!("batch"), &json!("reports")));
+    let rows = eventually("all is asked for", || {
+        let rows = cluster.json(&["allocation", "list"]);
+        (rows.len() == 3).then_some(rows)
+    });
+    for row in &rows {
+        assert_eq!((&row["required"], &row["state"]), (&json!(true), &json!("waiting")));
+    }
+    let table = cluster.run(&["allocation", "list"]);
+    assert_eq!(table.text(0).matches("(required)").count(), 3, "{}", table.text(0));
+    let id = rows[0]["id"].as_str().unwrap();
+    let kept = ["network nightly requires allocation"];
+    cluster.run(&["allocation", "release", id]).fails(1, &kept);
+    let kept = ["network nightly names pool batch"];
+    cluster.run(&["pool", "delete", "batch"]).fails(1, &kept);
+    let history = cluster.json(&["history"]);
+    let why = (&json!("distributor"), &json!("requirements of 3 partitions of nightly"));
+    assert!(history.iter().any(|row| (&row["label"], &row["reason"]) == why), "{history:?}");
+
+    let mut worker = command();
+    worker.env("QUORATE_ENDPOINTS", &cluster.endpoints).args(["--output", "json"]);
+    worker.args(["worker", "register", "--name", "w1", "--ttl", "2s"]);
+    let mut worker = Running::start(&mut worker);
+    eventually("all is granted", || {
+        let rows = cluster.json(&["allocation", "list", "--pool", "batch"]);
+        rows.iter().all(|row| row["state"] == "granted").then_some(())
+    });
+    cluster.run(&["network", "delete", "nightly"]).text(0);
+    assert!(cluster.json(&["allocation", "list"]).is_empty());
+    cluster.run(&["pool", "delete", "batch"]).text(0);
+    worker.stop();
 }

@@ -5,6 +5,8 @@
 //! partitions = 4                # absent: one per share, or the coordinator's choice
 //! strategy = "multilevel"       # absent: the coordinator's choice
 //! shares = [4, 2, 1, 1]         # one per partition, each at least 1; absent: all alike
+//! pool = "batch"                # of which partitions require what they need; absent: of none
+//! tenant = "reports"            # for whom that counts; both or neither
 //!
 //! [connection]                  # optional, and so are all of its keys: the settings say what is absent
 //! attempts_max = 5              # retries in a row; then it has failed
@@ -91,7 +93,7 @@ fn connection(field: &Field<'_, '_>) -> Result<ConnectionPolicy, Invalid> {
 }
 
 fn policy(field: &Field<'_, '_>, processes: usize) -> Result<PartitionPolicy, Invalid> {
-    field.only(&["partitions", "strategy", "shares"])?;
+    field.only(&["partitions", "strategy", "shares", "pool", "tenant"])?;
     let mut policy = PartitionPolicy::default();
     if let Some(partitions) = field.optional("partitions")? {
         let number = partitions.integer_u32(1, u32::MAX)?;
@@ -107,6 +109,14 @@ fn policy(field: &Field<'_, '_>, processes: usize) -> Result<PartitionPolicy, In
     if let Some(list) = field.optional("shares")? {
         policy.shares = shares(&list, policy.partitions as usize, processes)?;
     }
+    let (pool, tenant) = (field.optional("pool")?, field.optional("tenant")?);
+    match (&pool, &tenant) {
+        (Some(pool), None) => return Err(pool.invalid("must be given with tenant".to_owned())),
+        (None, Some(tenant)) => return Err(tenant.invalid("must be given with pool".to_owned())),
+        _ => {}
+    }
+    policy.pool = pool.map(|pool| pool.name()).transpose()?;
+    policy.tenant = tenant.map(|tenant| tenant.name()).transpose()?;
     Ok(policy)
 }
 

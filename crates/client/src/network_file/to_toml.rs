@@ -55,6 +55,11 @@ fn write_policy(out: &mut String, policy: &PartitionPolicy) -> fmt::Result {
     if !policy.shares.is_empty() {
         writeln!(out, "shares = {:?}", policy.shares)?;
     }
+    for (key, name) in [("pool", &policy.pool), ("tenant", &policy.tenant)] {
+        if let Some(name) = name {
+            writeln!(out, "{key} = \"{name}\"")?;
+        }
+    }
     Ok(())
 }
 

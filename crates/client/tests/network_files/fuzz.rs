@@ -42,7 +42,9 @@ fn toml_files() {
     let small =
         b"processes = [{ id = \"a\", component = \"c\" }, { id = \"b\", component = \"c\" }]\n\
                   connections = [{ from = \"a\", to = \"b\", rate = 7 }]\n";
-    let samples = vec![sample("clickstream.toml"), sample("replicated.toml"), small.to_vec()];
+    let mut samples: Vec<_> =
+        ["clickstream.toml", "replicated.toml", "nightly.toml"].map(sample).into();
+    samples.push(small.to_vec());
     run("network files in TOML", samples, toml);
 }
 

@@ -99,7 +99,7 @@ fn unknown_keys_at_every_level() {
     );
     assert_eq!(
         at_end("[policy]\npartition = 1"),
-        "net.toml:5:1: policy.partition: unknown key; known: partitions, strategy, shares"
+        "net.toml:5:1: policy.partition: unknown key; known: partitions, strategy, shares, pool, tenant"
     );
     assert_eq!(
         at_end("[[connections]]\nfrom = \"a\"\nto = \"a\"\nspeed = 1"),
@@ -150,6 +150,9 @@ fn constraints_out_of_bounds() {
         "net.toml:10:14: policy.shares[1]: must be at least 1, is 0"
     );
     assert!(shares("shares = []").contains("policy.shares: must be 1 to the number of processes"));
+    assert_eq!(shares("pool = \"p\""), "net.toml:10:8: policy.pool: must be given with tenant");
+    assert_eq!(shares("tenant = \"a\""), "net.toml:10:10: policy.tenant: must be given with pool");
+    assert!(shares("pool = \"p\"\ntenant = \"a b\"").contains("11:10: policy.tenant"));
 }
 
 #[test]

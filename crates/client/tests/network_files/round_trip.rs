@@ -61,9 +61,10 @@ fn specs() -> impl Strategy<Value = NetworkSpec> {
         0..12,
     );
     let shares = prop::option::of(prop::collection::vec(1..=u32::MAX, 8));
-    let policy = (any::<u32>(), prop::option::of(names()), shares, connections());
+    let source = prop::option::of((names(), names()));
+    let policy = (any::<u32>(), prop::option::of(names()), shares, source, connections());
     (prop::collection::vec(processes(), 1..8), edges, policy).prop_map(
-        |(mut processes, edges, (partitions, strategy, shares, connection))| {
+        |(mut processes, edges, (partitions, strategy, shares, source, connection))| {
             processes.sort_by(|a, b| a.id.cmp(&b.id));
             processes.dedup_by(|a, b| a.id == b.id);
             let id = |index: prop::sample::Index| index.get(&processes).id.clone();
@@ -85,6 +86,7 @@ fn specs() -> impl Strategy<Value = NetworkSpec> {
                 shares.truncate(if asked == 0 { processes.len() } else { asked });
                 policy.shares = shares;
             }
+            (policy.pool, policy.tenant) = source.unzip();
             NetworkSpec { processes, connections, policy, connection }
         },
     )

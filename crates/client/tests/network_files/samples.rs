@@ -54,6 +54,14 @@ fn the_sample_of_constraints_is_what_it_says() {
 }
 
 #[test]
+fn the_sample_of_a_pool_is_what_it_says() {
+    let spec = read(&samples().join("nightly.toml")).unwrap();
+    let source = (Name::new("batch").unwrap(), Name::new("reports").unwrap());
+    assert_eq!(spec.policy.source(), Some((&source.0, &source.1)));
+    assert!(spec.processes.iter().all(|process| !process.needs.is_empty()));
+}
+
+#[test]
 fn what_a_file_leaves_out_has_a_default() {
     let spec = toml("processes = [{ id = \"a\", component = \"c\" }]").unwrap();
     assert_eq!(spec.policy, PartitionPolicy::default());

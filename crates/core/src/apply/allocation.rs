@@ -10,6 +10,9 @@
 //! whatever it is -- its session ends, its partition is deleted --> gone
 //! ```
 //!
+//! What a partition requires ([`super::requirement`]) is granted and asked back like all others, but
+//! nobody releases it, and it is in use as long as its partition has an owner: it is never idle.
+//!
 //! Invariants: the grants of a pool are within its capacity and those of a tenant within its limit,
 //! whoever asks for them; each has a new epoch, the revision of the grant; a grant is over at the
 //! revision at which its session, or its partition's ownership, is.
@@ -51,7 +54,7 @@ pub(super) fn request(
     if count > max {
         return Err(Rejection::limit("pool", "allocations_max", count, max));
     }
-    let id = AllocationId { pool: pool.clone(), number: draft.epoch().revision.get() };
+    let id = AllocationId { pool: pool.clone(), number: draft.epoch().revision.get(), part: 0 };
     let allocation = Allocation {
         tenant: tenant.clone(),
         amount: amount.clone(),
@@ -59,6 +62,7 @@ pub(super) fn request(
         holder: holder.clone(),
         waiting_since_ms: draft.state().time_ms(),
         state: AllocationState::Waiting,
+        required: false,
     };
     put(draft, &Key::allocation(&id), allocation);
     Ok(Reply::RequestAllocation { id })
@@ -177,7 +181,7 @@ pub(super) fn release(
     let key = Key::allocation(id);
     let found = allocation(draft, &key);
     let current = found.as_ref().and_then(|it| it.grant()).map(|grant| grant.epoch);
-    let Some(_) = found.filter(|_| current == epoch) else {
+    let Some(found) = found.filter(|_| current == epoch) else {
         let exists = draft.get(&key).is_some();
         let Some(epoch) = epoch.or(current) else {
             return Err(Rejection::new(Reason::NotFound, format!("no allocation {id}")));
@@ -190,6 +194,13 @@ pub(super) fn release(
         };
         return Err(Rejection::new(Reason::StaleEpoch, message));
     };
+    if let Holder::Partition(partition) = &found.holder
+        && found.required
+    {
+        let network = &partition.network;
+        let message = format!("network {network} requires allocation {id} for {partition}");
+        return Err(Rejection::new(Reason::PreconditionFailed, message));
+    }
     remove(draft, id);
     Ok(Reply::Done)
 }
@@ -223,7 +234,7 @@ pub(super) fn end(draft: &mut Draft<'_>, ends: &[GrantEnd]) -> Reply {
         };
         match why {
             EndReason::GraceOver if is_over(draft, &allocation) => wait_again(draft, &key),
-            EndReason::Idle if is_idle(draft, id, grant) => remove(draft, id),
+            EndReason::Idle if is_idle(draft, id, &allocation, grant) => remove(draft, id),
             _ => continue,
         }
         changed += 1;
@@ -236,12 +247,17 @@ fn is_over(draft: &Draft<'_>, allocation: &Allocation) -> bool {
         if until_ms <= draft.state().time_ms())
 }
 
-fn is_idle(draft: &Draft<'_>, id: &AllocationId, grant: &AllocationGrant) -> bool {
+fn is_idle(
+    draft: &Draft<'_>,
+    id: &AllocationId,
+    allocation: &Allocation,
+    grant: &AllocationGrant,
+) -> bool {
     let timeout = draft.state().pool(&id.pool).map_or(0, |pool| pool.policy.idle_timeout_ms);
     let age = draft.state().time_ms().saturating_sub(grant.at_ms);
     let load = draft.get(&Key::load(&LoadId::Allocation(id.clone()))).map(|it| &it.value);
     let used = matches!(load, Some(Record::Load(Load { load_ppm })) if *load_ppm > 0);
-    timeout > 0 && age >= timeout && !used
+    timeout > 0 && age >= timeout && !used && !allocation.required
 }
 
 /// The session with which an allocation, or its grant, ends, has ended.
@@ -281,12 +297,12 @@ fn wait_again(draft: &mut Draft<'_>, key: &Key) {
     }
 }
 
-fn remove(draft: &mut Draft<'_>, id: &AllocationId) {
+pub(super) fn remove(draft: &mut Draft<'_>, id: &AllocationId) {
     draft.delete(&Key::allocation(id));
     draft.delete(&Key::load(&LoadId::Allocation(id.clone())));
 }
 
-fn put(draft: &mut Draft<'_>, key: &Key, allocation: Allocation) {
+pub(super) fn put(draft: &mut Draft<'_>, key: &Key, allocation: Allocation) {
     draft.put(key, Record::Allocation(Arc::new(allocation)));
 }
 

@@ -20,6 +20,7 @@ mod member;
 mod network;
 mod ownership;
 mod pool;
+mod requirement;
 mod scale;
 mod session;
 #[cfg(test)]
@@ -168,6 +169,7 @@ fn evaluate(
         Command::EndAllocations { ends } => allocation::end(&mut draft, ends),
         Command::ScaleProcesses(command) => scale::scale(&mut draft, command)?,
         Command::SetAlerts { raise, clear } => alert::set(&mut draft, raise, clear)?,
+        Command::RequireAllocations { partitions } => requirement::require(&mut draft, partitions),
     };
     connection::follow(&mut draft);
     let changes = draft.into_changes();

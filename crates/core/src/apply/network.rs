@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{draft::Draft, ownership};
+use super::{draft::Draft, ownership, pool, requirement};
 use crate::{
     command::ApplyNetwork,
     connection::Connection,
@@ -19,8 +19,8 @@ use crate::{
     name::Name,
     network::demand,
     record::{
-        Network, NetworkSpec, Parallelism, Partition, PartitionState, PlacedProcess, Process,
-        ProcessEdge, Record,
+        Network, NetworkSpec, Parallelism, Partition, PartitionPolicy, PartitionState,
+        PlacedProcess, Process, ProcessEdge, Record,
     },
     rejection::{Reason, Rejection},
     reply::{ApplyOutcome, Reply},
@@ -50,12 +50,17 @@ pub(super) fn apply(draft: &mut Draft<'_>, command: &ApplyNetwork) -> Result<Rep
         Some((_, Record::Network(old))) => (ApplyOutcome::Updated, old.generation.next()),
         _ => (ApplyOutcome::Created, Generation(1)),
     };
+    pool::has_source(draft, &spec.policy)?;
     let partitions = partitions(draft, name, &spec, assignment);
+    requirement::possible(&spec.policy, &partitions)?;
     let connections = connections(draft.settings(), name, &spec, assignment);
-    let network = Record::Network(Arc::new(Network { spec, generation }));
+    let network = Network { spec, generation };
+    let policy = network.spec.policy.clone();
+    let network = Record::Network(Arc::new(network));
     can_go(
         draft.settings(),
         name,
+        &policy,
         [&partitions, &connections, &[(key.clone(), network.clone())].into()],
     )?;
     draft.put(&key, network);
@@ -196,10 +201,12 @@ fn parallelism(draft: &Draft<'_>, network: &Name) -> BTreeMap<Name, u32> {
         .collect()
 }
 
-/// The network must be able to go again at one revision, with the status of all its connections.
+/// The network must be able to go again at one revision, with the status of all its connections and with
+/// what its partitions require of a pool.
 fn can_go(
     settings: &Settings,
     name: &Name,
+    policy: &PartitionPolicy,
     records: [&BTreeMap<Key, Record>; 3],
 ) -> Result<(), Rejection> {
     let all = records.into_iter().flatten();
@@ -216,6 +223,10 @@ fn can_go(
             Kind::Partition => {
                 count += 1;
                 bytes += size::removal_of_load(key);
+                if let Some(going) = requirement::going(policy, record) {
+                    count += 2;
+                    bytes += going;
+                }
             }
             _ => {}
         }

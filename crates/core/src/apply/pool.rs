@@ -1,7 +1,7 @@
 //! Pools: created, replaced, deleted.
 //!
 //! Invariants: what is granted of a pool is within its capacity, and of a tenant within its limit,
-//! whatever the pool is replaced by; who has allocations stays a tenant.
+//! whatever the pool is replaced by; who has allocations stays a tenant, and so does whom a network names.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     key::Key,
     name::Name,
     pool::Pool,
-    record::Record,
+    record::{PartitionPolicy, Record},
     rejection::{Reason, Rejection},
     reply::Reply,
     sums::{PoolUse, Sums},
@@ -37,6 +37,7 @@ pub(super) fn put(draft: &mut Draft<'_>, name: &Name, pool: &Pool) -> Result<Rep
     if let Some(in_use) = draft.state().pool_use(name) {
         holds_what_is_granted(pool, in_use)?;
     }
+    has_whom_networks_name(draft, name, pool)?;
     draft.put(&Key::pool(name), Record::Pool(Arc::new(pool.clone())));
     Ok(Reply::Done)
 }
@@ -52,6 +53,38 @@ fn holds_what_is_granted(pool: &Pool, in_use: &PoolUse) -> Result<(), Rejection>
         };
         let field = format!("tenants[{name}].limit");
         within(&field, &tenant_use.granted, |resource| tenant.limit.get(resource).copied())?;
+    }
+    Ok(())
+}
+
+/// The pool and the tenant that a network's policy names must be there.
+pub(super) fn has_source(draft: &Draft<'_>, policy: &PartitionPolicy) -> Result<(), Rejection> {
+    let Some((name, tenant)) = policy.source() else { return Ok(()) };
+    let Some(pool) = draft.state().pool(name) else {
+        return Err(Rejection::invalid("policy.pool", format!("there is no pool {name}")));
+    };
+    match pool.tenants.contains_key(tenant) {
+        true => Ok(()),
+        false => {
+            let rule = format!("pool {name} has no tenant {tenant}");
+            Err(Rejection::invalid("policy.tenant", rule))
+        }
+    }
+}
+
+fn has_whom_networks_name(draft: &Draft<'_>, name: &Name, pool: &Pool) -> Result<(), Rejection> {
+    for network in draft.state().networks_of(name) {
+        let Some(Record::Network(found)) =
+            draft.get(&Key::network(network)).map(|record| &record.value)
+        else {
+            continue;
+        };
+        let tenant = found.spec.policy.tenant.as_ref();
+        if let Some(tenant) = tenant.filter(|tenant| !pool.tenants.contains_key(*tenant)) {
+            let message = format!("network {network} names tenant {tenant}, which stays");
+            let rejection = Rejection::new(Reason::PreconditionFailed, message);
+            return Err(Rejection { field: "tenants".into(), ..rejection });
+        }
     }
     Ok(())
 }
@@ -76,6 +109,10 @@ fn within(
 pub(super) fn delete(draft: &mut Draft<'_>, name: &Name) -> Result<Reply, Rejection> {
     if draft.state().pool(name).is_none() {
         return Err(unknown(name));
+    }
+    if let Some(network) = draft.state().networks_of(name).next() {
+        let message = format!("network {network} names pool {name}");
+        return Err(Rejection::new(Reason::PreconditionFailed, message));
     }
     if let Some(in_use) = draft.state().pool_use(name) {
         let message = format!("pool {name} has {} allocations", in_use.allocations);

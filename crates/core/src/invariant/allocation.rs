@@ -7,20 +7,22 @@
 //! - what a session holds is granted to that session; what a partition holds, to the session of the
 //!   partition's owner; no epoch is newer than the state;
 //! - a load is of an allocation that is granted;
+//! - the pool and the tenant that a network names exist; what is required is held by a partition, which
+//!   has no other such allocation; only of that is there more than one of a pool and a revision;
 //! - what is added up of pools and workers is recomputed.
 //!
 //! That a session which holds something is alive is a rule of sessions. No rule: that what a worker owns
 //! is within its capacity. A grant that is not is left out, but what a partition needs, and what a worker
 //! gives, may change while it is owned; then the balancer relieves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Report;
 use crate::{
-    key::{Key, LoadId},
+    key::{Key, LoadId, PartitionId},
     name::Name,
     pool::{Allocation, Holder, Pool, validate_amount},
-    record::{PartitionState, Record},
+    record::{PartitionPolicy, PartitionState, Record},
     state::State,
     sums::InUse,
 };
@@ -28,6 +30,7 @@ use crate::{
 pub(super) fn check(state: &State, report: &mut Report) {
     let mut in_use = InUse::default();
     let mut granted: BTreeMap<(Name, Option<Name>, Name), u128> = BTreeMap::new();
+    let mut required = BTreeSet::new();
     for (key, versioned) in state.records() {
         in_use.note(key, None, Some(&versioned.value));
         match &versioned.value {
@@ -40,9 +43,11 @@ pub(super) fn check(state: &State, report: &mut Report) {
                 let first = Some(versioned.created.get());
                 report.require(numbered == first, key, format_args!("its number is {first:?}"));
                 check_allocation(state, key, allocation, report);
+                check_required(key, allocation, &mut required, report);
                 add(&mut granted, key, allocation);
             }
             Record::Load(_) => check_load(state, key, report),
+            Record::Network(network) => check_source(state, key, &network.spec.policy, report),
             _ => {}
         }
     }
@@ -119,6 +124,34 @@ fn check_allocation(state: &State, key: &Key, allocation: &Allocation, report: &
             report.require(owned, key, format_args!("it is granted to the owner of {id}"));
         }
     }
+}
+
+fn check_required(
+    key: &Key,
+    allocation: &Allocation,
+    required: &mut BTreeSet<PartitionId>,
+    report: &mut Report,
+) {
+    let first = key.as_allocation().is_some_and(|id| id.part == 0);
+    report.require(first || allocation.required, key, format_args!("it alone was asked for"));
+    if !allocation.required {
+        return;
+    }
+    match &allocation.holder {
+        Holder::Partition(id) => {
+            let only = required.insert(id.clone());
+            report.require(only, key, format_args!("{id} requires nothing else"));
+        }
+        Holder::Session(_) => {
+            report.require(false, key, format_args!("a partition holds what is required"));
+        }
+    }
+}
+
+fn check_source(state: &State, key: &Key, policy: &PartitionPolicy, report: &mut Report) {
+    let Some((pool, tenant)) = policy.source() else { return };
+    let known = state.pool(pool).is_some_and(|pool| pool.tenants.contains_key(tenant));
+    report.require(known, key, format_args!("its pool {pool} has its tenant {tenant}"));
 }
 
 fn check_load(state: &State, key: &Key, report: &mut Report) {

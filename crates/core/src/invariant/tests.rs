@@ -40,7 +40,11 @@ fn sound_with(change: impl FnOnce(&mut NetworkSpec)) -> State {
         spec: NetworkSpec {
             processes: vec![process("a"), process("b"), process("c")],
             connections: vec![ProcessEdge { from: name("a"), to: name("b"), rate: 1 }],
-            policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+            policy: PartitionPolicy {
+                partitions: 2,
+                strategy: name("any"),
+                ..PartitionPolicy::default()
+            },
             connection: Default::default(),
         },
         assignment: vec![0, 1, 1],
@@ -469,7 +473,7 @@ fn with_grant() -> (State, Key, crate::Allocation) {
         holder: crate::Holder::Session(session),
         epoch: None,
     }));
-    let id = crate::AllocationId { pool: name("p"), number: number.get() };
+    let id = crate::AllocationId { pool: name("p"), number: number.get(), part: 0 };
     run(&Command::GrantAllocations { ids: vec![id.clone()] });
     assert_eq!(state.check(), Ok(()));
     let allocation = state.allocation(&id).unwrap().as_ref().clone();
@@ -503,6 +507,7 @@ fn pools_and_allocations() {
     );
     let other = SessionId { restore: RestoreEpoch(1), revision: Revision(1) };
     says(&with_allocation(|it| it.holder = crate::Holder::Session(other)), "is alive");
+    says(&with_allocation(|it| it.required = true), "a partition holds what is required");
     let (state, at, allocation) = with_grant();
     let with = |key: &Key, record| {
         let mut state = state.clone();
@@ -518,4 +523,34 @@ fn pools_and_allocations() {
     let mut forgotten = state.clone();
     forgotten.in_use = crate::sums::InUse::default();
     says(&violation(&forgotten), "what is in use is recomputed");
+}
+
+#[test]
+fn what_is_required() {
+    says(
+        &with_network(|it| {
+            let policy = &mut it.spec.policy;
+            (policy.pool, policy.tenant) = (Some(name("q")), Some(name("a")));
+        }),
+        "its pool q has its tenant a",
+    );
+    says(&with_network(|it| it.spec.policy.pool = Some(name("q"))), "its description is valid");
+    let (mut state, _, allocation) = with_grant();
+    let mut waiting = crate::Allocation { state: crate::AllocationState::Waiting, ..allocation };
+    let mut with = |waiting: &crate::Allocation, part| {
+        let number = state.revision().next().get();
+        let at = Key::allocation(&crate::AllocationId { pool: name("p"), number, part });
+        let mut then = state.clone();
+        write(&mut then, at, Some(Record::Allocation(Arc::new(waiting.clone()))));
+        if then.check() == Ok(()) {
+            state = then.clone();
+        }
+        then.check().err().map(|mut all| all.remove(0).to_string()).unwrap_or_default()
+    };
+    says(&with(&waiting, 1), "it alone was asked for");
+    waiting.required = true;
+    says(&with(&waiting, 0), "a partition holds what is required");
+    waiting.holder = crate::Holder::Partition(PartitionId { network: name("n"), index: 0 });
+    assert_eq!(with(&waiting, 3), "");
+    says(&with(&waiting, 0), "n/0 requires nothing else");
 }

@@ -233,7 +233,7 @@ fn what_exceeds_the_capacity_or_a_limit_is_left_out_whoever_grants_it() {
     assert!(epoch(&state, &a[0]).is_some() && epoch(&state, &a[2]).is_none());
     assert_eq!(epoch(&state, &b[0]).map(|epoch| epoch.revision), Some(state.revision()));
     assert_eq!(grant(&mut state, &all), 0);
-    let unknown = AllocationId { pool: name("p"), number: 1 };
+    let unknown = AllocationId { pool: name("p"), number: 1, part: 0 };
     assert_eq!(grant(&mut state, &[&unknown]), 0);
     let huge = request(&mut state, "b", amount(u64::MAX, u64::MAX), held());
     assert_eq!(grant(&mut state, &[&huge]), 0);
@@ -335,7 +335,11 @@ fn with_worker() -> (State, SessionId) {
     let spec = NetworkSpec {
         processes: vec![process("x"), process("y")],
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions: 2,
+            strategy: name("any"),
+            ..PartitionPolicy::default()
+        },
         connection: quorate_core::ConnectionPolicy::default(),
     };
     let network = ApplyNetwork { name: name("n"), spec, assignment: vec![0, 1], basis: None };

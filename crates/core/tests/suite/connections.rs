@@ -28,7 +28,11 @@ fn network(state: &State, edges: u8) -> Command {
     let spec = NetworkSpec {
         processes: (0..3).map(|index| Process::new(id(index), "stage")).collect(),
         connections: connections.collect(),
-        policy: PartitionPolicy { partitions: 3, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions: 3,
+            strategy: name("any"),
+            ..PartitionPolicy::default()
+        },
         connection: ConnectionPolicy {
             attempts_max: 2,
             backoff_ms: 5,

@@ -24,7 +24,7 @@ use quorate_core::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::pools::{allocation_id, pool_commands, pool_records};
+use self::pools::{allocation_id, pool, pool_commands, pool_records};
 use crate::generate::{IDENTITY, command, run, steps};
 
 fn name(text: &str) -> Name {
@@ -54,6 +54,8 @@ fn spec() -> NetworkSpec {
             partitions: 2,
             strategy: name("round-robin"),
             shares: vec![1, 300],
+            pool: Some(name("pool")),
+            tenant: Some(name("a")),
         },
         connection: ConnectionPolicy { backoff_factor_percent: 0, ..policy() },
     }
@@ -445,6 +447,8 @@ fn stored_bytes_stay_the_same() {
     if let Command::ApplyNetwork(command) = &mut network {
         command.basis = None;
     }
+    let pool = Command::PutPool { name: name("pool"), pool: pool() };
+    assert!(apply(&mut state, Stamp::at(0), &pool).event.is_some());
     assert!(apply(&mut state, Stamp::at(0), &network).event.is_some());
     golden.add_text("hash.network", &state.hash().to_string());
     if std::env::var("UPDATE_GOLDEN").is_ok() {
@@ -463,8 +467,8 @@ fn what_is_not_a_whole_value_is_refused() {
         assert!(error.contains(why), "{error}");
     };
     refused(&[], "empty");
-    for version in [1, 2, 3] {
-        let why = format!("format version {version}, this build reads version 4");
+    for version in [1, 2, 3, 4] {
+        let why = format!("format version {version}, this build reads version 5");
         refused(&[version, 0], &why);
     }
     refused(&[bytes.as_slice(), &[0]].concat(), "bytes left over");

@@ -124,14 +124,21 @@ pub(crate) fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// A pool with two grants, and a worker that owns two partitions: what random commands seldom come to by themselves.
+/// A pool with grants, and a worker that owns two partitions, which require something of it: what random commands seldom come to by themselves.
 fn prelude() -> Vec<Step> {
     let name = |text: &str| Name::new(text).unwrap();
-    let process = |text| Process::new(name(text), "c");
+    let one = [(name(Resources::CPU_MILLIS), 1)].into_iter().collect::<Resources>();
+    let process = |text| Process { needs: one.clone(), ..Process::new(name(text), "c") };
     let spec = NetworkSpec {
         processes: vec![process("p0"), process("p1")],
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions: 2,
+            strategy: name("any"),
+            shares: Vec::new(),
+            pool: Some(name("p")),
+            tenant: Some(name("a")),
+        },
         connection: quorate_core::ConnectionPolicy::default(),
     };
     let network = Action::Network { name: name("n"), spec, seeds: vec![1; 8], stale: false };
@@ -149,7 +156,8 @@ fn prelude() -> Vec<Step> {
         session(SessionAct::Assign(name("w1"), ids)),
         ask("a", None),
         ask("b", Some(0)),
-        Action::Pool(PoolAct::Grant(vec![0, 1]), 0),
+        Action::Pool(PoolAct::Require(name("n"), vec![0, 1]), 0),
+        Action::Pool(PoolAct::Grant(vec![0, 1, 2]), 0),
     ];
     actions.into_iter().map(|action| Step { time_ms: 0, action, call: None }).collect()
 }
@@ -306,9 +314,9 @@ fn spec() -> impl Strategy<Value = NetworkSpec> {
         0..5_u32,
         vec((0..6_usize, 0..6_usize, 0..3_u64), 0..8),
         vec(process(), 6),
-        any::<bool>(),
+        (any::<bool>(), source()),
     )
-        .prop_map(|(count, partitions, edges, mut processes, reversed)| {
+        .prop_map(|(count, partitions, edges, mut processes, (reversed, source))| {
             let id = |at: usize| Name::new(&format!("p{at}")).unwrap();
             processes.truncate(count);
             (0..).zip(&mut processes).for_each(|(at, process)| process.id = id(at));
@@ -329,11 +337,23 @@ fn spec() -> impl Strategy<Value = NetworkSpec> {
             let partitions = partitions.min(u32::try_from(count).unwrap());
             let strategy = Name::new("any").unwrap();
             let shares = (1..=partitions).filter(|_| reversed).collect();
-            let policy = PartitionPolicy { partitions, strategy, shares };
+            let (pool, tenant) = source;
+            let policy = PartitionPolicy { partitions, strategy, shares, pool, tenant };
             let attempts_max = u64::from(reversed);
             let connection = ConnectionPolicy { attempts_max, ..ConnectionPolicy::default() };
             NetworkSpec { processes, connections, policy, connection }
         })
+}
+
+/// No pool, one that may be there, or half of one.
+fn source() -> impl Strategy<Value = (Option<Name>, Option<Name>)> {
+    let named = |text: &'static str| Some(Name::new(text).unwrap());
+    prop_oneof![
+        20 => Just((None, None)),
+        10 => select(vec!["a", "a", "b"]).prop_map(move |tenant| (named("p"), named(tenant))),
+        1 => Just((named("q"), named("c"))),
+        1 => Just((named("p"), None)),
+    ]
 }
 
 fn process() -> impl Strategy<Value = Process> {

@@ -84,7 +84,7 @@ fn network(partitions: u32) -> Command {
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy { partitions, strategy: name("any"), ..PartitionPolicy::default() },
         connection: Default::default(),
     };
     let assignment = (0..partitions).collect();

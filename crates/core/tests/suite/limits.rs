@@ -35,7 +35,11 @@ fn network(processes: usize, partitions: u32) -> ApplyNetwork {
         spec: NetworkSpec {
             processes: (0..processes).map(process).collect(),
             connections: edges.map(edge).collect(),
-            policy: PartitionPolicy { partitions, strategy: name("blocks"), shares: Vec::new() },
+            policy: PartitionPolicy {
+                partitions,
+                strategy: name("blocks"),
+                ..PartitionPolicy::default()
+            },
             connection: Default::default(),
         },
         assignment: (0..partitions).cycle().take(processes).collect(),

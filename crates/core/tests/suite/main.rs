@@ -14,6 +14,7 @@ mod limits;
 mod notice;
 mod pools;
 mod properties;
+mod requirements;
 mod restore;
 mod script;
 mod sessions;

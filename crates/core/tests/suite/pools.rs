@@ -25,6 +25,8 @@ pub(crate) enum PoolAct {
     Revoke(u8),
     End(u8, EndReason),
     Report(u8, u64),
+    /// Of these partitions of this network; of all that there are when none is named.
+    Require(Name, Vec<u32>),
 }
 
 fn name(text: &str) -> Name {
@@ -90,6 +92,8 @@ pub(crate) fn act() -> impl Strategy<Value = PoolAct> {
         3 => (0..3_u8).prop_map(PoolAct::Revoke),
         2 => (0..3_u8, why).prop_map(|(at, why)| PoolAct::End(at, why)),
         2 => (0..3_u8, 0..2_u64).prop_map(|(at, load)| PoolAct::Report(at, load)),
+        5 => (crate::generate::network_name(), vec(0..4_u32, 0..4))
+            .prop_map(|(network, all)| PoolAct::Require(network, all)),
     ]
 }
 
@@ -101,7 +105,7 @@ fn nth(state: &State, at: u8) -> (AllocationId, Option<Epoch>) {
     });
     found
         .nth(usize::from(at))
-        .unwrap_or((AllocationId { pool: name("p"), number: 9_999_999 }, None))
+        .unwrap_or((AllocationId { pool: name("p"), number: 9_999_999, part: 0 }, None))
 }
 
 pub(crate) fn command(state: &State, act: &PoolAct, which: u8) -> Command {
@@ -140,6 +144,15 @@ pub(crate) fn command(state: &State, act: &PoolAct, which: u8) -> Command {
             let of = LoadId::Allocation(nth(state, at).0);
             Command::ReportLoads { loads: vec![(of, Load { load_ppm })] }
         }
+        PoolAct::Require(network, all) => {
+            let of = |index| PartitionId { network: network.clone(), index };
+            let mut partitions: Vec<_> = all.into_iter().map(of).collect();
+            if partitions.is_empty() {
+                let known = state.records_of(Kind::Partition);
+                partitions.extend(known.filter_map(|(key, _)| key.as_partition()));
+            }
+            Command::RequireAllocations { partitions }
+        }
     }
 }
 
@@ -158,6 +171,9 @@ pub(crate) fn states(state: &State) -> BTreeMap<String, u32> {
             AllocationState::Revoking { .. } => "is asked back",
         };
         *seen.entry(format!("{holder} {state}")).or_default() += 1;
+        if allocation.required {
+            *seen.entry(format!("required {state}")).or_default() += 1;
+        }
     }
     seen
 }

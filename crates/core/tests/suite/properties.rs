@@ -199,6 +199,8 @@ const SORTS: &[&str] = &[
     "partition waits",
     "partition has a grant",
     "partition is asked back",
+    "required waits",
+    "required has a grant",
     "scaled true",
     "trimmed true",
 ];

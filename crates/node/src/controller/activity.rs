@@ -36,6 +36,8 @@ pub struct Distribution {
     pub leads: bool,
     /// Whether the setting `distribute_enabled` held it back then.
     pub disabled: bool,
+    /// Partitions for which it asked for what they require, or ended what they did not require any more.
+    pub required: u64,
 }
 
 /// What the balancer did since this coordinator started.

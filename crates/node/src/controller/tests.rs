@@ -59,7 +59,11 @@ fn network(state: &State, partitions: u32) -> Command {
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions,
+            strategy: name("round-robin"),
+            ..PartitionPolicy::default()
+        },
         connection: Default::default(),
     };
     let basis = state.get(&quorate_core::Key::network(&name("net"))).map(|it| it.modified);

@@ -119,6 +119,11 @@ pub(super) fn distributor(did: &Distribution) -> Vec<MetricFamily> {
             "1 for what held the distributor back at its last look.",
             vec![held("not_leading", !did.leads), held("disabled", did.disabled)],
         ),
+        counter(
+            "quorate_distributor_required_total",
+            "Partitions of which this coordinator, leading, changed what they require of a pool.",
+            did.required,
+        ),
     ]
 }
 

@@ -35,7 +35,7 @@ fn network(state: &mut State, network: &str) {
             policy: PartitionPolicy {
                 partitions: 2,
                 strategy: name("round-robin"),
-                shares: Vec::new(),
+                ..PartitionPolicy::default()
             },
             connection: Default::default(),
         },

@@ -27,6 +27,7 @@ fn sample(processes: u32, partitions: u32) -> Vec<u8> {
             partitions,
             strategy: name("multilevel"),
             shares: (0..partitions).map(|at| at % 3 + 1).collect(),
+            ..PartitionPolicy::default()
         },
         connection: ConnectionPolicy { attempts_max: 5, backoff_ms: 20, ..Default::default() },
     };

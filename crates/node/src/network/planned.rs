@@ -67,7 +67,7 @@ pub fn plan_apply(
 #[must_use]
 pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> PartitionPolicy {
     let mut partitions = spec.policy.count();
-    let PartitionPolicy { mut strategy, shares, .. } = spec.policy.clone();
+    let mut strategy = spec.policy.strategy.clone();
     if partitions == 0 {
         let possible = spec.partitions_possible();
         let wanted = current.map_or(PARTITIONS_DEFAULT, |now| now.partitions);
@@ -79,7 +79,7 @@ pub fn choose_policy(spec: &NetworkSpec, current: Option<&PartitionPolicy>) -> P
             |now| now.strategy.clone(),
         );
     }
-    PartitionPolicy { partitions, strategy, shares }
+    PartitionPolicy { partitions, strategy, ..spec.policy.clone() }
 }
 
 /// A network's record with the revision that changed it last.

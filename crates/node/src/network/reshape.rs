@@ -116,11 +116,7 @@ impl<'a> Now<'a> {
 
     /// The network with its processes elsewhere, and so many partitions.
     fn becomes(&self, name: &Name, places: Vec<u32>, shares: Vec<u32>, count: u32) -> ApplyNetwork {
-        let policy = PartitionPolicy {
-            partitions: count,
-            shares,
-            strategy: self.spec.policy.strategy.clone(),
-        };
+        let policy = PartitionPolicy { partitions: count, shares, ..self.spec.policy.clone() };
         let spec = NetworkSpec { policy, ..self.spec.clone() };
         ApplyNetwork { name: name.clone(), spec, assignment: places, basis: Some(self.basis) }
     }
@@ -162,7 +158,7 @@ fn part(spec: &NetworkSpec, members: &[usize], partitions: u32) -> NetworkSpec {
     let within = spec.connections.iter().filter(|edge| has(&edge.from) && has(&edge.to));
     let connections = within.cloned().collect();
     let strategy = spec.policy.strategy.clone();
-    let policy = PartitionPolicy { partitions, strategy, shares: Vec::new() };
+    let policy = PartitionPolicy { partitions, strategy, ..PartitionPolicy::default() };
     NetworkSpec { processes, connections, policy, connection: spec.connection }
 }
 

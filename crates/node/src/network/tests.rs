@@ -49,7 +49,7 @@ fn policy(partitions: u32) -> PartitionPolicy {
 
 /// Round-robin: what goes where is plain to see.
 fn dealt(partitions: u32) -> PartitionPolicy {
-    PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() }
+    PartitionPolicy { partitions, strategy: name("round-robin"), ..PartitionPolicy::default() }
 }
 
 /// One coordinator's state, without consensus.
@@ -412,8 +412,10 @@ async fn a_strategy_that_panics_changes_nothing() {
     strategies.register(Arc::new(Panics)).unwrap();
     let read = || ready(Ok::<_, Infallible>(store.view()));
     let propose = |command: Command| ready(Ok(store.commit(&command)));
-    let spec =
-        chain(3, PartitionPolicy { partitions: 2, strategy: name("panics"), shares: Vec::new() });
+    let spec = chain(
+        3,
+        PartitionPolicy { partitions: 2, strategy: name("panics"), ..PartitionPolicy::default() },
+    );
     let applied = apply_network(&planner(strategies), wanted("net", spec), read, propose).await;
     assert_eq!(applied.unwrap_err(), ApplyError::NoPlan(NoPlan::Panicked));
     assert_eq!(store.state().revision(), Revision(0));

@@ -78,7 +78,11 @@ async fn hold(coordinator: &Coordinator) -> Held {
     let spec = NetworkSpec {
         processes: vec![process],
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: 1, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions: 1,
+            strategy: name("any"),
+            ..PartitionPolicy::default()
+        },
         connection: Default::default(),
     };
     let network = ApplyNetwork { name: name("net"), spec, assignment: vec![0], basis: None };

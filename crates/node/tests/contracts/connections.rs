@@ -36,7 +36,11 @@ async fn ring_with(coordinator: &Coordinator, partitions: u32, backoff_ms: u64) 
     let spec = NetworkSpec {
         processes: (0..partitions).map(|index| Process::new(process(index), "test")).collect(),
         connections: (0..partitions).map(edge).collect(),
-        policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions,
+            strategy: name("round-robin"),
+            ..PartitionPolicy::default()
+        },
         connection: ConnectionPolicy {
             attempts_max: 2,
             backoff_ms,

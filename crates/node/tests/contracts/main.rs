@@ -17,6 +17,7 @@ mod membership;
 mod monitor;
 mod ownership;
 mod plans;
+mod requirements;
 mod resources;
 mod sessions;
 mod shaping;

@@ -105,7 +105,11 @@ pub(crate) async fn network(coordinator: &Coordinator, partitions: u32) {
     let spec = NetworkSpec {
         processes: (0..partitions).map(process).collect(),
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions,
+            strategy: name("round-robin"),
+            ..PartitionPolicy::default()
+        },
         connection: Default::default(),
     };
     let assignment = (0..partitions).collect();

@@ -38,7 +38,8 @@ async fn network(coordinator: &Coordinator, partitions: u32) {
         to: name(&format!("p{at:03}")),
         rate: 10,
     };
-    let policy = PartitionPolicy { partitions, strategy: name("multilevel"), shares: Vec::new() };
+    let policy =
+        PartitionPolicy { partitions, strategy: name("multilevel"), ..PartitionPolicy::default() };
     let spec = NetworkSpec {
         processes: (0..4 * partitions).map(process).collect(),
         connections: (1..4 * partitions).map(edge).collect(),

@@ -46,7 +46,8 @@ fn network(state: &mut State, text: &str, needs: &[u64]) {
         ..Process::new(name(&format!("p{at:03}")), "test")
     };
     let partitions = u32::try_from(needs.len()).unwrap();
-    let policy = PartitionPolicy { partitions, strategy: name("round-robin"), shares: Vec::new() };
+    let policy =
+        PartitionPolicy { partitions, strategy: name("round-robin"), ..PartitionPolicy::default() };
     let processes = needs.iter().enumerate().map(process).collect();
     let spec =
         NetworkSpec { processes, connections: Vec::new(), policy, connection: Default::default() };

@@ -99,7 +99,13 @@ impl From<&PartitionPolicy> for v1::PartitionPolicy {
             PartitionPolicy::CHOOSE => String::new(),
             strategy => strategy.to_owned(),
         };
-        Self { partitions: policy.partitions, strategy, shares: policy.shares.clone() }
+        Self {
+            partitions: policy.partitions,
+            strategy,
+            shares: policy.shares.clone(),
+            pool: name_or_empty(policy.pool.as_ref()),
+            tenant: name_or_empty(policy.tenant.as_ref()),
+        }
     }
 }
 
@@ -112,7 +118,9 @@ impl TryFrom<v1::PartitionPolicy> for PartitionPolicy {
             "" => default.strategy,
             strategy => name(strategy, "strategy")?,
         };
-        Ok(Self { partitions: policy.partitions, strategy, shares: policy.shares })
+        let pool = optional_name(&policy.pool, "pool")?;
+        let tenant = optional_name(&policy.tenant, "tenant")?;
+        Ok(Self { partitions: policy.partitions, strategy, shares: policy.shares, pool, tenant })
     }
 }
 

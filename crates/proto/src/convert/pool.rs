@@ -129,7 +129,7 @@ pub(super) fn allocation_message(key: &Key, allocation: &Allocation) -> v1::Allo
     let grant = allocation.grant();
     v1::Allocation {
         pool: id.as_ref().map(|id| id.pool.to_string()).unwrap_or_default(),
-        number: id.map(|id| id.number).unwrap_or_default(),
+        number: id.as_ref().map(|id| id.number).unwrap_or_default(),
         tenant: allocation.tenant.to_string(),
         amount: Some((&allocation.amount).into()),
         priority: allocation.priority,
@@ -140,6 +140,8 @@ pub(super) fn allocation_message(key: &Key, allocation: &Allocation) -> v1::Allo
         grant_session: grant.map(|grant| grant.session.into()),
         granted_at_ms: grant.map(|grant| grant.at_ms).unwrap_or_default(),
         revocation,
+        required: allocation.required,
+        part: id.map(|id| id.part).unwrap_or_default(),
     }
 }
 
@@ -150,7 +152,8 @@ pub(super) fn read_allocation(
     let id = (key.kind == Kind::Allocation).then(|| key.as_allocation()).flatten();
     let id =
         id.ok_or_else(|| ConvertError::new("", "the key is no allocation id such as pool/17"))?;
-    if (message.pool.as_str(), message.number) != (id.pool.as_str(), id.number) {
+    let named = (message.pool.as_str(), message.number, message.part);
+    if named != (id.pool.as_str(), id.number, id.part) {
         return Err(ConvertError::new("pool", format!("not that of the key {id}")));
     }
     let grant = match (message.epoch, message.grant_session) {
@@ -172,6 +175,7 @@ pub(super) fn read_allocation(
         holder: required_holder(message.holder, "holder")?,
         waiting_since_ms: message.waiting_since_ms,
         state: read_state(message.state, grant, message.revocation)?,
+        required: message.required,
     })
 }
 

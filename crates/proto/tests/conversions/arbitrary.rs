@@ -116,8 +116,15 @@ fn process() -> impl Strategy<Value = Process> {
 }
 
 fn policy() -> impl Strategy<Value = PartitionPolicy> {
-    let chosen = (any::<u32>(), name(), vec(any::<u32>(), 0..4)).prop_map(
-        |(partitions, strategy, shares)| PartitionPolicy { partitions, strategy, shares },
+    let source = (option::of(name()), option::of(name()));
+    let chosen = (any::<u32>(), name(), vec(any::<u32>(), 0..4), source).prop_map(
+        |(partitions, strategy, shares, (pool, tenant))| PartitionPolicy {
+            partitions,
+            strategy,
+            shares,
+            pool,
+            tenant,
+        },
     );
     prop_oneof![Just(PartitionPolicy::default()), chosen]
 }
@@ -297,7 +304,11 @@ fn value() -> impl Strategy<Value = (Key, Record)> {
 }
 
 fn allocation_id() -> impl Strategy<Value = AllocationId> {
-    (name(), any::<u64>()).prop_map(|(pool, number)| AllocationId { pool, number })
+    (name(), any::<u64>(), 0..3_u32).prop_map(|(pool, number, part)| AllocationId {
+        pool,
+        number,
+        part,
+    })
 }
 
 fn pool() -> impl Strategy<Value = Pool> {
@@ -337,14 +348,15 @@ fn allocation() -> impl Strategy<Value = Allocation> {
             1 => AllocationState::Granted(grant),
             _ => AllocationState::Revoking { grant, until_ms, why },
         });
-    (name(), resources(), any::<u32>(), holder, any::<u64>(), state).prop_map(
-        |(tenant, amount, priority, holder, waiting_since_ms, state)| Allocation {
+    (name(), resources(), any::<u32>(), holder, any::<u64>(), (state, any::<bool>())).prop_map(
+        |(tenant, amount, priority, holder, waiting_since_ms, (state, required))| Allocation {
             tenant,
             amount,
             priority,
             holder,
             waiting_since_ms,
             state,
+            required,
         },
     )
 }

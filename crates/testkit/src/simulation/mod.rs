@@ -174,8 +174,11 @@ fn network() -> Result<ApplyNetwork, String> {
     let connections: Result<Vec<_>, String> = (1..PARTITIONS)
         .map(|at| Ok(ProcessEdge { from: id(at - 1)?, to: id(at)?, rate: 1 }))
         .collect();
-    let policy =
-        PartitionPolicy { partitions: PARTITIONS, strategy: name("by-hand")?, shares: Vec::new() };
+    let policy = PartitionPolicy {
+        partitions: PARTITIONS,
+        strategy: name("by-hand")?,
+        ..PartitionPolicy::default()
+    };
     Ok(ApplyNetwork {
         name: name("net")?,
         spec: NetworkSpec {

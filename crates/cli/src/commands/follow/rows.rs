@@ -142,7 +142,7 @@ impl Listed for Pools {
         };
         let mut tenants: BTreeMap<Name, (Resources, u64)> = BTreeMap::new();
         // The first one there can be; the pool's own are together.
-        let first = Key::allocation(&AllocationId { pool: name.clone(), number: 0 });
+        let first = Key::allocation(&AllocationId { pool: name.clone(), number: 0, part: 0 });
         let all = records.range(first..).map_while(|(key, record)| match &record.value {
             Record::Allocation(it) if key.as_allocation()?.pool == *name => Some(it),
             _ => None,

@@ -10,7 +10,7 @@ use quorate_core::{
 
 use super::{name, resources, session};
 
-fn pool() -> Pool {
+pub(super) fn pool() -> Pool {
     let tenant = Tenant {
         weight: 300,
         guarantee: resources(),
@@ -25,7 +25,7 @@ fn pool() -> Pool {
 }
 
 pub(super) fn allocation_id() -> AllocationId {
-    AllocationId { pool: name("pool"), number: 300 }
+    AllocationId { pool: name("pool"), number: 300, part: 4 }
 }
 
 fn preemption() -> Preemption {
@@ -36,7 +36,7 @@ pub(super) fn pool_records() -> Vec<(&'static str, Record)> {
     let epoch = Epoch { restore: RestoreEpoch(1_700_000_000), revision: Revision(12) };
     let grant = AllocationGrant { epoch, session: session(), at_ms: 1_700_000_000_000 };
     let of_partition = Holder::Partition(PartitionId { network: name("net"), index: 1 });
-    let allocation = |holder, state| {
+    let allocation = |holder, state, required| {
         Record::Allocation(Arc::new(Allocation {
             tenant: name("a"),
             amount: resources(),
@@ -44,15 +44,16 @@ pub(super) fn pool_records() -> Vec<(&'static str, Record)> {
             holder,
             waiting_since_ms: 1_700_000_000_000,
             state,
+            required,
         }))
     };
     let until_ms = 1_700_000_030_000;
     let revoking = AllocationState::Revoking { grant, until_ms, why: preemption() };
     vec![
         ("pool", Record::Pool(Arc::new(pool()))),
-        ("allocation", allocation(Holder::Session(session()), AllocationState::Waiting)),
-        ("allocation_granted", allocation(of_partition, AllocationState::Granted(grant))),
-        ("allocation_revoking", allocation(Holder::Session(session()), revoking)),
+        ("allocation", allocation(Holder::Session(session()), AllocationState::Waiting, false)),
+        ("allocation_granted", allocation(of_partition, AllocationState::Granted(grant), true)),
+        ("allocation_revoking", allocation(Holder::Session(session()), revoking, false)),
     ]
 }
 
@@ -79,6 +80,9 @@ pub(super) fn pool_commands() -> Vec<Command> {
         Command::EndAllocations { ends: vec![end(EndReason::GraceOver), end(EndReason::Idle)] },
         Command::ReportLoads {
             loads: vec![(LoadId::Allocation(id.clone()), Load { load_ppm: 1 })],
+        },
+        Command::RequireAllocations {
+            partitions: vec![PartitionId { network: name("net"), index: 1 }],
         },
     ]
 }

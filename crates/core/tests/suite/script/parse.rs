@@ -206,12 +206,13 @@ fn network(words: &[&str]) -> ApplyNetwork {
     let strategy = name(named(words, "strategy").unwrap_or("round-robin"));
     let shares = named(words, "shares").into_iter().flat_map(|shares| shares.split(','));
     let shares = shares.map(|share| share.parse().unwrap()).collect();
+    let (pool, tenant) = (named(words, "pool").map(name), named(words, "tenant").map(name));
     ApplyNetwork {
         name: name(words[0]),
         spec: NetworkSpec {
             processes: Vec::new(),
             connections: Vec::new(),
-            policy: PartitionPolicy { partitions, strategy, shares },
+            policy: PartitionPolicy { partitions, strategy, shares, pool, tenant },
             connection: policy(words),
         },
         assignment: assignment.collect(),

@@ -34,7 +34,7 @@ fn network(state: &State, partitions: u32, attempts_max: u64) -> Command {
         connections: edges
             .map(|(from, to)| ProcessEdge { from: id(from), to: id(to), rate: 1 })
             .collect(),
-        policy: PartitionPolicy { partitions, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy { partitions, strategy: name("any"), ..PartitionPolicy::default() },
         connection: ConnectionPolicy {
             attempts_max,
             backoff_ms: 100,

@@ -1,6 +1,6 @@
 //! What is granted of a pool, and what is asked back, from a state and the time. Pure.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc};
 
 use quorate_core::{
     Allocation, AllocationId, AllocationState, Holder, KeyRange, Kind, Name, PartitionState,
@@ -36,9 +36,9 @@ pub(super) fn decide(state: &State, name: &Name, now_ms: u64) -> Result<Decision
         priority: tenant.priority,
     });
     let pool_in = allocate::Pool { capacity: pool.capacity.clone(), tenants: tenants.collect() };
-    let grants: Vec<StandingGrant> = found.iter().filter_map(grant).collect();
+    let grants: Vec<StandingGrant> = (0..).zip(&found).filter_map(grant).collect();
     let requests: Vec<WaitingRequest> =
-        found.iter().filter(|it| can_be_granted(state, &it.1)).map(request).collect();
+        (0..).zip(&found).filter(|(_, it)| can_be_granted(state, &it.1)).map(request).collect();
     if requests.is_empty() {
         return Ok(Decision::default());
     }
@@ -46,21 +46,24 @@ pub(super) fn decide(state: &State, name: &Name, now_ms: u64) -> Result<Decision
     let policy = AllocationPolicy { grace_ms: pool.policy.grace_ms, starving_after_ms };
     let (grants, requests) = (grants.as_slice(), requests.as_slice());
     let plan = allocate(&PoolView { pool: &pool_in, grants, requests, policy, now_ms })?;
-    Ok(decision(name, &found, &plan))
+    Ok(decision(&found, &plan))
 }
 
 type Found = (AllocationId, Arc<Allocation>);
 
+/// All of a pool, by id: the planner knows each by its place.
 fn allocations(state: &State, pool: &Name) -> Vec<Found> {
     let range = KeyRange::Prefix(Kind::Allocation, format!("{pool}/").into());
     let found = state.range(&range).filter_map(|(key, record)| match &record.value {
         Record::Allocation(allocation) => Some((key.as_allocation()?, allocation.clone())),
         _ => None,
     });
-    found.collect()
+    let mut found: Vec<Found> = found.collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
 }
 
-fn grant((id, allocation): &Found) -> Option<StandingGrant> {
+fn grant((place, (_, allocation)): (u64, &Found)) -> Option<StandingGrant> {
     let grant = allocation.grant()?;
     let owner = match &allocation.holder {
         Holder::Session(session) => GrantOwner::Session(*session),
@@ -72,12 +75,12 @@ fn grant((id, allocation): &Found) -> Option<StandingGrant> {
         AllocationState::Revoking { until_ms, .. } => Some(until_ms),
         _ => None,
     };
-    Some(StandingGrant { grace_end_ms, ..standing(id, allocation, grant.epoch, owner) })
+    Some(StandingGrant { grace_end_ms, ..standing(place, allocation, grant.epoch, owner) })
 }
 
-fn request((id, allocation): &Found) -> WaitingRequest {
+fn request((place, (id, allocation)): (u64, &Found)) -> WaitingRequest {
     WaitingRequest {
-        id: RequestId(id.number),
+        id: RequestId(place),
         tenant: allocation.tenant.clone(),
         amount: allocation.amount.clone(),
         priority: allocation.priority,
@@ -96,21 +99,18 @@ fn can_be_granted(state: &State, allocation: &Allocation) -> bool {
     allocation.state == AllocationState::Waiting && owned()
 }
 
-fn decision(pool: &Name, found: &[Found], plan: &AllocationPlan) -> Decision {
-    let id = |number| AllocationId { pool: pool.clone(), number };
-    let epochs: BTreeMap<u64, _> = found
-        .iter()
-        .filter_map(|(id, allocation)| Some((id.number, allocation.grant()?.epoch)))
-        .collect();
+fn decision(found: &[Found], plan: &AllocationPlan) -> Decision {
+    let at = |place: u64| found.get(usize::try_from(place).ok()?);
+    let id = |place| at(place).map(|(id, _)| id.clone());
     let revocations = plan.revocations.iter().filter_map(|revocation| {
         let RevocationReason::Preempted { request, tenant, resource } = &revocation.reason;
         let (tenant, resource) = (tenant.clone(), resource.clone());
-        let why = Preemption { request: id(request.0), tenant, resource };
-        let epoch = *epochs.get(&revocation.grant.0)?;
-        Some(Revocation { id: id(revocation.grant.0), epoch, why })
+        let why = Preemption { request: id(request.0)?, tenant, resource };
+        let (id, allocation) = at(revocation.grant.0)?;
+        Some(Revocation { id: id.clone(), epoch: allocation.grant()?.epoch, why })
     });
     Decision {
-        grants: plan.grants.iter().map(|grant| id(grant.request.0)).collect(),
+        grants: plan.grants.iter().filter_map(|grant| id(grant.request.0)).collect(),
         grounds: grounds(plan),
         revocations: revocations.collect(),
     }

@@ -25,7 +25,7 @@ pub(super) struct Ledger {
     idle: BTreeMap<Name, Idle>,
 }
 
-/// The grants of a pool that nobody uses.
+/// The grants of a pool that nobody uses, by number: all were asked for, one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Idle {
     /// Since when, and which.
@@ -108,7 +108,7 @@ impl Ledger {
                 .iter()
                 .take_while(|(since, _)| since.saturating_add(timeout_ms) <= now_ms);
             for (since_ms, number) in due.take(most.saturating_sub(ends.len())) {
-                let id = AllocationId { pool: pool.clone(), number: *number };
+                let id = AllocationId { pool: pool.clone(), number: *number, part: 0 };
                 ends.extend(ended(state, &id, Some(*since_ms), None, now_ms));
             }
         }
@@ -174,17 +174,21 @@ impl Ledger {
 
     fn load(&mut self, state: &State, key: &Key, after: Option<&Record>, time_ms: u64) {
         let Some(LoadId::Allocation(id)) = text(key).and_then(LoadId::parse) else { return };
-        let granted = state.allocation(&id).is_some_and(|it| it.grant().is_some());
+        let allocation = state.allocation(&id);
+        let can_be_idle = allocation.is_some_and(|it| it.grant().is_some() && !it.required);
         match after {
-            Some(Record::Load(Load { load_ppm: 0 })) if granted => {
+            Some(Record::Load(Load { load_ppm: 0 })) if can_be_idle => {
                 self.idle.entry(id.pool).or_default().add(id.number, time_ms);
             }
             _ => self.used(&id),
         }
     }
 
-    /// Counts a grant as idle, unless its use is reported.
+    /// Counts a grant as idle, unless its use is reported. What is required is in use.
     fn unused(&mut self, state: &State, id: &AllocationId, time_ms: u64) {
+        if state.allocation(id).is_none_or(|it| it.required) {
+            return;
+        }
         let load = state.get(&Key::load(&LoadId::Allocation(id.clone()))).map(|it| &it.value);
         if !matches!(load, Some(Record::Load(Load { load_ppm })) if *load_ppm > 0) {
             self.idle.entry(id.pool.clone()).or_default().add(id.number, time_ms);
@@ -214,7 +218,7 @@ fn ended(
     let standing = StandingGrant {
         idle_since_ms,
         grace_end_ms,
-        ..standing(id, allocation, epoch, GrantOwner::Session(allocation.grant()?.session))
+        ..standing(id.number, allocation, epoch, GrantOwner::Session(allocation.grant()?.session))
     };
     let reclaimed = reclaim(&Reclaim {
         grants: &[standing],
@@ -231,15 +235,15 @@ fn ended(
     Some(GrantEnd { id: id.clone(), epoch, why })
 }
 
-/// A grant as the planner sees it: in use, and not asked back.
+/// A grant as the planner sees it, under a number: in use, and not asked back.
 pub(super) fn standing(
-    id: &AllocationId,
+    number: u64,
     allocation: &Allocation,
     epoch: Epoch,
     owner: GrantOwner,
 ) -> StandingGrant {
     StandingGrant {
-        id: GrantId(id.number),
+        id: GrantId(number),
         tenant: allocation.tenant.clone(),
         amount: allocation.amount.clone(),
         priority: allocation.priority,

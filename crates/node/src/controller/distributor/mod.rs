@@ -1,27 +1,35 @@
-//! Grants what pools have to those who wait, fairly, and takes back what is lacking or idle.
+//! Asks pools for what partitions require, grants what they have to those who wait, fairly, and takes back
+//! what is lacking or idle.
 //!
 //! ```text
 //! newest view --> ledger (which pools changed, what ends now) --> decide: plan::allocate (pure)
-//!                                 |                                        |
-//!                          EndAllocations                GrantAllocations, RevokeAllocations
+//!      |                          |                                        |
+//!      |                   EndAllocations                GrantAllocations, RevokeAllocations
+//!      |
+//!      +--------> requirements (which partitions do not have what they require) --> RequireAllocations
 //! ```
 //!
 //! Looks when something has changed or a grant ends, at most every `distribute_interval_ms`; a write that
 //! concerns no pool costs it a glance. Apply checks again that all grants are within capacity and limits, so
 //! a decision that comes too late grants less and never too much.
 //!
+//! What partitions require is asked for in the same way: where a network's policy names a pool, apply makes
+//! one allocation for each partition, of what it needs.
+//!
 //! What it does not do: try again what apply left out because the owner of a partition may hold no more
-//! records, before something of the pool changes.
+//! records, or the pool no more allocations, before something of the pool changes.
 
 mod decide;
 mod ledger;
+mod requirements;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use quorate_core::{
-    AllocationId, Command, EndReason, GrantEnd, Name, Origin, Reply, Request, Revocation, State,
+    AllocationId, Command, EndReason, GrantEnd, Name, Origin, PartitionId, Reply, Request,
+    Revocation, State,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,12 +37,16 @@ use tokio_util::sync::CancellationToken;
 use self::{
     decide::{Decision, decide},
     ledger::Ledger,
+    requirements::Requirements,
 };
 use super::activity::Activity;
 use crate::{clock::Clock, coordinator::Coordinator};
 
 /// At most so many grants in one command.
 const BATCH_MAX: usize = 1_000;
+/// At most so many changes make the requirement of one partition what it should be: what it had goes, with
+/// its load, and another one comes.
+const REQUIREMENT_CHANGES: usize = 3;
 /// At most so many pools in one look.
 const POOLS_MAX: usize = 100;
 /// The rest after a proposal that failed.
@@ -50,7 +62,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut distributor =
-        Distributor { coordinator, clock, activity, ledger: None, batch: BATCH_MAX };
+        Distributor { coordinator, clock, activity, following: None, batch: BATCH_MAX };
     let mut applied = distributor.coordinator.applied();
     loop {
         applied.mark_unchanged();
@@ -90,9 +102,15 @@ struct Distributor {
     clock: Arc<dyn Clock>,
     activity: Activity,
     /// None while this coordinator does not lead.
-    ledger: Option<Ledger>,
+    following: Option<Following>,
     /// How many allocations a command may be about: less after one was too large.
     batch: usize,
+}
+
+/// What is known of the state.
+struct Following {
+    ledger: Ledger,
+    requirements: Requirements,
 }
 
 /// When to look again.
@@ -115,39 +133,54 @@ impl Distributor {
     async fn look(&mut self) -> Next {
         let view = self.coordinator.view();
         if self.coordinator.leads().is_none() {
-            self.ledger = None;
+            self.following = None;
             self.activity.distributed(|it| it.leads = false);
             return Next::Wait { due: None };
         }
         let now_ms = self.clock.unix_ms().max(view.state.time_ms());
-        let mut ledger = self.ledger.take().unwrap_or_else(|| Ledger::of(&view.state, now_ms));
-        ledger.follow(&view.state, now_ms);
+        let following = self.following.get_or_insert_with(|| Following {
+            ledger: Ledger::of(&view.state, now_ms),
+            requirements: Requirements::of(&view.state),
+        });
+        following.ledger.follow(&view.state, now_ms);
+        following.requirements.follow(&view.state);
         let enabled = view.state.settings().distribute_enabled == 1;
         self.activity.distributed(|it| {
             it.looks += 1;
             (it.leads, it.disabled) = (true, !enabled);
         });
         if !enabled {
-            self.ledger = Some(ledger);
             return Next::Wait { due: None };
         }
         let max = usize::try_from(view.state.settings().command_changes_max).unwrap_or(usize::MAX);
         // An allocation that ends takes what is known of its use with it.
         let batch = self.batch.min(max / 2).max(1);
-        let ends = ledger.due(&view.state, now_ms, batch);
+        let ends = following.ledger.due(&view.state, now_ms, batch);
+        let unmet = following.requirements.unmet(self.batch.min(max / REQUIREMENT_CHANGES).max(1));
         if !ends.is_empty() {
-            self.ledger = Some(ledger);
             return self.end(ends).await;
         }
+        // What is refused holds up no grants.
+        let asks = !unmet.is_empty();
+        let failed = asks && !self.require(unmet).await;
+        if asks && !failed {
+            return Next::Again;
+        }
+        let next = self.grant_all(&view.state, now_ms, batch).await;
+        if failed { Next::Retry } else { next }
+    }
+
+    /// Decides on the pools of which something may be granted.
+    async fn grant_all(&mut self, state: &State, now_ms: u64, batch: usize) -> Next {
+        let Some(Following { ledger, .. }) = &mut self.following else { return Next::Retry };
         let mut dirty = ledger.take_dirty();
         let later = dirty.iter().nth(POOLS_MAX).cloned().map(|first| dirty.split_off(&first));
         later.iter().flatten().for_each(|pool| ledger.look_again(pool));
-        let due = ledger.next_ms(&view.state).map(|at| at.saturating_sub(now_ms));
-        self.ledger = Some(ledger);
+        let due = ledger.next_ms(state).map(|at| at.saturating_sub(now_ms));
         if dirty.is_empty() {
             return Next::Wait { due: due.map(Duration::from_millis) };
         }
-        self.distribute(&view.state, dirty, now_ms, batch).await
+        self.distribute(state, dirty, now_ms, batch).await
     }
 
     /// Decides on pools that changed, and proposes what was decided.
@@ -188,8 +221,8 @@ impl Distributor {
     }
 
     fn look_again(&mut self, pool: &Name) {
-        if let Some(ledger) = &mut self.ledger {
-            ledger.look_again(pool);
+        if let Some(following) = &mut self.following {
+            following.ledger.look_again(pool);
         }
     }
 
@@ -207,6 +240,28 @@ impl Distributor {
         done
     }
 
+    /// Lets apply make what partitions require what it should be. Tells whether it was taken.
+    async fn require(&mut self, partitions: Vec<PartitionId>) -> bool {
+        let count = partitions.len();
+        let networks: BTreeSet<&str> = partitions.iter().map(|id| id.network.as_str()).collect();
+        let reason = format!("requirements of {count} partitions of {}", first_of(&networks));
+        let command = Command::RequireAllocations { partitions: partitions.clone() };
+        let changed = match self.try_propose(command, &reason, count).await {
+            Ok(changed) => changed,
+            // Alone it is refused as well: it waits until something changes.
+            Err(Failure::Refused) if count == 1 => 0,
+            Err(_) => return false,
+        };
+        if changed > 0 {
+            tracing::info!(partitions = changed, reason, "requirements brought up to date");
+            self.activity.distributed(|it| it.required += u64::from(changed));
+        }
+        if let Some(following) = &mut self.following {
+            following.requirements.tried(&self.coordinator.view().state, partitions);
+        }
+        true
+    }
+
     async fn grant(&mut self, ids: Vec<AllocationId>, reason: String) -> bool {
         let count = ids.len();
         let Some(changed) = self.propose(Command::GrantAllocations { ids }, &reason, count).await
@@ -222,12 +277,7 @@ impl Distributor {
         let count = revocations.len();
         let tenants: BTreeSet<&str> =
             revocations.iter().map(|revocation| revocation.why.tenant.as_str()).collect();
-        let first = tenants.first().copied().unwrap_or_default();
-        let others = match tenants.len() {
-            0 | 1 => String::new(),
-            more => format!(" and {} others", more - 1),
-        };
-        let reason = format!("pool {pool}: {first}{others} below guarantee");
+        let reason = format!("pool {pool}: {} below guarantee", first_of(&tenants));
         let command = Command::RevokeAllocations { revocations };
         let Some(changed) = self.propose(command, &reason, count).await else { return false };
         tracing::info!(revoked = changed, reason, "allocations asked back");
@@ -254,27 +304,54 @@ impl Distributor {
 
     /// How many allocations a command changed. None: it was refused, or has no outcome.
     async fn propose(&mut self, command: Command, reason: &str, count: usize) -> Option<u32> {
+        self.try_propose(command, reason, count).await.ok()
+    }
+
+    /// How much a command about so much changed.
+    async fn try_propose(
+        &mut self,
+        command: Command,
+        reason: &str,
+        count: usize,
+    ) -> Result<u32, Failure> {
         let origin = Origin { label: "distributor".into(), reason: reason.into() };
         let request = Request { origin, ..Request::from(command) };
         match self.coordinator.propose_here(request, Instant::now() + PATIENCE).await {
             Ok(committed) => match committed.outcome.result {
                 Ok(Reply::Changed { changed }) => {
                     self.batch = (self.batch * 2).min(BATCH_MAX);
-                    Some(changed)
+                    Ok(changed)
                 }
-                Ok(_) => None,
+                Ok(_) => Err(Failure::Unknown),
                 Err(rejection) => {
                     // A limit of the settings, such as the bytes of one command.
                     self.batch = (count / 2).max(1);
                     tracing::warn!(%rejection, allocations = count, "a decision was rejected");
                     self.activity.distributed(|it| it.refused += 1);
-                    None
+                    Err(Failure::Refused)
                 }
             },
             Err(unanswered) => {
                 tracing::debug!(%unanswered, "no outcome; it is decided again");
-                None
+                Err(Failure::Unknown)
             }
         }
+    }
+}
+
+/// Why it is not known what a command changed.
+enum Failure {
+    /// It was refused.
+    Refused,
+    /// It has no outcome, or a strange one.
+    Unknown,
+}
+
+/// The first of some names, and how many others there are.
+fn first_of(names: &BTreeSet<&str>) -> String {
+    let first = names.first().copied().unwrap_or_default();
+    match names.len() {
+        0 | 1 => first.to_owned(),
+        more => format!("{first} and {} others", more - 1),
     }
 }

@@ -96,7 +96,11 @@ fn nobody_waits_for_a_worker_that_is_gone() {
     let spec = NetworkSpec {
         processes: vec![Process::new(name("p"), "c")],
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: 1, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions: 1,
+            strategy: name("any"),
+            ..PartitionPolicy::default()
+        },
         connection: quorate_core::ConnectionPolicy::default(),
     };
     let network = ApplyNetwork { name: name("net"), spec, assignment: vec![0], basis: None };

@@ -49,7 +49,7 @@ impl Cluster {
         let spec = NetworkSpec {
             processes: (0..4 * partitions).map(process).collect(),
             connections: Vec::new(),
-            policy: PartitionPolicy { partitions, strategy, shares: Vec::new() },
+            policy: PartitionPolicy { partitions, strategy, ..PartitionPolicy::default() },
             connection: quorate_core::ConnectionPolicy::default(),
         };
         let assignment = (0..4 * partitions).map(|at| at / 4).collect();

@@ -52,7 +52,11 @@ fn state(cpus: u64) -> (State, SessionId) {
     let spec = NetworkSpec {
         processes: vec![process("a"), process("b")],
         connections: Vec::new(),
-        policy: PartitionPolicy { partitions: 2, strategy: name("any"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions: 2,
+            strategy: name("any"),
+            ..PartitionPolicy::default()
+        },
         connection: quorate_core::ConnectionPolicy::default(),
     };
     let apply = ApplyNetwork { name: name("net"), spec, assignment: vec![0, 1], basis: None };

@@ -37,7 +37,11 @@ fn state_with(partitions: u32, change: impl FnOnce(&mut NetworkSpec)) -> State {
     let mut spec = NetworkSpec {
         processes: (0..4 * partitions).map(process).collect(),
         connections: (1..4 * partitions).map(edge).collect(),
-        policy: PartitionPolicy { partitions, strategy: name("multilevel"), shares: Vec::new() },
+        policy: PartitionPolicy {
+            partitions,
+            strategy: name("multilevel"),
+            ..PartitionPolicy::default()
+        },
         connection: quorate_core::ConnectionPolicy::default(),
     };
     change(&mut spec);

@@ -1,0 +1,146 @@
+//! Which partitions do not have what they require of pools. Pure.
+//!
+//! Follows the state change by change as the ledger does, so that a look costs what has changed. All of it
+//! can be had from the state again: where everything is as it should be, whoever begins to lead finds
+//! nothing to do.
+//!
+//! Invariant: what is unmet in the state that was followed is in `unmet`, or in `tried` when apply was told
+//! of it and left it out.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::{
+    Change, Holder, Key, KeyRange, Kind, Name, PartitionId, Record, Revision, State,
+};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Requirements {
+    /// Everything up to this revision is in it.
+    seen: Revision,
+    /// The partitions of which apply is to be told.
+    unmet: BTreeSet<PartitionId>,
+    /// Those of which it was told, by the pool that they require something of. What is still there when
+    /// the outcome was followed was left out.
+    tried: BTreeMap<Name, BTreeSet<PartitionId>>,
+}
+
+impl Requirements {
+    /// Looks at everything that names a pool or is required.
+    pub(super) fn of(state: &State) -> Self {
+        let mut all =
+            Self { seen: state.revision(), unmet: BTreeSet::new(), tried: BTreeMap::new() };
+        for network in state.pools_named().flat_map(|pool| state.networks_of(pool)) {
+            all.look_at_network(state, network);
+        }
+        for (_, record) in state.records_of(Kind::Allocation) {
+            required_by(Some(&record.value)).iter().for_each(|id| all.look_at(state, id));
+        }
+        all
+    }
+
+    /// Looks at what has changed, or at everything when that is not known any more.
+    pub(super) fn follow(&mut self, state: &State) {
+        let from = self.seen.next();
+        if from < state.history().oldest() || state.revision() < self.seen {
+            *self = Self::of(state);
+            return;
+        }
+        for event in state.history().from(from) {
+            for Change { key, current, previous, .. } in &event.changes {
+                let (before, after) = (previous.as_deref(), current.as_deref());
+                let (before, after) = (before.map(|it| &it.value), after.map(|it| &it.value));
+                self.changed(state, key, before, after);
+            }
+        }
+        self.seen = state.revision();
+    }
+
+    /// The first of which apply is to be told.
+    pub(super) fn unmet(&self, most: usize) -> Vec<PartitionId> {
+        self.unmet.iter().take(most).cloned().collect()
+    }
+
+    /// Apply was told of them. What it left out waits until something changes.
+    pub(super) fn tried(&mut self, state: &State, partitions: Vec<PartitionId>) {
+        for id in partitions {
+            self.unmet.remove(&id);
+            if let Some(wanted) = state.requirement(&id) {
+                self.tried.entry(wanted.pool).or_default().insert(id);
+            }
+        }
+    }
+
+    fn changed(
+        &mut self,
+        state: &State,
+        key: &Key,
+        before: Option<&Record>,
+        after: Option<&Record>,
+    ) {
+        match key.kind {
+            Kind::Partition => {
+                key.as_partition().iter().for_each(|id| self.look_at(state, id));
+            }
+            Kind::Network if source(before) != source(after) => {
+                named(key).iter().for_each(|name| self.look_at_network(state, name));
+            }
+            Kind::Allocation => {
+                let ids = [before, after].map(required_by);
+                ids.into_iter().flatten().for_each(|id| self.look_at(state, id));
+                // There is a place for one more.
+                if let Some(id) = key.as_allocation().filter(|_| after.is_none()) {
+                    self.unmet.extend(self.tried.remove(&id.pool).unwrap_or_default());
+                }
+            }
+            // How many allocations a pool may have, or a command may change.
+            Kind::Setting => {
+                self.unmet.extend(std::mem::take(&mut self.tried).into_values().flatten());
+            }
+            _ => {}
+        }
+    }
+
+    fn look_at_network(&mut self, state: &State, network: &Name) {
+        let range = KeyRange::Prefix(Kind::Partition, format!("{network}/").into());
+        for (key, _) in state.range(&range) {
+            key.as_partition().iter().for_each(|id| self.look_at(state, id));
+        }
+    }
+
+    fn look_at(&mut self, state: &State, id: &PartitionId) {
+        self.tried.retain(|_, tried| {
+            tried.remove(id);
+            !tried.is_empty()
+        });
+        if state.requirement_is_met(id) {
+            self.unmet.remove(id);
+        } else {
+            self.unmet.insert(id.clone());
+        }
+    }
+}
+
+/// The partition that requires an allocation.
+fn required_by(record: Option<&Record>) -> Option<&PartitionId> {
+    let Some(Record::Allocation(allocation)) = record else { return None };
+    match &allocation.holder {
+        Holder::Partition(id) if allocation.required => Some(id),
+        _ => None,
+    }
+}
+
+/// The pool and the tenant that a network names.
+fn source(record: Option<&Record>) -> Option<(&Name, &Name)> {
+    match record {
+        Some(Record::Network(network)) => network.spec.policy.source(),
+        _ => None,
+    }
+}
+
+fn named(key: &Key) -> Option<Name> {
+    std::str::from_utf8(&key.bytes).ok().and_then(|text| Name::new(text).ok())
+}
