@@ -71,7 +71,7 @@ async fn happen(node: &Node) -> Result<()> {
         policy: PartitionPolicy {
             partitions: 2,
             strategy: name("round-robin"),
-            shares: Vec::new(),
+            ..PartitionPolicy::default()
         },
         connection: ConnectionPolicy::default(),
     };
