@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use quorate_core::{
     Allocation, AllocationId, AllocationState, ApplyNetwork, Command, EndReason, Epoch, Grant,
-    GrantEnd, Holder, Key, Load, LoadId, Name, NetworkSpec, Operation, Owner, Parallelism,
+    GrantEnd, Holder, Key, Kind, Load, LoadId, Name, NetworkSpec, Operation, Owner, Parallelism,
     PartitionId, PartitionPolicy, Pool, PoolPolicy, Preemption, Process, Reason, Record,
     RegisterWorker, Rejection, Reply, RequestAllocation, Resources, Revocation, ScaleProcesses,
     ScaledProcess, SessionId, Stamp, State, Tenant, Transaction, apply,
 };
 
-use crate::{generate::IDENTITY, sessions::TERM};
+use crate::{
+    generate::{self, IDENTITY, steps},
+    sessions::TERM,
+};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -99,7 +103,7 @@ fn require(state: &mut State) -> u32 {
 
 /// What is required: by partition, of which pool, for whom, how much.
 fn required(state: &State) -> Vec<(u32, String, u64)> {
-    let all = state.records_of(quorate_core::Kind::Allocation);
+    let all = state.records_of(Kind::Allocation);
     let mut found: Vec<_> = all
         .filter_map(|(key, record)| {
             let Record::Allocation(allocation) = &record.value else { return None };
@@ -429,4 +433,27 @@ fn a_network_that_could_not_be_deleted_with_what_it_requires_is_refused() {
     owned(&mut state);
     assert_eq!(require(&mut state), 3);
     run(&mut state, &Command::DeleteNetwork { name: name("n") }).unwrap();
+}
+
+proptest! {
+    #![proptest_config(crate::cases(96))]
+
+    #[test]
+    fn one_look_meets_all_requirements(steps in steps(40)) {
+        let (mut state, _) = generate::run(&steps);
+        let known = state.records_of(Kind::Partition).filter_map(|(key, _)| key.as_partition());
+        let partitions: Vec<_> = known.collect();
+        let command = Command::RequireAllocations { partitions: partitions.clone() };
+        let mut look = || apply(&mut state, Stamp { time_ms: 3_000, term: TERM }, &command);
+        let refused = look().outcome.result.is_err();
+        let again = look();
+        prop_assert!(again.event.is_none(), "a repeat changes nothing");
+        prop_assert_eq!(state.check(), Ok(()));
+        let max = state.settings().allocations_max;
+        for id in partitions.iter().filter(|_| !refused) {
+            let wanted = state.requirement(id).and_then(|it| state.pool_use(&it.pool));
+            let is_full = wanted.is_some_and(|pool| pool.allocations >= max);
+            prop_assert!(state.requirement_is_met(id) || is_full, "{} {:?}", id, wanted);
+        }
+    }
 }
