@@ -2,26 +2,49 @@
 
 use std::{
     io::{self, Read},
-    thread,
+    process, thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use tokio::{
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
-/// Runs what ends by itself only when it fails, until the process is asked to stop: that is its success.
+/// How long what was asked to stop may go on: it may wait for a reader that does not read.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs what ends by itself only when it fails, until the process is asked to stop: that is its success. It
+/// ends a second later at the latest, whatever it waits for.
 ///
 /// # Errors
 /// Those of the work, and when the operating system refuses to tell of signals.
 pub(crate) async fn until_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
     let mut stop = StopSignal::install().context("cannot handle signals")?;
+    end_when_stopped().context("cannot handle signals")?;
     tokio::select! {
         biased;
         _ = stop.requested() => Ok(()),
         ended = work => ended,
     }
+}
+
+/// Ends the process a while after it was asked to stop. Work that writes to a full pipe hears of nothing, so
+/// this has a thread of its own.
+fn end_when_stopped() -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let mut stop = {
+        let _entered = runtime.enter();
+        StopSignal::install()?
+    };
+    let wait = move || {
+        runtime.block_on(stop.requested());
+        thread::sleep(GRACE);
+        process::exit(0);
+    };
+    thread::Builder::new().name("stop".to_owned()).spawn(wait).map(drop)
 }
 
 /// Waits for Ctrl-C, SIGTERM or, where asked for, the end of standard input.

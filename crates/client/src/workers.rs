@@ -86,7 +86,8 @@ impl Client {
     }
 
     /// Gives a partition back, by its owner, which has stopped it. An error with reason
-    /// `STALE_EPOCH` when the ownership of that epoch has ended.
+    /// `STALE_EPOCH` when the ownership of that epoch has ended: either it is over, or the partition got or
+    /// lost processes and is owned in a later epoch, which the record has and which is released in turn.
     pub fn release_partition(&self, partition: &PartitionId, epoch: Epoch) -> Call<Release> {
         Call::new(self, Release { partition: partition.clone(), epoch })
     }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Name;
+use crate::{key::Kind, name::Name, record::Record, state::State};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,18 @@ pub struct Alert {
     pub since_ms: u64,
     /// What was measured, in the check's unit. 0 where nothing is.
     pub value: u64,
+}
+
+impl State {
+    /// The alerts that are raised.
+    pub fn alerts(&self) -> impl Iterator<Item = (AlertId, &Alert)> {
+        self.records_of(Kind::Alert).filter_map(|(key, record)| match &record.value {
+            Record::Alert(alert) => {
+                Some((AlertId::parse(std::str::from_utf8(&key.bytes).ok()?)?, alert.as_ref()))
+            }
+            _ => None,
+        })
+    }
 }
 
 /// An alert as it is asked for: without the time, which the state knows.

@@ -342,7 +342,7 @@ pub struct Partition {
     pub load_ppm: u64,
     /// Who owns it.
     pub owner: Option<Owner>,
-    /// The epoch of its last grant.
+    /// The epoch of its last grant, or of its owner's last change of processes.
     pub epoch: Option<Epoch>,
     /// What it is doing.
     pub state: PartitionState,

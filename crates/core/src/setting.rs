@@ -101,7 +101,7 @@ settings! {
     balance_above_ppm = 50_000, 1_000..=10_000_000;
     /// How far a worker's load may be below its fair share before anything is moved, parts per million.
     balance_below_ppm = 100_000, 1_000..=1_000_000;
-    /// How long a partition stays once it was granted, unless it must leave, milliseconds; no longer than the history goes back.
+    /// How long a partition stays once it was granted, or got or lost processes, unless it must leave, milliseconds; no longer than the history goes back.
     balance_cooldown_ms = 300_000, 0..=30 * 24 * 3_600_000;
     /// Whether owners are asked for partitions that should be elsewhere: 1, or 0.
     balance_enabled = 1, 0..=1;

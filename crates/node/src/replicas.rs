@@ -17,9 +17,6 @@ use crate::{
     transport::Peer,
 };
 
-/// How long a member has for its answer.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Handles to members, by id and address.
 type Peers = BTreeMap<(MemberId, String), Arc<dyn Peer>>;
 
@@ -36,8 +33,13 @@ impl Replicas {
         Self { coordinator: Some(coordinator.clone()), peers: Arc::default() }
     }
 
-    /// What all of these members that take part say of their states, this coordinator among them.
-    pub(crate) async fn marks(&self, members: &[MemberInfo]) -> BTreeMap<MemberId, Vec<Mark>> {
+    /// What all of these members that take part say of their states within this time, this coordinator
+    /// among them.
+    pub(crate) async fn marks(
+        &self,
+        members: &[MemberInfo],
+        patience: Duration,
+    ) -> BTreeMap<MemberId, Vec<Mark>> {
         let Some(coordinator) = &self.coordinator else { return BTreeMap::new() };
         let me = coordinator.member_id();
         let takes_part = |it: &&MemberInfo| {
@@ -58,7 +60,7 @@ impl Replicas {
         let asked = peers.into_iter().map(|(id, peer)| async move {
             let cluster_id = coordinator.cluster_id().get();
             let request = v1::IdentifyRequest { from: me.get(), to: id.get(), cluster_id };
-            let answer = timeout(PATIENCE, peer.identify(request)).await.ok()?.ok()?;
+            let answer = timeout(patience, peer.identify(request)).await.ok()?.ok()?;
             let ours = answer.cluster_id == cluster_id;
             ours.then(|| (id, answer.marks.into_iter().map(mark).collect()))
         });

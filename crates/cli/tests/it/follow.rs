@@ -1,9 +1,11 @@
 //! `--watch` of lists against a running cluster: the list, what changes, and a good end.
 
-use rustix::process::Signal;
+use std::process::Stdio;
+
+use rustix::{io::ioctl_fionread, process::Signal};
 use serde_json::Value;
 
-use crate::harness::{Cluster, Running, command, signal};
+use crate::harness::{Cluster, Running, command, eventually, signal};
 
 fn start(cluster: &Cluster, args: &[&str]) -> Running {
     let mut command = command();
@@ -71,4 +73,23 @@ fn members(cluster: &Cluster) {
     cluster.run(&["member", "remove", "9"]).text(0);
     shown.json_where(|line| line["member_id"] == 9 && line["op"] == "delete");
     interrupt(shown);
+}
+
+/// It waits for whoever reads its output, and nobody does.
+#[test]
+fn a_follower_whose_output_nobody_reads_can_be_interrupted() {
+    let cluster = Cluster::start();
+    let mut command = command();
+    command.env("QUORATE_ENDPOINTS", &cluster.endpoints).args(["--output", "json", "watch", "--snapshot"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let output = child.stdout.take().unwrap();
+    let value = "v".repeat(50_000);
+    for key in 0..4 {
+        cluster.run(&["kv", "put", &format!("k{key}"), &value]).text(0);
+    }
+    // What a pipe holds, of which a whole line does not fit.
+    eventually("the pipe is full", || (ioctl_fionread(&output).unwrap() >= 60_000).then_some(()));
+    signal(child.id(), Signal::INT);
+    let status = eventually("the command ends", || child.try_wait().unwrap());
+    assert!(status.success(), "{status}");
 }

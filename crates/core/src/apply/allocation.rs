@@ -196,6 +196,7 @@ pub(super) fn release(
     };
     if let Holder::Partition(partition) = &found.holder
         && found.required
+        && draft.state().requirement(partition).is_some_and(|it| it.is(draft.state(), id))
     {
         let network = &partition.network;
         let message = format!("network {network} requires allocation {id} for {partition}");

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a partition has at most one required allocation, which is of the amount that it needed and
 //! of the pool and tenant that its network named when it was made; a repeat changes nothing; what callers
-//! asked for is left alone. Who leads decides when to look ([`Command::RequireAllocations`]), so a
+//! asked for is left alone; what waits for another amount than before has waited since before. Who leads decides when to look ([`Command::RequireAllocations`]), so a
 //! requirement may lag behind its partition.
 //!
 //! [`Command::RequireAllocations`]: crate::command::Command::RequireAllocations
@@ -22,6 +22,7 @@ use crate::{
     reply::Reply,
     requirement::Requirement,
     size,
+    state::State,
 };
 
 /// Makes what partitions require what it should be. Tells how many partitions that concerned.
@@ -37,18 +38,27 @@ pub(super) fn require(draft: &mut Draft<'_>, partitions: &[PartitionId]) -> Repl
         };
         let kept = has.iter().position(|allocation| fits(allocation));
         let gone = has.iter().enumerate().filter(|(at, _)| Some(*at) != kept);
-        let mut changes = false;
-        for (_, allocation) in gone {
+        let gone: Vec<&AllocationId> = gone.map(|(_, allocation)| *allocation).collect();
+        let mut changes = !gone.is_empty();
+        for allocation in &gone {
             remove(draft, allocation);
             made.entry(allocation.pool.clone()).or_default().ended += 1;
-            changes = true;
         }
         if let Some(wanted) = wanted.filter(|_| kept.is_none()) {
-            changes |= ask(draft, &mut made, id, wanted);
+            let waited = gone.iter().filter_map(|it| waiting_since(state, it, &wanted)).min();
+            let since_ms = waited.unwrap_or(state.time_ms());
+            changes |= ask(draft, &mut made, id, wanted, since_ms);
         }
         changed += u32::from(changes);
     }
     Reply::Changed { changed }
+}
+
+/// Since when an allocation has waited, milliseconds, if it was for the same tenant of the same pool.
+fn waiting_since(state: &State, id: &AllocationId, wanted: &Requirement) -> Option<u64> {
+    let before = state.allocation(id).filter(|_| id.pool == wanted.pool)?;
+    let waits = before.state == AllocationState::Waiting && before.tenant == wanted.tenant;
+    waits.then_some(before.waiting_since_ms)
 }
 
 /// What a command has made of a pool so far, and ended.
@@ -58,18 +68,20 @@ struct Made {
     ended: u64,
 }
 
-/// Asks for what a partition requires, unless there is no place for one more.
+/// Asks for what a partition requires, unless there is no place for one more. What takes the place of
+/// another needs none.
 fn ask(
     draft: &mut Draft<'_>,
     made: &mut BTreeMap<Name, Made>,
     partition: &PartitionId,
     wanted: Requirement,
+    since_ms: u64,
 ) -> bool {
     let Requirement { pool, tenant, amount } = wanted;
     let before = draft.state().pool_use(&pool).map_or(0, |in_use| in_use.allocations);
     let so_far = made.entry(pool.clone()).or_default();
     let count = (before + u64::from(so_far.asked) + 1).saturating_sub(so_far.ended);
-    if count > draft.settings().allocations_max {
+    if count > draft.settings().allocations_max && count > before {
         return false;
     }
     let part = so_far.asked;
@@ -80,7 +92,7 @@ fn ask(
         amount,
         priority: 0,
         holder: Holder::Partition(partition.clone()),
-        waiting_since_ms: draft.state().time_ms(),
+        waiting_since_ms: since_ms,
         state: AllocationState::Waiting,
         required: true,
     };

@@ -360,6 +360,10 @@ fn what_is_required_is_not_released_and_never_idle_but_may_be_asked_back() {
     assert_eq!(grant(&mut state, std::slice::from_ref(&id)), 1);
     let epoch = allocation(&state, &id).grant().unwrap().epoch;
     assert_eq!(refused(&mut state, &release(Some(epoch))).0, Reason::PreconditionFailed);
+    // What is not required any more can be released, whoever does it first.
+    let mut without = state.clone();
+    put_network(&mut without, &[2, 3], &[0, 1], None);
+    assert_eq!(run(&mut without, &release(Some(epoch))), Ok(Reply::Done));
     assert_eq!(refused(&mut state, &release(Some(Epoch::default()))).0, Reason::StaleEpoch);
     let end = |why| Command::EndAllocations { ends: vec![GrantEnd { id: id.clone(), epoch, why }] };
     let report = (LoadId::Allocation(id.clone()), Load { load_ppm: 0 });
@@ -409,6 +413,33 @@ fn what_a_pool_has_no_place_for_is_left_out_until_it_has() {
     run(&mut state, &set("2")).unwrap();
     assert_eq!(require(&mut state), 1);
     assert_eq!(required(&state), wanted(&[(0, "p a", 4), (1, "p a", 3)]));
+    // Also in a pool that has more than it may have by now.
+    run(&mut state, &set("1")).unwrap();
+    put_network(&mut state, &[4, 5], &[0, 1], Some(("p", "a")));
+    assert_eq!(require(&mut state), 1);
+    assert_eq!(required(&state), wanted(&[(0, "p a", 4), (1, "p a", 5)]));
+}
+
+#[test]
+fn what_waits_has_waited_since_before_when_it_becomes_more() {
+    let mut state = with_network();
+    require(&mut state);
+    let since = |state: &State| allocation(state, &one(state, 0)).waiting_since_ms;
+    let before = since(&state);
+    let command = |state: &State, cpus, tenant| {
+        Command::ApplyNetwork(network(state, &[cpus, 3], &[0, 1], Some(("p", tenant))))
+    };
+    let all = Command::RequireAllocations { partitions: vec![of(0), of(1)] };
+    let more = command(&state, 4, "a");
+    run_at(&mut state, 5_000, &more).unwrap();
+    run_at(&mut state, 6_000, &all).unwrap();
+    assert_eq!(required(&state)[0].2, 4);
+    assert_eq!(since(&state), before);
+    // Another tenant's turn is another matter.
+    let other = command(&state, 4, "b");
+    run_at(&mut state, 7_000, &other).unwrap();
+    run_at(&mut state, 8_000, &all).unwrap();
+    assert_eq!(since(&state), 8_000);
 }
 
 #[test]

@@ -9,6 +9,9 @@ use quorate_storage::Mark;
 use super::builtin;
 use crate::{members::MemberInfo, replicas::Replicas};
 
+/// How long a member has for its answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Looks for something that is not as it should be.
 ///
 /// ```
@@ -176,9 +179,10 @@ impl HealthContext {
     }
 
     /// Asks the members what their states were after some log entries, and are now. Those that do not
-    /// answer within a second are left out.
+    /// answer within a second, or half of what a check may take, are left out.
     pub async fn marks(&self) -> BTreeMap<MemberId, Vec<Mark>> {
-        self.replicas.marks(&self.members).await
+        let half = Duration::from_millis(self.state.settings().health_check_ms_max / 2);
+        self.replicas.marks(&self.members, half.min(PATIENCE)).await
     }
 }
 

@@ -6,9 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use quorate_core::{
-    AlertId, Command, Kind, Name, Origin, Raised, Record, Request, Severity, State, Term,
-};
+use quorate_core::{AlertId, Command, Name, Origin, Raised, Request, Severity, State, Term};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -313,13 +311,7 @@ async fn ran(
 
 /// The alerts that are raised.
 fn standing(state: &State, wanted: impl Fn(&AlertId) -> bool) -> Standing {
-    let alerts = state.records_of(Kind::Alert).filter_map(|(key, record)| {
-        let id = AlertId::parse(std::str::from_utf8(&key.bytes).ok()?)?;
-        match &record.value {
-            Record::Alert(alert) => Some((id, alert.severity)),
-            _ => None,
-        }
-    });
+    let alerts = state.alerts().map(|(id, alert)| (id, alert.severity));
     alerts.filter(|(id, _)| wanted(id)).collect()
 }
 

@@ -233,7 +233,10 @@ impl Holder<'_> {
 
     /// It runs nothing that would have to be stopped first.
     fn release(&mut self, id: PartitionId, epoch: Epoch) -> Result<()> {
-        self.acting.remove(&id);
+        // A later epoch is another ownership, which this does not end.
+        if self.acting.get(&id).is_some_and(|acting| *acting <= epoch) {
+            self.acting.remove(&id);
+        }
         self.say(WorkerEvent::Releasing {
             partition: id.to_string(),
             epoch: epoch.to_string(),

@@ -196,7 +196,8 @@ fn counts(state: &State) -> (u64, u64) {
     (partitions, under_way)
 }
 
-/// Whether a partition was granted within the cooldown. A grant that the history does not hold any
+/// Whether a partition was granted, or got or lost processes, within the cooldown: both begin an epoch, and
+/// after both its load is yet to be seen. A grant that the history does not hold any
 /// more counts as long ago, and so does one from far in the future: a clock was wrong then.
 fn granted_lately(state: &State, partition: &Partition, now_ms: u64) -> bool {
     let granted = partition.epoch.and_then(|epoch| state.history().get(epoch.revision));

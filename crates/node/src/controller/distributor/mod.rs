@@ -61,8 +61,14 @@ pub(super) async fn run(
     activity: Activity,
     stop: CancellationToken,
 ) {
-    let mut distributor =
-        Distributor { coordinator, clock, activity, following: None, batch: BATCH_MAX };
+    let mut distributor = Distributor {
+        coordinator,
+        clock,
+        activity,
+        following: None,
+        batch: BATCH_MAX,
+        asked: BATCH_MAX,
+    };
     let mut applied = distributor.coordinator.applied();
     loop {
         applied.mark_unchanged();
@@ -105,6 +111,8 @@ struct Distributor {
     following: Option<Following>,
     /// How many allocations a command may be about: less after one was too large.
     batch: usize,
+    /// How many partitions a command about what they require may be about, likewise.
+    asked: usize,
 }
 
 /// What is known of the state.
@@ -156,18 +164,18 @@ impl Distributor {
         // An allocation that ends takes what is known of its use with it.
         let batch = self.batch.min(max / 2).max(1);
         let ends = following.ledger.due(&view.state, now_ms, batch);
-        let unmet = following.requirements.unmet(self.batch.min(max / REQUIREMENT_CHANGES).max(1));
+        let unmet = following.requirements.unmet(self.asked.min(max / REQUIREMENT_CHANGES).max(1));
         if !ends.is_empty() {
             return self.end(ends).await;
         }
-        // What is refused holds up no grants.
         let asks = !unmet.is_empty();
         let failed = asks && !self.require(unmet).await;
-        if asks && !failed {
-            return Next::Again;
+        // However much is asked for, and whatever is refused, it holds up no grants.
+        match self.grant_all(&view.state, now_ms, batch).await {
+            _ if failed => Next::Retry,
+            Next::Wait { .. } if asks => Next::Again,
+            next => next,
         }
-        let next = self.grant_all(&view.state, now_ms, batch).await;
-        if failed { Next::Retry } else { next }
     }
 
     /// Decides on the pools of which something may be granted.
@@ -246,11 +254,16 @@ impl Distributor {
         let networks: BTreeSet<&str> = partitions.iter().map(|id| id.network.as_str()).collect();
         let reason = format!("requirements of {count} partitions of {}", first_of(&networks));
         let command = Command::RequireAllocations { partitions: partitions.clone() };
-        let changed = match self.try_propose(command, &reason, count).await {
-            Ok(changed) => changed,
-            // Alone it is refused as well: it waits until something changes.
-            Err(Failure::Refused) if count == 1 => 0,
-            Err(_) => return false,
+        let outcome = self.try_propose(command, &reason, count).await;
+        learn(&mut self.asked, count, &outcome);
+        let changed = match (outcome, &mut self.following) {
+            (Ok(changed), _) => changed,
+            // Alone it is refused as well.
+            (Err(Failure::Refused), Some(following)) if count == 1 => {
+                following.requirements.refused(partitions);
+                return true;
+            }
+            (Err(_), _) => return false,
         };
         if changed > 0 {
             tracing::info!(partitions = changed, reason, "requirements brought up to date");
@@ -304,7 +317,9 @@ impl Distributor {
 
     /// How many allocations a command changed. None: it was refused, or has no outcome.
     async fn propose(&mut self, command: Command, reason: &str, count: usize) -> Option<u32> {
-        self.try_propose(command, reason, count).await.ok()
+        let outcome = self.try_propose(command, reason, count).await;
+        learn(&mut self.batch, count, &outcome);
+        outcome.ok()
     }
 
     /// How much a command about so much changed.
@@ -318,14 +333,9 @@ impl Distributor {
         let request = Request { origin, ..Request::from(command) };
         match self.coordinator.propose_here(request, Instant::now() + PATIENCE).await {
             Ok(committed) => match committed.outcome.result {
-                Ok(Reply::Changed { changed }) => {
-                    self.batch = (self.batch * 2).min(BATCH_MAX);
-                    Ok(changed)
-                }
+                Ok(Reply::Changed { changed }) => Ok(changed),
                 Ok(_) => Err(Failure::Unknown),
                 Err(rejection) => {
-                    // A limit of the settings, such as the bytes of one command.
-                    self.batch = (count / 2).max(1);
                     tracing::warn!(%rejection, allocations = count, "a decision was rejected");
                     self.activity.distributed(|it| it.refused += 1);
                     Err(Failure::Refused)
@@ -336,6 +346,16 @@ impl Distributor {
                 Err(Failure::Unknown)
             }
         }
+    }
+}
+
+/// Sets how large the next command may be, after one of this size. What refuses it is a limit of the settings,
+/// such as the bytes of one command.
+fn learn(batch: &mut usize, count: usize, outcome: &Result<u32, Failure>) {
+    match outcome {
+        Ok(_) => *batch = (*batch * 2).min(BATCH_MAX),
+        Err(Failure::Refused) => *batch = (count / 2).max(1),
+        Err(Failure::Unknown) => {}
     }
 }
 

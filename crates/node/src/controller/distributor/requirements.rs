@@ -4,8 +4,8 @@
 //! can be had from the state again: where everything is as it should be, whoever begins to lead finds
 //! nothing to do.
 //!
-//! Invariant: what is unmet in the state that was followed is in `unmet`, or in `tried` when apply was told
-//! of it and left it out.
+//! Invariant: what is unmet in the state that was followed is in `unmet`, or apply was told of it: in `tried`
+//! when it was left out because the pool has no place, in `refused` when it was refused.
 
 #[cfg(test)]
 mod tests;
@@ -26,13 +26,19 @@ pub(super) struct Requirements {
     /// Those of which it was told, by the pool that they require something of. What is still there when
     /// the outcome was followed was left out.
     tried: BTreeMap<Name, BTreeSet<PartitionId>>,
+    /// Those that were refused alone: by a limit of one command.
+    refused: BTreeSet<PartitionId>,
 }
 
 impl Requirements {
     /// Looks at everything that names a pool or is required.
     pub(super) fn of(state: &State) -> Self {
-        let mut all =
-            Self { seen: state.revision(), unmet: BTreeSet::new(), tried: BTreeMap::new() };
+        let mut all = Self {
+            seen: state.revision(),
+            unmet: BTreeSet::new(),
+            tried: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        };
         for network in state.pools_named().flat_map(|pool| state.networks_of(pool)) {
             all.look_at_network(state, network);
         }
@@ -57,6 +63,20 @@ impl Requirements {
             }
         }
         self.seen = state.revision();
+        self.try_again(state);
+    }
+
+    /// As many of those that were left out as their pools have places for now.
+    fn try_again(&mut self, state: &State) {
+        for (pool, tried) in &mut self.tried {
+            let taken = state.pool_use(pool).map_or(0, |in_use| in_use.allocations);
+            let room = state.settings().allocations_max.saturating_sub(taken);
+            for _ in 0..room {
+                let Some(id) = tried.pop_first() else { break };
+                self.unmet.insert(id);
+            }
+        }
+        self.tried.retain(|_, tried| !tried.is_empty());
     }
 
     /// The first of which apply is to be told.
@@ -64,13 +84,21 @@ impl Requirements {
         self.unmet.iter().take(most).cloned().collect()
     }
 
-    /// Apply was told of them. What it left out waits until something changes.
+    /// Apply was told of them. What it left out waits until its pool has a place.
     pub(super) fn tried(&mut self, state: &State, partitions: Vec<PartitionId>) {
         for id in partitions {
             self.unmet.remove(&id);
             if let Some(wanted) = state.requirement(&id) {
                 self.tried.entry(wanted.pool).or_default().insert(id);
             }
+        }
+    }
+
+    /// One that was refused alone. It waits until a setting changes.
+    pub(super) fn refused(&mut self, partitions: Vec<PartitionId>) {
+        for id in partitions {
+            self.unmet.remove(&id);
+            self.refused.insert(id);
         }
     }
 
@@ -91,15 +119,9 @@ impl Requirements {
             Kind::Allocation => {
                 let ids = [before, after].map(required_by);
                 ids.into_iter().flatten().for_each(|id| self.look_at(state, id));
-                // There is a place for one more.
-                if let Some(id) = key.as_allocation().filter(|_| after.is_none()) {
-                    self.unmet.extend(self.tried.remove(&id.pool).unwrap_or_default());
-                }
             }
-            // How many allocations a pool may have, or a command may change.
-            Kind::Setting => {
-                self.unmet.extend(std::mem::take(&mut self.tried).into_values().flatten());
-            }
+            // How much a command may change.
+            Kind::Setting => self.unmet.append(&mut self.refused),
             _ => {}
         }
     }
@@ -116,6 +138,7 @@ impl Requirements {
             tried.remove(id);
             !tried.is_empty()
         });
+        self.refused.remove(id);
         if state.requirement_is_met(id) {
             self.unmet.remove(id);
         } else {

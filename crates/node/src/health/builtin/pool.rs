@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::{AllocationId, AllocationState, Kind, Record, Severity};
+use quorate_core::{AllocationId, AllocationState, Holder, Kind, Record, Severity};
 
 use super::age::Ages;
 use crate::health::check::{Finding, Findings, HealthContext};
 
-/// Pools in which something has waited for too long: one finding each, about what waits longest.
+/// Pools in which something has waited for too long: one finding each, about what waits longest. What a
+/// partition without an owner is to have waits for the owner, not for the pool.
 pub(super) fn waiting(context: &HealthContext, _: &mut Ages) -> Findings {
     let max = context.state().settings().health_waiting_ms_max;
     let mut pools: BTreeMap<String, (u64, u64, AllocationId)> = BTreeMap::new();
@@ -15,6 +16,11 @@ pub(super) fn waiting(context: &HealthContext, _: &mut Ages) -> Findings {
         let Record::Allocation(allocation) = &record.value else { continue };
         let age_ms = context.now_ms().saturating_sub(allocation.waiting_since_ms);
         if allocation.state != AllocationState::Waiting || age_ms <= max {
+            continue;
+        }
+        if let Holder::Partition(id) = &allocation.holder
+            && context.state().partition(id).is_none_or(|partition| partition.owner.is_none())
+        {
             continue;
         }
         let Some(id) = key.as_allocation() else { continue };

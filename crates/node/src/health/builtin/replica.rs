@@ -2,14 +2,23 @@
 //!
 //! Equal states are what everything else stands on: one that differs comes of a fault of this
 //! software or of the machine, and is not mended by itself.
+//!
+//! Invariants: a member is accused by a majority of all members only, and no more once it is seen to agree
+//! with one; where there is no majority, the finding names the states and accuses nobody.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use quorate_core::{LogIndex, MemberId, Name, Revision, Severity, StateHash};
+use quorate_core::{Alert, LogIndex, MemberId, Name, Raised, Revision, Severity, StateHash};
 use quorate_storage::Mark;
 
-use crate::health::check::{Finding, Findings, HealthCheck, HealthContext};
+use crate::{
+    health::check::{Finding, Findings, HealthCheck, HealthContext},
+    members::Standing,
+};
+
+/// The subject where nobody can say whose state is right.
+const UNDECIDED: &str = "members";
 
 /// What the members' states were after the same log entries.
 pub(super) struct StateDiffers;
@@ -21,54 +30,132 @@ impl HealthCheck for StateDiffers {
     }
 
     async fn check(&self, context: &HealthContext) -> Result<Findings, String> {
-        Ok(differing(&context.marks().await))
+        let takes_part = context
+            .members()
+            .iter()
+            .filter(|it| matches!(it.standing, Standing::Voter | Standing::Learner));
+        let members: BTreeSet<MemberId> = takes_part.map(|it| it.id).collect();
+        let compared = compare(&context.marks().await, members.len());
+        Ok(compared.findings(&members, standing(context, &self.name())))
     }
 }
 
-/// Members whose state is not that of most others, of as many the one with the lowest id: one finding
-/// each, about the oldest log entry after which that is seen.
-pub(super) fn differing(members: &BTreeMap<MemberId, Vec<Mark>>) -> Findings {
-    /// By revision and hash.
-    type Same = BTreeMap<(Revision, u64), Vec<MemberId>>;
-    let mut by_index: BTreeMap<LogIndex, Same> = BTreeMap::new();
-    for (id, marks) in members {
-        let mut marks = marks.clone();
-        // The newest may be one that is kept, too.
-        marks.dedup();
-        // Before the first entry a state is what it was restored from, or nothing.
-        for mark in marks.into_iter().filter(|mark| mark.index.get() > 0) {
-            let same = by_index.entry(mark.index).or_default();
-            same.entry((mark.revision, mark.hash.0)).or_default().push(*id);
+/// What is raised, by subject.
+fn standing(context: &HealthContext, check: &Name) -> BTreeMap<String, Raised> {
+    let alerts = context.state().alerts().filter(|(id, _)| id.check == *check);
+    let raised = |alert: &Alert| {
+        let Alert { severity, message, value, .. } = alert.clone();
+        Raised { severity, message, value }
+    };
+    alerts.map(|(id, alert)| (id.subject, raised(alert))).collect()
+}
+
+/// What came of a comparison.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Compared {
+    /// Those that a majority contradicts, and where nobody can say.
+    found: Findings,
+    /// Those that were seen in a majority.
+    agree: BTreeSet<MemberId>,
+}
+
+impl Compared {
+    /// What is found, with what was found before and could not be looked at again: that a member is
+    /// silent, or has nothing to compare yet, mends nothing.
+    pub(super) fn findings(
+        mut self,
+        members: &BTreeSet<MemberId>,
+        standing: BTreeMap<String, Raised>,
+    ) -> Findings {
+        for (subject, raised) in standing {
+            let stays = match subject.parse().map(MemberId) {
+                Ok(id) => members.contains(&id) && !self.agree.contains(&id),
+                Err(_) => subject == UNDECIDED && self.agree.is_empty(),
+            };
+            if stays {
+                let finding = Finding {
+                    value: raised.value,
+                    ..Finding::new(raised.severity, raised.message)
+                };
+                self.found.entry(subject).or_insert(finding);
+            }
         }
+        self.found
     }
-    let mut findings = Findings::new();
-    for (index, states) in by_index {
-        let most = states.iter().max_by_key(|(_, ids)| (ids.len(), Reverse(ids.first().copied())));
-        let Some((most, right)) = most else { continue };
-        for ((revision, hash), ids) in states.iter().filter(|(state, _)| *state != most) {
+}
+
+/// The members in each state after one log entry, by revision and hash.
+type States = BTreeMap<(Revision, u64), BTreeSet<MemberId>>;
+
+/// Compares what so many members are known to have been after the same log entries. One finding for each
+/// that differs, about the oldest entry after which that is seen.
+pub(super) fn compare(marks: &BTreeMap<MemberId, Vec<Mark>>, members: usize) -> Compared {
+    let mut compared = Compared::default();
+    let mut by_index = by_index(marks);
+    let mut wrong = BTreeSet::new();
+    for (index, states) in &mut by_index {
+        without(states, &wrong);
+        let Some((most, right)) = states.iter().find(|(_, ids)| 2 * ids.len() > members) else {
+            continue;
+        };
+        compared.agree.extend(right);
+        for (state, ids) in states.iter().filter(|(state, _)| *state != most) {
             for id in ids {
                 let message = format!(
-                    "after log entry {index} member {id} has state {} at revision {revision}, {} {} at \
-                     revision {}",
-                    StateHash(*hash),
-                    listed(right),
-                    StateHash(most.1),
-                    most.0
+                    "after log entry {index} {}, {}",
+                    said(state, &[*id].into()),
+                    said(most, right)
                 );
-                let severity = Severity::Critical;
-                let finding = Finding { value: revision.get(), ..Finding::new(severity, message) };
-                findings.entry(id.to_string()).or_insert(finding);
+                compared.found.insert(id.to_string(), finding(state.0, message));
+                wrong.insert(*id);
             }
         }
     }
-    findings
+    compared.agree.retain(|id| !wrong.contains(id));
+    for (index, mut states) in by_index {
+        without(&mut states, &wrong);
+        if states.len() > 1 && states.values().all(|ids| 2 * ids.len() <= members) {
+            let all: Vec<String> = states.iter().map(|(state, ids)| said(state, ids)).collect();
+            let message = format!(
+                "after log entry {index} {}: no majority tells which is right",
+                all.join(", ")
+            );
+            let revision = states.keys().next_back().map_or(Revision(0), |(revision, _)| *revision);
+            compared.found.entry(UNDECIDED.to_owned()).or_insert(finding(revision, message));
+        }
+    }
+    compared
 }
 
-/// `member 1 has`, `members 1, 2 have`.
-fn listed(ids: &[MemberId]) -> String {
+fn by_index(marks: &BTreeMap<MemberId, Vec<Mark>>) -> BTreeMap<LogIndex, States> {
+    let mut by_index: BTreeMap<LogIndex, States> = BTreeMap::new();
+    for (id, marks) in marks {
+        // Before the first entry a state is what it was restored from, or nothing.
+        for mark in marks.iter().filter(|mark| mark.index.get() > 0) {
+            let states = by_index.entry(mark.index).or_default();
+            states.entry((mark.revision, mark.hash.0)).or_default().insert(*id);
+        }
+    }
+    by_index
+}
+
+fn without(states: &mut States, wrong: &BTreeSet<MemberId>) {
+    states.retain(|_, ids| {
+        ids.retain(|id| !wrong.contains(id));
+        !ids.is_empty()
+    });
+}
+
+fn finding(revision: Revision, message: String) -> Finding {
+    Finding { value: revision.get(), ..Finding::new(Severity::Critical, message) }
+}
+
+/// `members 1, 2 have state 00000000000000ab at revision 7`.
+fn said((revision, hash): &(Revision, u64), ids: &BTreeSet<MemberId>) -> String {
     let all: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    match ids.len() {
+    let who = match ids.len() {
         1 => format!("member {} has", all[0]),
         _ => format!("members {} have", all.join(", ")),
-    }
+    };
+    format!("{who} state {} at revision {revision}", StateHash(*hash))
 }

@@ -1,12 +1,12 @@
 //! What each check finds, state by state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
     ApplyNetwork, ClusterId, Command, Grant, Holder, Identity, Load, LoadId, LogIndex, MemberId,
     Name, NetworkSpec, Operation, Owner, PartitionId, PartitionPolicy, Process, ProcessEdge,
-    Record, RegisterWorker, Reply, RequestAllocation, Resources, RestoreEpoch, Revision, SessionId,
-    Severity, Stamp, State, StateHash, Term, Transaction, apply,
+    Raised, Record, RegisterWorker, Reply, RequestAllocation, Resources, RestoreEpoch, Revision,
+    SessionId, Severity, Stamp, State, StateHash, Term, Transaction, apply,
 };
 use quorate_storage::Mark;
 
@@ -164,7 +164,7 @@ fn a_worker_is_lost_overloaded_or_has_too_much() {
 
 #[test]
 fn a_pool_is_waited_for_in_vain() {
-    let mut state = empty();
+    let mut state = with_network();
     let session = register(&mut state, "w");
     let capacity: Resources = [(name("cpu"), 10)].into_iter().collect();
     for pool in ["p", "q"] {
@@ -173,6 +173,16 @@ fn a_pool_is_waited_for_in_vain() {
         let pool_of = quorate_core::Pool { capacity: capacity.clone(), tenants, policy };
         run(&mut state, 1_000, &Command::PutPool { name: name(pool), pool: pool_of });
     }
+    // What has no owner waits for one, and not for the pool.
+    let request = RequestAllocation {
+        pool: name("q"),
+        tenant: name("t"),
+        amount: capacity.clone(),
+        priority: 0,
+        holder: Holder::Partition(PartitionId::parse("n/0").unwrap()),
+        epoch: None,
+    };
+    run(&mut state, 1_000, &Command::RequestAllocation(request));
     let mut ask = |pool: &str, time_ms| {
         let request = RequestAllocation {
             pool: name(pool),
@@ -234,8 +244,12 @@ fn marks(members: &[Said<'_>]) -> BTreeMap<MemberId, Vec<Mark>> {
     ids.zip(members).map(|(id, marks)| (id, marks.iter().map(mark).collect())).collect()
 }
 
+fn compare(members: &[Said<'_>], count: usize) -> Findings {
+    replica::compare(&marks(members), count).findings(&BTreeSet::new(), BTreeMap::new())
+}
+
 #[test]
-fn equal_states_and_states_after_other_entries_are_not_compared() {
+fn equal_states_and_states_after_other_entries_are_no_finding() {
     let none: [&[Said<'_>]; 4] = [
         &[],
         &[&[(1_024, 7, 0xa), (2_000, 9, 0xb)]],
@@ -249,26 +263,65 @@ fn equal_states_and_states_after_other_entries_are_not_compared() {
         &[&[(0, 0, 0xa), (5, 1, 0xb)], &[(0, 0, 0xc)]],
     ];
     for members in none {
-        assert_eq!(replica::differing(&marks(members)), Findings::new());
+        assert_eq!(compare(members, 3), Findings::new());
     }
 }
 
+const GOOD: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xb), (3_072, 9, 0xc)];
+const BAD: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xbad), (3_072, 9, 0xdad)];
+
 #[test]
 fn a_member_whose_state_differs_is_found_at_the_oldest_entry_that_shows_it() {
-    let good: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xb), (3_072, 9, 0xc)];
-    let bad: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xbad), (3_072, 9, 0xdad)];
-    let differing = replica::differing(&marks(&[good, bad, good]));
+    let differing = compare(&[GOOD, BAD, GOOD], 3);
     assert_eq!(found(&differing), [("2", Severity::Critical)]);
     let message = "after log entry 2048 member 2 has state 0000000000000bad at revision 8, members 1, 3 have \
-                   000000000000000b at revision 8";
+                   state 000000000000000b at revision 8";
     assert_eq!((&*differing["2"].message, differing["2"].value), (message, 8));
-    // Nobody can say which of two is right.
-    let differing = replica::differing(&marks(&[bad, good]));
-    assert_eq!(found(&differing), [("2", Severity::Critical)]);
-    assert!(differing["2"].message.contains("member 1 has"), "{differing:?}");
+    // The first one, and while another lags: what that one can say is enough.
+    let behind: Said<'_> = &[(1_024, 7, 0xa), (2_048, 8, 0xb)];
+    assert_eq!(found(&compare(&[BAD, GOOD, behind], 3)), [("1", Severity::Critical)]);
     // At equal hashes another revision would be a difference as well.
-    let differing = replica::differing(&marks(&[&[(1, 1, 0xa)], &[(1, 2, 0xa)], &[(1, 2, 0xa)]]));
+    let differing = compare(&[&[(1, 1, 0xa)], &[(1, 2, 0xa)], &[(1, 2, 0xa)]], 3);
     assert_eq!(found(&differing), [("1", Severity::Critical)]);
+}
+
+#[test]
+fn without_a_majority_nobody_is_accused() {
+    for (members, count) in [
+        (&[BAD, GOOD][..], 3),
+        (&[GOOD, BAD][..], 2),
+        (&[GOOD, GOOD, BAD][..], 5),
+        (&[BAD, BAD, GOOD, GOOD][..], 4),
+    ] {
+        let differing = compare(members, count);
+        assert_eq!(found(&differing), [("members", Severity::Critical)], "{members:?}");
+    }
+    let message = "after log entry 2048 member 2 has state 000000000000000b at revision 8, member 1 has state \
+                   0000000000000bad at revision 8: no majority tells which is right";
+    assert_eq!(compare(&[BAD, GOOD], 3)["members"].message, message);
+    // A later entry tells.
+    let late: Said<'_> = &[(3_072, 9, 0xc)];
+    assert_eq!(found(&compare(&[BAD, GOOD, late], 3)), [("1", Severity::Critical)]);
+}
+
+#[test]
+fn what_differed_is_not_forgotten_before_it_is_seen_to_agree() {
+    let raised = |severity, message: &str| Raised { severity, message: message.into(), value: 8 };
+    let standing = |subject: &str| {
+        BTreeMap::from([(subject.to_owned(), raised(Severity::Critical, "it differed"))])
+    };
+    let all: BTreeSet<MemberId> = [1, 2, 3].map(MemberId).into();
+    let judged = |members: &[Said<'_>], subject: &str| {
+        let compared = replica::compare(&marks(members), 3);
+        compared.findings(&all, standing(subject)).len()
+    };
+    assert_eq!(judged(&[GOOD, GOOD], "3"), 1, "it is silent");
+    assert_eq!(judged(&[GOOD, GOOD, &[(3_100, 9, 0xc)]], "3"), 1, "it has nothing in common yet");
+    assert_eq!(judged(&[GOOD, GOOD, GOOD], "3"), 0, "it agrees");
+    assert_eq!(judged(&[GOOD, GOOD, GOOD], "4"), 0, "it is no member any more");
+    assert_eq!(judged(&[GOOD], "members"), 1, "nobody can say yet");
+    assert_eq!(judged(&[GOOD, GOOD], "members"), 0, "most agree");
+    assert_eq!(judged(&[GOOD, BAD, GOOD], "2"), 1, "it still differs");
 }
 
 #[test]

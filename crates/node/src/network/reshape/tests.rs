@@ -107,13 +107,14 @@ fn a_split_changes_one_partition_and_adds_others() {
     let mut state = state(3);
     own_all(&mut state);
     let before: Vec<_> = [0, 2].map(|index| record(&state, index)).into();
-    let epoch = state.partition(&id(1)).unwrap().epoch;
+    let divided = state.partition(&id(1)).unwrap().clone();
     let planned = split_into(&state, 1, 2).unwrap();
     run(&mut state, &planned.command).unwrap();
     assert_eq!([0, 2].map(|index| record(&state, index)).to_vec(), before, "not written");
     assert_eq!(members(&state, 1).len() + members(&state, 3).len(), 4);
     let kept = state.partition(&id(1)).unwrap();
-    assert_eq!((kept.state, kept.epoch), (PartitionState::Assigned, epoch), "the owner follows");
+    assert_eq!((kept.state, &kept.owner), (divided.state, &divided.owner), "the owner follows");
+    assert!(kept.epoch > divided.epoch, "what it does for what it lost is refused");
     assert_eq!(state.partition(&id(3)).unwrap().owner, None);
     let Reshaping { partitions_before, partitions_after, changes, .. } = &planned.reshaping;
     assert_eq!((*partitions_before, *partitions_after, changes.len()), (3, 4, 2));

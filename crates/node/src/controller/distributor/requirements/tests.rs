@@ -166,3 +166,37 @@ fn what_a_pool_has_no_place_for_is_told_again_when_that_may_have_changed() {
     assert_eq!(settle(&mut state, &mut requirements, 2).1, 4 + 1);
     assert_eq!(settle(&mut state, &mut requirements, 2), (0, 0));
 }
+
+#[test]
+fn a_place_that_becomes_free_is_for_one() {
+    let mut state = with_pools();
+    let mut requirements = Requirements::of(&state);
+    set(&mut state, "allocations_max", "3");
+    network(&mut state, "m", 1, Some("p"));
+    assert_eq!(settle(&mut state, &mut requirements, 100), (1, 1));
+    network(&mut state, "n", 5, Some("p"));
+    assert_eq!(settle(&mut state, &mut requirements, 100), (1, 2));
+    run(&mut state, &Command::DeleteNetwork { name: name("m") });
+    requirements.follow(&state);
+    assert_eq!(requirements.unmet(100).len(), 1, "the others are not told of in vain");
+    assert_eq!(settle(&mut state, &mut requirements, 100), (1, 1));
+}
+
+#[test]
+fn what_was_refused_waits_for_another_limit() {
+    let mut state = with_pools();
+    let mut requirements = Requirements::of(&state);
+    network(&mut state, "n", 2, Some("p"));
+    requirements.follow(&state);
+    requirements.refused(requirements.unmet(1));
+    assert_eq!(settle(&mut state, &mut requirements, 100), (1, 1), "the other one");
+    set(&mut state, "command_bytes_max", "10000000");
+    assert_eq!(settle(&mut state, &mut requirements, 100), (1, 1));
+    // What is not required any more must go as well, whatever was refused before.
+    network(&mut state, "n", 2, None);
+    requirements.follow(&state);
+    requirements.refused(requirements.unmet(100));
+    assert_eq!(settle(&mut state, &mut requirements, 100), (0, 0));
+    set(&mut state, "command_bytes_max", "20000000");
+    assert_eq!(settle(&mut state, &mut requirements, 100), (1, 2));
+}
