@@ -38,13 +38,20 @@ fn lists_are_followed_until_they_are_interrupted() {
 }
 
 fn partitions(cluster: &Cluster) {
+    let apply = |network: &str, partitions: &str| {
+        let file = cluster.dir().join(format!("{network}.toml"));
+        std::fs::write(&file, NETWORK).unwrap();
+        cluster.json(&["network", "apply", file.to_str().unwrap(), "--partitions", partitions]);
+    };
+    // With something to show, it is seen that they follow.
+    apply("first", "1");
     let shown = start(cluster, &["partition", "list"]);
     let json = start(cluster, &["--output", "json", "partition", "list"]);
     let header = shown.line().unwrap();
     assert!(header.starts_with("ID "), "{header}");
-    let file = cluster.dir().join("net.toml");
-    std::fs::write(&file, NETWORK).unwrap();
-    cluster.json(&["network", "apply", file.to_str().unwrap(), "--partitions", "2"]);
+    assert!(shown.line().unwrap().starts_with("first/0"));
+    json.json_where(|line| line["op"] == "list" && line["network"] == "first");
+    apply("net", "2");
     for index in 0..2 {
         let line = shown.line().unwrap();
         assert!(line.starts_with("+ ") && line.contains(&format!("net/{index}")), "{line}");
@@ -80,7 +87,12 @@ fn members(cluster: &Cluster) {
 fn a_follower_whose_output_nobody_reads_can_be_interrupted() {
     let cluster = Cluster::start();
     let mut command = command();
-    command.env("QUORATE_ENDPOINTS", &cluster.endpoints).args(["--output", "json", "watch", "--snapshot"]);
+    command.env("QUORATE_ENDPOINTS", &cluster.endpoints).args([
+        "--output",
+        "json",
+        "watch",
+        "--snapshot",
+    ]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let output = child.stdout.take().unwrap();
     let value = "v".repeat(50_000);
