@@ -30,5 +30,7 @@ procedures! {
     a_lost_majority: "Most coordinators are gone",
     a_worker_drains: "Work on a worker's machine",
     a_partition_is_split: "A partition is too large",
+    connections: "Connections are broken",
     a_pool: "A pool is full",
+    no_place: "Partitions have no place",
 }

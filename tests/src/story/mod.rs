@@ -49,7 +49,7 @@ const FOLDERS: [&str; 3] = ["config/", "/var/lib/quorate", "/tmp/"];
 /// The address of coordinators in documents.
 const LOOPBACK: &str = "127.0.0.1";
 /// Commands that change nothing. They are typed again until they show what is told: a person is slower.
-const LOOKS: [&str; 10] = [
+const LOOKS: [&str; 11] = [
     "quorate status",
     "quorate kv get",
     "quorate history",
@@ -59,6 +59,7 @@ const LOOKS: [&str; 10] = [
     "quorate session list",
     "quorate member list",
     "quorate allocation list",
+    "quorate pool list",
     "quorate health",
 ];
 
