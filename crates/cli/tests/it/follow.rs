@@ -5,7 +5,7 @@ use std::process::Stdio;
 use rustix::{io::ioctl_fionread, process::Signal};
 use serde_json::Value;
 
-use crate::harness::{Cluster, Running, command, eventually, signal};
+use crate::harness::{Cluster, NETWORK, Running, command, eventually, signal};
 
 fn start(cluster: &Cluster, args: &[&str]) -> Running {
     let mut command = command();
@@ -19,16 +19,6 @@ fn interrupt(mut running: Running) {
     assert!(running.ended().success());
     while running.line().is_some() {}
 }
-
-const NETWORK: &str = "\
-[[processes]]
-id = \"a\"
-component = \"test\"
-
-[[processes]]
-id = \"b\"
-component = \"test\"
-";
 
 #[test]
 fn lists_are_followed_until_they_are_interrupted() {

@@ -18,6 +18,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// An endpoint at which nobody listens: the port of the TCP port service multiplexer.
 pub(crate) const NOWHERE: &str = "127.0.0.1:1";
 
+/// A network file: two processes, one sending to the other.
+pub(crate) const NETWORK: &str = "\
+[[processes]]
+id = \"a\"
+component = \"test\"
+
+[[processes]]
+id = \"b\"
+component = \"test\"
+
+[[connections]]
+from = \"a\"
+to = \"b\"
+";
+
 /// The binary under test, without the environment's settings.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Cluster, Running, command, eventually, signal};
+use crate::harness::{Cluster, NETWORK, Running, command, eventually, signal};
 
 fn register(cluster: &Cluster, name: &str) -> Running {
     let mut command = command();
@@ -19,20 +19,6 @@ fn register(cluster: &Cluster, name: &str) -> Running {
 fn says(worker: &Running, what: &str, partition: &str) -> Value {
     worker.json_where(|line| line["type"] == what && line["partition"] == partition)
 }
-
-const NETWORK: &str = "\
-[[processes]]
-id = \"a\"
-component = \"test\"
-
-[[processes]]
-id = \"b\"
-component = \"test\"
-
-[[connections]]
-from = \"a\"
-to = \"b\"
-";
 
 /// What a worker sees of its own: its grants, which were one revision, and what it gave away.
 fn sees_its_own(cluster: &Cluster) {

@@ -35,7 +35,12 @@ fn put(pool: Pool) -> Command {
     Command::PutPool { name: name("p"), pool }
 }
 
-fn run_at(state: &mut State, time_ms: u64, command: &Command) -> Result<Reply, Rejection> {
+/// Runs a command, after which every rule holds.
+pub(crate) fn run_at(
+    state: &mut State,
+    time_ms: u64,
+    command: &Command,
+) -> Result<Reply, Rejection> {
     let before = state.revision();
     let applied = apply(state, Stamp { time_ms, term: TERM }, command);
     assert_eq!(state.check(), Ok(()));
@@ -43,7 +48,7 @@ fn run_at(state: &mut State, time_ms: u64, command: &Command) -> Result<Reply, R
     applied.outcome.result
 }
 
-fn run(state: &mut State, command: &Command) -> Result<Reply, Rejection> {
+pub(crate) fn run(state: &mut State, command: &Command) -> Result<Reply, Rejection> {
     run_at(state, 1, command)
 }
 

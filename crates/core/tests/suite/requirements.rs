@@ -12,6 +12,7 @@ use quorate_core::{
 };
 
 use crate::{
+    allocations::{run, run_at},
     generate::{self, IDENTITY, steps},
     sessions::TERM,
 };
@@ -26,18 +27,6 @@ fn cpus(count: u64) -> Resources {
 
 fn of(index: u32) -> PartitionId {
     PartitionId { network: name("n"), index }
-}
-
-fn run_at(state: &mut State, time_ms: u64, command: &Command) -> Result<Reply, Rejection> {
-    let before = state.revision();
-    let applied = apply(state, Stamp { time_ms, term: TERM }, command);
-    assert_eq!(state.check(), Ok(()));
-    assert!(applied.outcome.result.is_ok() || state.revision() == before);
-    applied.outcome.result
-}
-
-fn run(state: &mut State, command: &Command) -> Result<Reply, Rejection> {
-    run_at(state, 1, command)
 }
 
 fn refused(state: &mut State, command: &Command) -> (Reason, String, String) {

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 
 use quorate_core::{
-    Change, Grant, Key, KeyRange, Kind, Name, Owner, Partition, PartitionId, PartitionState,
-    Record, Revision, SessionId, State, WorkerState,
+    Grant, Key, KeyRange, Kind, Name, Owner, Partition, PartitionId, PartitionState, Record,
+    Revision, SessionId, State, WorkerState,
 };
 use quorate_plan::cluster::{Candidate, Wish, place};
+
+use super::changes::{self, Changed};
 
 /// See the module.
 #[derive(Debug)]
@@ -56,16 +58,12 @@ impl Ledger {
 
     /// Looks at what has changed, or at everything when that is not known any more.
     pub(super) fn follow(&mut self, state: &State) {
-        let from = self.seen.next();
-        if from < state.history().oldest() || state.revision() < self.seen {
+        let Some(changes) = changes::since(state, self.seen) else {
             *self = Self::of(state);
             return;
-        }
-        for event in state.history().from(from) {
-            for Change { key, current, previous, .. } in &event.changes {
-                let (before, after) = (previous.as_deref(), current.as_deref());
-                self.add(key, before.map(|it| &it.value), after.map(|it| &it.value));
-            }
+        };
+        for Changed { key, before, after, .. } in changes {
+            self.add(key, before, after);
         }
         self.seen = state.revision();
     }

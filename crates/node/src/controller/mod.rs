@@ -12,6 +12,7 @@
 mod activity;
 mod assigner;
 pub(crate) mod balancer;
+mod changes;
 mod connections;
 mod distributor;
 mod janitor;

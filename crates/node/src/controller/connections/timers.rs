@@ -14,6 +14,8 @@ use quorate_core::{
 };
 use tokio::time::Instant;
 
+use crate::controller::changes::{self, Changed};
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -44,15 +46,11 @@ impl Timers {
 
     /// Looks at what has changed, or at everything when that is not known.
     pub(super) fn follow(&mut self, state: &State, now: Instant) {
-        let from = self.seen.map(Revision::next);
-        let known = from.filter(|from| {
-            *from >= state.history().oldest() && state.revision() >= Revision(from.get() - 1)
-        });
-        match known {
-            Some(from) => {
-                for change in state.history().from(from).flat_map(|event| &event.changes) {
-                    if matches!(change.key.kind, Kind::Connection | Kind::ConnectionStatus) {
-                        change.key.as_connection().iter().for_each(|id| self.note(state, id, now));
+        match self.seen.and_then(|seen| changes::since(state, seen)) {
+            Some(changes) => {
+                for Changed { key, .. } in changes {
+                    if matches!(key.kind, Kind::Connection | Kind::ConnectionStatus) {
+                        key.as_connection().iter().for_each(|id| self.note(state, id, now));
                     }
                 }
             }

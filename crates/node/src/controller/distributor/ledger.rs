@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
-    Allocation, AllocationId, AllocationState, Change, EndReason, Epoch, GrantEnd, Key, Kind, Load,
-    LoadId, Name, PartitionId, Record, Revision, State,
+    Allocation, AllocationId, AllocationState, EndReason, Epoch, GrantEnd, Key, Kind, Load, LoadId,
+    Name, PartitionId, Record, Revision, State,
 };
 use quorate_plan::allocate::{GrantId, GrantOwner, Reclaim, ReclaimReason, StandingGrant, reclaim};
+
+use crate::controller::changes::{self, Changed};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +71,12 @@ impl Ledger {
 
     /// Looks at what has changed, or at everything when that is not known any more.
     pub(super) fn follow(&mut self, state: &State, now_ms: u64) {
-        let from = self.seen.next();
-        if from < state.history().oldest() || state.revision() < self.seen {
+        let Some(changes) = changes::since(state, self.seen) else {
             *self = Self::of(state, now_ms);
             return;
-        }
-        for event in state.history().from(from) {
-            for Change { key, current, previous, .. } in &event.changes {
-                let (before, after) = (previous.as_deref(), current.as_deref());
-                let (before, after) = (before.map(|it| &it.value), after.map(|it| &it.value));
-                self.add(state, key, before, after, event.time_ms);
-            }
+        };
+        for Changed { key, before, after, time_ms } in changes {
+            self.add(state, key, before, after, time_ms);
         }
         self.seen = state.revision();
     }

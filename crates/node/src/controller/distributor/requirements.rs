@@ -12,9 +12,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::{
-    Change, Holder, Key, KeyRange, Kind, Name, PartitionId, Record, Revision, State,
-};
+use quorate_core::{Holder, Key, KeyRange, Kind, Name, PartitionId, Record, Revision, State};
+
+use crate::controller::changes::{self, Changed};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,17 +50,12 @@ impl Requirements {
 
     /// Looks at what has changed, or at everything when that is not known any more.
     pub(super) fn follow(&mut self, state: &State) {
-        let from = self.seen.next();
-        if from < state.history().oldest() || state.revision() < self.seen {
+        let Some(changes) = changes::since(state, self.seen) else {
             *self = Self::of(state);
             return;
-        }
-        for event in state.history().from(from) {
-            for Change { key, current, previous, .. } in &event.changes {
-                let (before, after) = (previous.as_deref(), current.as_deref());
-                let (before, after) = (before.map(|it| &it.value), after.map(|it| &it.value));
-                self.changed(state, key, before, after);
-            }
+        };
+        for Changed { key, before, after, .. } in changes {
+            self.changed(state, key, before, after);
         }
         self.seen = state.revision();
         self.try_again(state);
